@@ -1,0 +1,85 @@
+import { identityOf } from './keys.ts'
+import { EXPIRY_MARGIN, type Lifetimes, type Milliseconds } from './expiry.ts'
+
+/** What a token says, as it was signed: nothing here has been checked but the signature. */
+export interface TokenClaims {
+  jti?: unknown
+  iss?: unknown
+  sub?: unknown
+  exp?: unknown
+  iat?: unknown
+  [claim: string]: unknown
+}
+
+/** What of a token's claims this plugin relies on, checked. */
+export interface CheckedClaims {
+  /** Absent when the token has no usable jti and such tokens are accepted. */
+  jti?: string
+  /** Absent when the token has none, or an empty one. */
+  iss?: string
+  /** Absent when the token has none, or an empty one. */
+  sub?: string
+  exp?: number
+  iat?: number
+}
+
+export interface Rules extends Lifetimes {
+  tokensWithoutJti: 'reject' | 'accept'
+}
+
+const MAX_JTI_LENGTH = 255
+const MAX_NAME_LENGTH = 1024
+
+/** RFC 7519 §4.1.7, narrowed: a well-formed string of 1 to 255 characters. Anything else counts as no jti. */
+export function isJti (value: unknown): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= MAX_JTI_LENGTH && value.isWellFormed()
+}
+
+/** An issuer or a subject: a well-formed string of at most 1,024 characters. */
+export function isName (value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_NAME_LENGTH && value.isWellFormed()
+}
+
+/**
+ * The claims of a token whose signature has been verified. Read from the token itself, because what `jwtVerify()`
+ * resolves to is whatever `formatUser` or `complete` made of them.
+ */
+export function claimsOf (verifiedToken: string): TokenClaims {
+  const start = verifiedToken.indexOf('.') + 1
+  return JSON.parse(Buffer.from(verifiedToken.slice(start, verifiedToken.lastIndexOf('.')), 'base64url').toString())
+}
+
+/**
+ * The checked claims, or, as a string, the rule for which a token with these claims is not accepted (P5).
+ * The string ends up in a response header: it holds nothing that the token's holder chose.
+ */
+export function checkClaims (claims: TokenClaims, rules: Rules, now: Milliseconds): CheckedClaims | string {
+  const { jti, iss, sub, exp, iat } = claims
+  if (iss !== undefined && !isName(iss)) return 'its iss is no well-formed string of at most 1024 characters'
+  if (sub !== undefined && !isName(sub)) return 'its sub is no well-formed string of at most 1024 characters'
+  if (!isJti(jti) && rules.tokensWithoutJti === 'reject') return 'its jti is no well-formed string of 1 to 255 characters'
+  const checked: CheckedClaims = {}
+  if (isJti(jti)) checked.jti = jti
+  if (iss) checked.iss = iss
+  // An empty sub names nobody: were it a subject, all tokens that have it could revoke each other.
+  if (sub) checked.sub = sub
+  if (typeof iat === 'number') checked.iat = iat
+  const { maxTokenLifetime } = rules
+  if (typeof exp !== 'number') return maxTokenLifetime === null ? checked : 'it has no exp'
+  checked.exp = exp
+  const seconds = now / 1000
+  // Past this moment a revocation of the token may already have been forgotten. A verifier gets here with
+  // ignoreExpiration, or with a clockTolerance of its own that is larger than the one @fastify/jwt was registered with.
+  if (seconds > Math.ceil(exp) + rules.clockTolerance) return 'it has expired, and revocations are not kept beyond that'
+  if (maxTokenLifetime === null) return checked
+  if (exp > seconds + maxTokenLifetime + EXPIRY_MARGIN) return 'its exp is further away than maxTokenLifetime'
+  // A revocation of an unknown exp, and a cutoff, are kept for maxTokenLifetime: a token that lives longer from its
+  // iat would outlive them, and come within the bound above when they are gone.
+  if (typeof iat === 'number' && exp - iat > maxTokenLifetime + EXPIRY_MARGIN) return 'it lives longer than maxTokenLifetime'
+  return checked
+}
+
+/** The identity of checked claims, or undefined where there is no jti. */
+export function identityOfClaims (claims: CheckedClaims): string | undefined {
+  return claims.jti === undefined ? undefined : identityOf(claims.iss, claims.jti)
+}

@@ -1,0 +1,52 @@
+import createError from '@fastify/error'
+
+/*
+ * Every error of the plugin. None captures a stack: each is an answer to a request, it can be provoked in floods
+ * (a revoked token used in a loop, a store that is down), and its code says where it comes from. What the store's
+ * client threw, stack included, is the `cause`.
+ */
+
+const WITHOUT_STACK = [Error, false] as const
+
+/** RFC 6750 §3.1. `description` must be free of quotes, backslashes and anything a token's holder chose. */
+const challenge = (description: string) => ({
+  'www-authenticate': `Bearer error="invalid_token", error_description="${description}"`
+})
+
+/** 401: the token has been taken back. */
+export class FST_JWT_REVOKED extends createError('FST_JWT_REVOKED', 'Token has been revoked', 401, ...WITHOUT_STACK) {
+  readonly headers = challenge('The token has been revoked')
+}
+
+/** 401: the token could not be taken back if it had to be, so it is not accepted. The message says which rule it breaks. */
+export class FST_JWT_NOT_REVOCABLE extends createError<'FST_JWT_NOT_REVOCABLE', 401, [rule: string]>(
+  'FST_JWT_NOT_REVOCABLE', 'Token cannot be revoked and is therefore not accepted: %s', 401, ...WITHOUT_STACK
+) {
+  readonly headers: Record<string, string>
+  constructor (rule: string) {
+    super(rule)
+    this.headers = challenge(`The token cannot be revoked: ${rule}`)
+  }
+}
+
+/** 503: the store did not answer, answered nonsense, or did not acknowledge in time. Trying again is safe. */
+export class FST_JWT_REVOCATION_UNAVAILABLE extends createError<'FST_JWT_REVOCATION_UNAVAILABLE', 503, [{ cause: unknown }]>(
+  'FST_JWT_REVOCATION_UNAVAILABLE', 'Token revocation is unavailable, try again', 503, ...WITHOUT_STACK
+) {
+  readonly headers = { 'retry-after': '1' }
+}
+
+/** 403: neither the token itself, nor its subject, nor somebody whom `authorize` lets. */
+export const FST_JWT_REVOCATION_FORBIDDEN = createError(
+  'FST_JWT_REVOCATION_FORBIDDEN', 'Not allowed to act on this token', 403, ...WITHOUT_STACK
+)
+
+/** 404: no record has this id (told only to those whom `authorize` lets). */
+export const FST_JWT_REVOCATION_NOT_FOUND = createError(
+  'FST_JWT_REVOCATION_NOT_FOUND', 'No record of a token has this id', 404, ...WITHOUT_STACK
+)
+
+/** At register: an option of the wrong shape, an unknown one, or a plugin that is missing or there twice. */
+export const FST_JWT_REVOCATION_BAD_OPTION = createError<'FST_JWT_REVOCATION_BAD_OPTION', [sentence: string]>(
+  'FST_JWT_REVOCATION_BAD_OPTION', 'fastify-jwt-revocation: %s', 500
+)

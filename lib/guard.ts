@@ -1,0 +1,240 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { claimsOf, type TokenClaims } from './claims.ts'
+import type { Milliseconds } from './expiry.ts'
+import { badOption } from './options.ts'
+import type { TokenRevocation } from './revocation.ts'
+import { requestPrototype } from './prototype.ts'
+
+type Callback = (error: Error | null, user?: unknown) => void
+type VerifyOptions = Record<string, unknown>
+/** `request.jwtVerify` of `@fastify/jwt`. Only its callback form is used: its promise form calls back through the request, that is, us. */
+type Verify = (this: FastifyRequest, options: VerifyOptions | undefined, callback: Callback) => void
+type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
+
+/** The part of `app.jwt` that the guard needs. */
+export interface JwtDecorator {
+  options: { verify: VerifyOptions, decoratorName?: string }
+  cookie?: { cookieName: string }
+  lookupToken (request: FastifyRequest, options?: unknown): string
+}
+
+/**
+ * How long a verified token counts as verified within one request. It lets the hook and the route share one
+ * verification and one check; a request that lasts (a WebSocket, an upload) is checked again.
+ */
+const FRESH: Milliseconds = 1000
+
+const kGuarded = Symbol('fastify-jwt-revocation.guarded')
+
+/** What came of verifying one token of one request. */
+class Verification {
+  readonly token: string
+  claims: TokenClaims | undefined
+  error: Error | null = null
+  user: unknown
+  /** Whether it is ours to refuse: the token is genuine, and revoked, not revocable, or can't be checked. */
+  refused = false
+  /** undefined: settled. */
+  waiting: Callback[] | undefined = []
+  settledAt: Milliseconds = 0
+  epoch = 0
+
+  constructor (token: string) {
+    this.token = token
+  }
+}
+
+/** Stands before one verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
+export class Guard {
+  readonly #revocation: TokenRevocation
+  readonly #jwt: JwtDecorator
+  readonly #userKey: string
+  readonly #cookieName: string | undefined
+  readonly #extractsToken: boolean
+  readonly #original: Verify
+  readonly #kVerification = Symbol('fastify-jwt-revocation.verification')
+
+  /** Takes the decorator's place on the requests of `scope`, and of every scope below it, registered before or after. */
+  constructor (scope: FastifyInstance, jwt: JwtDecorator, verifyName: string, revocation: TokenRevocation) {
+    const prototype = requestPrototype(scope)
+    const original = prototype[verifyName]
+    if (typeof original !== 'function') {
+      throw badOption(`@fastify/jwt has no request decorator "${verifyName}"; set option "jwtVerify" to the name it was registered with`)
+    }
+    if (isGuarded(original)) throw badOption(`"${verifyName}" is guarded already: the plugin is registered twice on one scope; register it once`)
+    this.#revocation = revocation
+    this.#jwt = jwt
+    this.#userKey = jwt.options.decoratorName ?? 'user'
+    this.#cookieName = jwt.cookie?.cookieName
+    this.#extractsToken = typeof jwt.options.verify.extractToken === 'function'
+    this.#original = original as Verify
+    // Also marks the scope's requests as decorated: Fastify drops the request class of a scope that has no decorator.
+    scope.decorateRequest(this.#kVerification, null)
+    prototype[verifyName] = this.#decorator()
+  }
+
+  /** Verifies the token that a request presents, if it does. Calls back with an error only where the guard refuses it. */
+  inspect (request: FastifyRequest, done: (refusal: Error | null) => void) {
+    if (!this.#presents(request)) return done(null)
+    let token: string
+    try {
+      token = this.#jwt.lookupToken(request)
+    } catch {
+      // Nothing that @fastify/jwt takes for a token: the route's own jwtVerify() says so.
+      return done(null)
+    }
+    const verification = this.#verification(request as GuardedRequest, token, undefined)
+    settled(verification, (error) => done(verification.refused ? error : null))
+  }
+
+  /** What `await request.jwtVerify()` does, but it gives the claims of the token. */
+  authenticate (request: FastifyRequest): Promise<TokenClaims> {
+    return new Promise((resolve, reject) => {
+      this.#verify(request, undefined, (error) => {
+        if (error) reject(error)
+        else resolve(((request as GuardedRequest)[this.#kVerification] as Verification).claims!)
+      })
+    })
+  }
+
+  #decorator () {
+    const guard = this
+    function jwtVerify (this: FastifyRequest, options?: VerifyOptions | Callback | null, callback?: Callback) {
+      if (typeof options === 'function') return guard.#verify(this, undefined, options)
+      const given = options ?? undefined
+      if (callback !== undefined) return guard.#verify(this, given, callback)
+      return new Promise((resolve, reject) => {
+        guard.#verify(this, given, (error, user) => error ? reject(error) : resolve(user))
+      })
+    }
+    jwtVerify[kGuarded] = true
+    return jwtVerify
+  }
+
+  #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: Callback) {
+    const request = givenRequest as GuardedRequest
+    let token: string
+    try {
+      token = this.#jwt.lookupToken(request, options?.verify ?? options)
+    } catch (error) {
+      return callback(error as Error)
+    }
+    // The very token that is checked is the one that gets verified, wherever these options would look for it.
+    const bound = options && bindToken(options, token)
+    const verification = options === undefined || changesLookupOnly(options)
+      ? this.#verification(request, token, bound)
+      : this.#start(request, new Verification(token), bound)
+    settled(verification, (error, user) => {
+      if (verification.refused) request[this.#userKey] = null
+      else if (!error) request[this.#userKey] = user
+      callback(error, user)
+    })
+  }
+
+  /** The verification of a token by the options of `@fastify/jwt`: one that the request has already, or a new one. */
+  #verification (request: GuardedRequest, token: string, bound: VerifyOptions | undefined): Verification {
+    const known = request[this.#kVerification] as Verification | null | undefined
+    if (known && known.token === token && this.#isFresh(known)) return known
+    const verification = new Verification(token)
+    request[this.#kVerification] = verification
+    return this.#start(request, verification, bound)
+  }
+
+  #isFresh (known: Verification) {
+    return known.waiting !== undefined ||
+      (known.epoch === this.#revocation.epoch && Date.now() - known.settledAt < FRESH)
+  }
+
+  #start (request: GuardedRequest, verification: Verification, options: VerifyOptions | undefined): Verification {
+    try {
+      // Without options @fastify/jwt uses the verifier it has; with any, even {}, it builds one (40 µs).
+      this.#original.call(request, options, (error, user) => {
+        if (error) return this.#settle(verification, error)
+        // Unset until the check has passed.
+        request[this.#userKey] = null
+        verification.user = user
+        verification.claims = claimsOf(verification.token)
+        verification.epoch = this.#revocation.epoch
+        this.#revocation.check(verification.claims, (refusal) => {
+          verification.refused = refusal !== null
+          this.#settle(verification, refusal)
+        })
+      })
+    } catch (error) {
+      // A secret function that throws.
+      this.#settle(verification, error as Error)
+    }
+    return verification
+  }
+
+  #settle (verification: Verification, error: Error | null) {
+    const { waiting } = verification
+    if (waiting === undefined) return
+    verification.waiting = undefined
+    verification.error = error
+    verification.settledAt = Date.now()
+    for (const callback of waiting) {
+      try {
+        callback(error, verification.user)
+      } catch (thrown) {
+        // By the application's own callback: it is uncaught, as it would be anywhere, and not an answer to others who wait.
+        process.nextTick(() => { throw thrown })
+      }
+    }
+  }
+
+  /** Cheaper than to let lookupToken() throw for every anonymous request. */
+  #presents (request: FastifyRequest) {
+    return this.#extractsToken || request.headers.authorization !== undefined ||
+      (this.#cookieName !== undefined && (request as { cookies?: Record<string, unknown> | null }).cookies?.[this.#cookieName] !== undefined)
+  }
+}
+
+export function isGuarded (verify: unknown): boolean {
+  return typeof verify === 'function' && Object.hasOwn(verify, kGuarded)
+}
+
+/** The `onRequest` hook: refuses a revoked token wherever it is presented, but for routes that are left out. */
+export function presentedHook (guards: Guard[]) {
+  return function refuseRevoked (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) {
+    if (request.routeOptions.config?.revocation === false) return done()
+    inspectFrom(0)
+
+    function inspectFrom (index: number) {
+      const guard = guards[index]
+      if (guard === undefined) return done()
+      guard.inspect(request, (refusal) => {
+        if (refusal === null) return inspectFrom(index + 1)
+        // Fastify's own error handler takes these from the error; one of the application's may not.
+        reply.headers((refusal as { headers?: Record<string, string> }).headers ?? {})
+        done(refusal)
+      })
+    }
+  }
+}
+
+function settled (verification: Verification, callback: Callback) {
+  if (verification.waiting === undefined) callback(verification.error, verification.user)
+  else verification.waiting.push(callback)
+}
+
+/** Both forms that `@fastify/jwt` takes: { verify: {…}, decode: {…} }, or verify options alone. */
+function isNested (options: VerifyOptions) {
+  return Object.hasOwn(options, 'verify') || Object.hasOwn(options, 'decode')
+}
+
+function bindToken (options: VerifyOptions, token: string): VerifyOptions {
+  const extractToken = () => token
+  return isNested(options)
+    ? { ...options, verify: { ...options.verify as VerifyOptions, extractToken } }
+    : { ...options, extractToken }
+}
+
+/** Whether options only say where the token is: then it is verified as it is without them. */
+function changesLookupOnly (options: VerifyOptions): boolean {
+  if (isNested(options)) {
+    return Object.keys(options).length === 1 && typeof options.verify === 'object' && options.verify !== null &&
+      changesLookupOnly(options.verify as VerifyOptions)
+  }
+  return Object.keys(options).every((key) => key === 'onlyCookie' || key === 'extractToken')
+}

@@ -1,0 +1,136 @@
+import { inspect } from 'node:util'
+import { parse as parseDuration } from '@lukeed/ms'
+import type { RedisOptions } from 'ioredis'
+import { FST_JWT_REVOCATION_BAD_OPTION } from './errors.ts'
+import type { Milliseconds, Seconds } from './expiry.ts'
+import { isRedisClient } from './stores/open.ts'
+import type { Authorize, RedisClient, RevocationOptions } from './types.ts'
+
+/** The options with every default filled in and every unit settled. */
+export interface Settings {
+  redis: string | RedisOptions | RedisClient | undefined
+  mode: 'strict'
+  enforce: 'presented' | 'verified'
+  keyPrefix: string
+  /** null: unbounded. */
+  maxTokenLifetime: Seconds | null
+  tokensWithoutJti: 'reject' | 'accept'
+  onStoreFailure: 'reject' | 'accept'
+  storeTimeout: Milliseconds
+  authorize: Authorize
+  routes: false | { prefix: string }
+  /** undefined: `@fastify/jwt` was registered without one. */
+  namespaces: Array<string | undefined>
+  jwtVerify: string | undefined
+}
+
+/** Gives what the option means, or undefined where it has not the wanted shape. */
+type Read<T> = (value: unknown) => T | undefined
+
+const MAX_TIMEOUT = 2 ** 31 - 1
+
+const nobody: Authorize = () => false
+
+/** Bad input of any kind stops the start with a sentence. */
+export function badOption (sentence: string): Error {
+  return new FST_JWT_REVOCATION_BAD_OPTION(sentence)
+}
+
+function oneOf<const T extends string> (...allowed: T[]): { read: Read<T>, wanted: string } {
+  return {
+    read: (value) => allowed.find((one) => one === value),
+    wanted: allowed.map((one) => `'${one}'`).join(' or ')
+  }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const isFilled = (value: unknown): value is string => typeof value === 'string' && value !== ''
+
+/** A string of digits is milliseconds to the parser and seconds to everybody else: it wants a unit. */
+export function readLifetime (value: unknown): Seconds | null | undefined {
+  if (value === 'unbounded') return null
+  const seconds = typeof value === 'string' && !/\d\s*$/.test(value) ? (parseDuration(value) ?? NaN) / 1000 : value
+  return typeof seconds === 'number' && seconds > 0 && Number.isFinite(seconds) ? Math.ceil(seconds) : undefined
+}
+
+function readRedis (value: unknown): Settings['redis'] {
+  if (typeof value === 'string') return /^rediss?:\/\/./.test(value) && URL.canParse(value) ? value : undefined
+  if (isRedisClient(value)) return value
+  return isObject(value) && Object.getPrototypeOf(value) === Object.prototype ? value : undefined
+}
+
+function readNamespaces (value: unknown): string[] | undefined {
+  const names = Array.isArray(value) ? value : [value]
+  return names.length > 0 && names.every(isFilled) && new Set(names).size === names.length ? names : undefined
+}
+
+function readRoutes (value: unknown): Settings['routes'] | undefined {
+  if (value === false) return false
+  if (!isObject(value) || Object.keys(value).some((key) => key !== 'prefix')) return undefined
+  return isFilled(value.prefix) && value.prefix.startsWith('/') ? { prefix: value.prefix } : undefined
+}
+
+const OPTIONS = {
+  redis: { read: readRedis, wanted: 'a redis:// or rediss:// URL, ioredis options or an ioredis-shaped client (with call and pipeline)' },
+  mode: oneOf('strict'),
+  enforce: oneOf('presented', 'verified'),
+  keyPrefix: { read: (value: unknown) => typeof value === 'string' ? value : undefined, wanted: 'a string' },
+  maxTokenLifetime: { read: readLifetime, wanted: "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'" },
+  tokensWithoutJti: oneOf('reject', 'accept'),
+  onStoreFailure: oneOf('reject', 'accept'),
+  storeTimeout: {
+    read: (value: unknown) => Number.isInteger(value) && Number(value) > 0 && Number(value) <= MAX_TIMEOUT ? Number(value) : undefined,
+    wanted: `a whole number of milliseconds from 1 to ${MAX_TIMEOUT}`
+  },
+  authorize: { read: (value: unknown) => typeof value === 'function' ? value as Authorize : undefined, wanted: 'a function (request, target) => boolean or Promise<boolean>' },
+  routes: { read: readRoutes, wanted: "false, or { prefix } with a path that starts with '/'" },
+  namespace: { read: readNamespaces, wanted: 'a namespace of @fastify/jwt, or an array of different ones' },
+  jwtVerify: { read: (value: unknown) => isFilled(value) ? value : undefined, wanted: 'the name of a request decorator' }
+} satisfies Record<keyof RevocationOptions, { read: Read<unknown>, wanted: string }>
+
+/** What a message may show of a value: a URL or client options hold a password. */
+function shown (name: string, value: unknown): string {
+  if (name === 'redis' && typeof value === 'string') return 'a string that is none'
+  if (name === 'redis' && typeof value === 'object' && value !== null) return `${value.constructor?.name ?? 'an object'} without them`
+  return inspect(value, { depth: 1, breakLength: Infinity, maxStringLength: 60, maxArrayLength: 5 })
+}
+
+function read<N extends keyof typeof OPTIONS> (options: RevocationOptions, name: N) {
+  type Value = Exclude<ReturnType<(typeof OPTIONS)[N]['read']>, undefined>
+  const value = options[name]
+  if (value === undefined) return undefined
+  const meant = OPTIONS[name].read(value)
+  if (meant === undefined) throw badOption(`option "${name}" must be ${OPTIONS[name].wanted}; got ${shown(name, value)}`)
+  return meant as Value
+}
+
+/** @throws FST_JWT_REVOCATION_BAD_OPTION */
+export function resolveOptions (options: RevocationOptions): Settings {
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(OPTIONS, name)) {
+      throw badOption(`unknown option "${name}"; the options are ${Object.keys(OPTIONS).join(', ')}`)
+    }
+  }
+  const lifetime = read(options, 'maxTokenLifetime')
+  const namespaces = read(options, 'namespace') ?? [undefined]
+  const jwtVerify = read(options, 'jwtVerify')
+  if (jwtVerify !== undefined && namespaces.length > 1) {
+    throw badOption('option "jwtVerify" names one decorator and can not go with several namespaces; register the plugin once for each, in scopes of their own')
+  }
+  return {
+    redis: read(options, 'redis'),
+    mode: read(options, 'mode') ?? 'strict',
+    enforce: read(options, 'enforce') ?? 'presented',
+    keyPrefix: read(options, 'keyPrefix') ?? 'jwt:',
+    maxTokenLifetime: lifetime === undefined ? 30 * 24 * 3600 : lifetime,
+    tokensWithoutJti: read(options, 'tokensWithoutJti') ?? 'reject',
+    onStoreFailure: read(options, 'onStoreFailure') ?? 'reject',
+    storeTimeout: read(options, 'storeTimeout') ?? 500,
+    authorize: read(options, 'authorize') ?? nobody,
+    routes: read(options, 'routes') ?? { prefix: '/v1/jwt/history' },
+    namespaces,
+    jwtVerify
+  }
+}

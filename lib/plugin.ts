@@ -1,0 +1,148 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { EXPIRY_MARGIN, type Seconds } from './expiry.ts'
+import { Guard, isGuarded, presentedHook, type JwtDecorator } from './guard.ts'
+import { badOption, readLifetime, resolveOptions, type Settings } from './options.ts'
+import { requestPrototype } from './prototype.ts'
+import { TokenRevocation } from './revocation.ts'
+import { registerRoutes } from './routes.ts'
+import { isRedisClient, openStore } from './stores/open.ts'
+import type { Revocation, RevocationOptions } from './types.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    revocation: Revocation
+  }
+  interface FastifyContextConfig {
+    /** `false`: the plugin's hook does not look at requests of this route. A `jwtVerify()` that it calls itself is guarded all the same. */
+    revocation?: boolean
+  }
+}
+
+/** One `@fastify/jwt` that is guarded. */
+interface GuardedJwt extends JwtDecorator {
+  options: JwtDecorator['options'] & { sign: { expiresIn?: number | string } }
+  sign (claims: object, options?: object): string | Promise<string>
+}
+
+const MAX_JTI_LENGTH = 255
+
+/** Makes the tokens of `@fastify/jwt` revocable. Register it after that plugin, once for a scope. */
+export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
+  const settings = resolveOptions(options)
+  if (Object.hasOwn(app, 'revocation')) {
+    throw badOption('the plugin is registered twice on one scope; register it once, with an array as option "namespace" to guard several')
+  }
+  const guarded = settings.namespaces.map((namespace) => findJwt(app, namespace, settings))
+  const jwts = guarded.map(({ jwt }) => jwt)
+  const { sign } = jwts[0]!
+
+  const { store, close } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app) }, {
+    clock: Date.now,
+    onLost (error) {
+      app.log.error({ err: error }, settings.onStoreFailure === 'accept'
+        ? 'jwt revocation: the store is lost; tokens are accepted unchecked until it is back'
+        : 'jwt revocation: the store is lost; requests with a token are answered 503 until it is back')
+      revocation.emit('storeLost', error)
+    },
+    onBack () {
+      app.log.warn('jwt revocation: the store is back')
+      revocation.emit('storeBack')
+    }
+  })
+  app.addHook('onClose', async () => close())
+
+  const revocation = new TokenRevocation({
+    ...settings,
+    store,
+    rules: { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) },
+    clock: Date.now,
+    sign: (claims, signOptions) => sign(claims, signOptions),
+    onListenerError: (error) => app.log.error({ err: error }, 'jwt revocation: a listener threw')
+  })
+  app.decorate('revocation', revocation)
+
+  const guards = guarded.map(({ jwt, verifyName }) => new Guard(app, jwt, verifyName, revocation))
+  if (settings.enforce === 'presented') app.addHook('onRequest', presentedHook(guards))
+  refuseUnguardedScopes(app, guarded.map(({ verifyName }) => verifyName))
+
+  if (settings.routes) {
+    await app.register(async (scope) => registerRoutes(scope, {
+      revocation,
+      authenticate: (request) => guards[0]!.authenticate(request),
+      authorize: settings.authorize
+    }), settings.routes)
+  }
+
+  warnAtStart(app, settings, jwts, store.kind)
+  app.addHook('onReady', () => store.start())
+}, {
+  name: 'fastify-jwt-revocation',
+  fastify: '5.x'
+})
+
+function findJwt (app: FastifyInstance, namespace: string | undefined, settings: Settings): { jwt: GuardedJwt, verifyName: string } {
+  if (!app.hasDecorator('jwt')) {
+    throw badOption('@fastify/jwt is missing; register it first: await app.register(jwt, { secret })')
+  }
+  const decorator = (app as unknown as { jwt: GuardedJwt & Record<string, GuardedJwt | undefined> }).jwt
+  const jwt = namespace === undefined ? decorator : decorator[namespace]
+  if (typeof jwt?.lookupToken !== 'function') {
+    throw badOption(namespace === undefined
+      ? `@fastify/jwt was registered with a namespace; set option "namespace" to it (there is ${Object.keys(decorator).join(', ')})`
+      : `@fastify/jwt has no namespace "${namespace}"; register it with that one first, or set option "namespace" to one it has`)
+  }
+  return { jwt, verifyName: settings.jwtVerify ?? (namespace === undefined ? 'jwtVerify' : `${namespace}JwtVerify`) }
+}
+
+/** The client of `@fastify/redis`. Several, and it is not for us to choose: falling back to memory would be worse. */
+function redisOf (app: FastifyInstance): Settings['redis'] {
+  if (!app.hasDecorator('redis')) return undefined
+  const { redis } = app as unknown as { redis: unknown }
+  if (isRedisClient(redis)) return redis
+  throw badOption('app.redis is no client (was @fastify/redis registered with a namespace?); set option "redis" to the client to use')
+}
+
+/** `@fastify/jwt` takes it in milliseconds. */
+function clockTolerance (jwt: GuardedJwt): Seconds {
+  const { clockTolerance = 0 } = jwt.options.verify as { clockTolerance?: number }
+  return Math.ceil(clockTolerance / 1000)
+}
+
+/** A scope below that registers a `@fastify/jwt` of its own gets a verify decorator that nobody guards. */
+function refuseUnguardedScopes (app: FastifyInstance, verifyNames: string[]) {
+  const scopes: FastifyInstance[] = []
+  app.addHook('onRegister', (scope) => { scopes.push(scope) })
+  app.addHook('onReady', async () => {
+    for (const scope of scopes) {
+      for (const name of verifyNames) {
+        if (isGuarded(requestPrototype(scope)[name])) continue
+        throw badOption(`"${name}" was decorated again in a scope below, with @fastify/jwt or by hand, and is not guarded there; register the plugin in that scope too, after it`)
+      }
+    }
+  })
+}
+
+function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt[], kind: string) {
+  const warn = (sentence: string) => app.log.warn(`jwt revocation: ${sentence}`)
+  const { maxTokenLifetime } = settings
+  if (kind === 'memory') {
+    warn('revocations are kept in this process only and are lost with it; set option "redis" to share and keep them')
+  }
+  for (const { options, cookie } of jwts) {
+    const { expiresIn } = options.sign
+    if (maxTokenLifetime !== null && expiresIn === undefined) {
+      warn('@fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\'')
+    } else if (maxTokenLifetime !== null && (readLifetime(expiresIn) ?? 0) > maxTokenLifetime + EXPIRY_MARGIN) {
+      warn(`@fastify/jwt signs tokens that live longer (${expiresIn}) than maxTokenLifetime, which are refused; make one of them shorter, or the other longer`)
+    }
+    if (cookie && !app.hasRequestDecorator('cookies')) {
+      warn('register @fastify/cookie before this plugin: cookies are not parsed yet when it looks for a revoked token')
+    }
+  }
+  const { maxParamLength, routerOptions } = app.initialConfig as { maxParamLength?: number, routerOptions?: { maxParamLength?: number } }
+  const longest = routerOptions?.maxParamLength ?? maxParamLength ?? 0
+  if (settings.routes && longest < MAX_JTI_LENGTH) {
+    warn(`a jti longer than ${longest} characters can't be revoked by its path; set Fastify's routerOptions: { maxParamLength: ${MAX_JTI_LENGTH} }`)
+  }
+}

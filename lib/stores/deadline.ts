@@ -1,0 +1,23 @@
+import type { Milliseconds } from '../expiry.ts'
+
+/** The store's own deadline: a client's limits do not hold for a cluster that never connected, or are off. */
+export class Deadline {
+  readonly timeout: Milliseconds
+
+  constructor (timeout: Milliseconds) {
+    this.timeout = timeout
+  }
+
+  /** Calls `expired` when the time is up, unless the function it returns was called before. */
+  start (expired: (error: Error) => void): () => void {
+    let immediate: NodeJS.Immediate | undefined
+    const timer = setTimeout(() => {
+      // After a stall of the event loop the timer runs before the answer that lies in the socket: let that be read first.
+      immediate = setImmediate(() => expired(new Error(`Redis gave no answer within ${this.timeout} ms`)))
+    }, this.timeout)
+    return () => {
+      clearTimeout(timer)
+      clearImmediate(immediate)
+    }
+  }
+}

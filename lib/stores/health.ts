@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Milliseconds } from '../expiry.ts'
+import type { StoreContext } from './store.ts'
+
+const PROBE_INTERVAL: Milliseconds = 1000
+const START_INTERVAL: Milliseconds = 50
+
+/**
+ * Whether the store answers. The first failure loses it. It is back after a second without failures and a probe
+ * that is answered, so that a store that fails now and then is reported once, not once a request.
+ */
+export class Health {
+  available = true
+  readonly #probe: () => Promise<unknown>
+  readonly #onLost: StoreContext['onLost']
+  readonly #onBack: StoreContext['onBack']
+  #failures = 0
+  #failuresSeen = 0
+  #timer: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor (probe: () => Promise<unknown>, { onLost, onBack }: Pick<StoreContext, 'onLost' | 'onBack'>) {
+    this.#probe = probe
+    this.#onLost = onLost
+    this.#onBack = onBack
+  }
+
+  /** Waits for the first answer. A client that does not queue refuses everything until it has connected: hence again and again. */
+  async start (timeout: Milliseconds) {
+    const end = performance.now() + timeout
+    for (;;) {
+      try {
+        await this.#probe()
+        return
+      } catch (error) {
+        if (performance.now() + START_INTERVAL > end) return this.failed(error)
+      }
+      await sleep(START_INTERVAL)
+    }
+  }
+
+  close () {
+    this.#closed = true
+    clearInterval(this.#timer)
+  }
+
+  failed (error: unknown) {
+    this.#failures++
+    if (!this.available || this.#closed) return
+    this.available = false
+    this.#failuresSeen = this.#failures
+    this.#timer = setInterval(() => { this.#tryAgain() }, PROBE_INTERVAL).unref()
+    this.#onLost(error)
+  }
+
+  async #tryAgain () {
+    const failures = this.#failures
+    const quiet = failures === this.#failuresSeen
+    this.#failuresSeen = failures
+    if (!quiet) return
+    try {
+      await this.#probe()
+    } catch {
+      return
+    }
+    if (this.available || this.#closed || failures !== this.#failures) return
+    this.available = true
+    clearInterval(this.#timer)
+    this.#onBack()
+  }
+}

@@ -1,0 +1,55 @@
+import type { RedisOptions } from 'ioredis'
+import type { Milliseconds } from '../expiry.ts'
+import type { RedisClient } from '../types.ts'
+import { MemoryStore } from './memory.ts'
+import { RedisStore } from './redis.ts'
+import type { Store, StoreContext } from './store.ts'
+
+export interface StoreSettings {
+  redis: string | RedisOptions | RedisClient | undefined
+  keyPrefix: string
+  storeTimeout: Milliseconds
+}
+
+export function isRedisClient (value: unknown): value is RedisClient {
+  return typeof value === 'object' && value !== null &&
+    typeof (value as RedisClient).call === 'function' && typeof (value as RedisClient).pipeline === 'function'
+}
+
+/** The store for these settings, and how to close it: a client that was given stays open (P7). */
+export async function openStore (settings: StoreSettings, context: StoreContext): Promise<{ store: Store, close: () => void }> {
+  const { redis } = settings
+  if (redis === undefined) {
+    const store = new MemoryStore(context)
+    return { store, close: () => store.close() }
+  }
+  if (isRedisClient(redis)) {
+    const store = new RedisStore(redis, settings, context)
+    return { store, close: () => store.close() }
+  }
+  const client = await connect(redis, settings.storeTimeout)
+  const store = new RedisStore(client, settings, context)
+  return {
+    store,
+    close () {
+      store.close()
+      client.disconnect()
+    }
+  }
+}
+
+async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
+  const { Redis } = await import('ioredis')
+  const defaults = {
+    connectionName: 'fastify-jwt-revocation',
+    // Nobody waits longer than storeTimeout: what could not be sent by the second connection attempt is dropped.
+    maxRetriesPerRequest: 1,
+    // A peer that takes commands and never answers: without this the operating system notices after many minutes.
+    socketTimeout: Math.max(2 * storeTimeout, 1000),
+    retryStrategy: (attempt: number) => Math.min(attempt * 50, 1000)
+  }
+  const client = typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' })
+  // Without a listener ioredis prints each failed attempt to connect. The store's health reports the loss, once.
+  client.on('error', () => {})
+  return client
+}

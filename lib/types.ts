@@ -1,0 +1,154 @@
+import type { FastifyRequest } from 'fastify'
+import type { RedisOptions } from 'ioredis'
+import type { Seconds, Milliseconds } from './expiry.ts'
+import type { TokenClaims } from './claims.ts'
+
+/**
+ * What the plugin asks of a Redis client: `Redis` and `Cluster` of ioredis 5 and 6, and of iovalkey, have it.
+ * The plugin never configures, flushes or closes a client that it was given.
+ */
+export interface RedisClient {
+  readonly isCluster: boolean
+  call (command: string, ...args: Array<string | number>): Promise<unknown>
+  pipeline (commands: unknown[][]): { exec (): Promise<Array<[error: Error | null, result: unknown]> | null> }
+}
+
+export interface RevocationOptions {
+  /**
+   * A Redis URL, options of ioredis, or a client. Redis 6.2 or newer, or Valkey.
+   * Default: `app.redis` where `@fastify/redis` put one, else a store in this process's memory.
+   */
+  redis?: string | RedisOptions | RedisClient
+  /** Where a request's check looks. `'strict'` (the default): in Redis. */
+  mode?: 'strict'
+  /**
+   * `'presented'` (the default): a revoked token is refused by every route, also one that would not look at it.
+   * `'verified'`: only where a route verifies it.
+   */
+  enforce?: 'presented' | 'verified'
+  /** In front of every key. Default `'jwt:'`. */
+  keyPrefix?: string
+  /**
+   * The longest a token may live: seconds, or a string with a unit such as `'12h'`. Default `'30d'`. Tokens that live
+   * longer, or have no `exp`, are refused. `'unbounded'` accepts them; revocations of tokens without `exp` are then kept for ever.
+   */
+  maxTokenLifetime?: number | string
+  /** What becomes of a token without a usable jti, which can't be revoked by it. Default `'reject'`; `'accept'` lets it pass unchecked. */
+  tokensWithoutJti?: 'reject' | 'accept'
+  /** What becomes of a token that can't be checked because the store fails. Default `'reject'`: 503. `'accept'` lets it pass. */
+  onStoreFailure?: 'reject' | 'accept'
+  /** Milliseconds that one check or revoke may take. Default 500. */
+  storeTimeout?: number
+  /**
+   * Who else may act on a token, beside itself and its own subject. Default: nobody.
+   * Only `true` lets; what it throws is the request's answer.
+   */
+  authorize?: Authorize
+  /** Where the HTTP routes are. Default `{ prefix: '/v1/jwt/history' }`; `false`: none. */
+  routes?: false | { prefix: string }
+  /** The namespace (or several) of `@fastify/jwt` to guard. The first one signs what `issue()` gives and authenticates the routes. */
+  namespace?: string | string[]
+  /** The name of the verify decorator, where `@fastify/jwt` was registered with a `jwtVerify` of its own. */
+  jwtVerify?: string
+}
+
+/** What somebody wants to do, and to which token: as much of it as is known. */
+export interface AuthorizeTarget {
+  action: 'revoke'
+  jti?: string
+  id?: string
+  iss?: string
+  sub?: string
+}
+
+export type Authorize = (request: FastifyRequest, target: AuthorizeTarget) => boolean | Promise<boolean>
+
+/** One entry of the history. Times are ISO 8601; `expiresAt` is null for a token without `exp`. */
+export interface TokenRecord {
+  /** Random, ours, safe to show. */
+  id: string
+  jti: string
+  iss?: string
+  sub?: string
+  issuedAt: string
+  expiresAt: string | null
+  meta?: Record<string, unknown>
+}
+
+export interface RevocationResult {
+  jti: string
+  /** The id of its record, where it has one. */
+  id?: string
+  iss?: string
+  sub?: string
+  status: 'revoked'
+  /** ISO 8601. When it was first revoked. */
+  revokedAt: string
+  /** ISO 8601. When the token itself ends; null when unknown. */
+  expiresAt: string | null
+}
+
+export interface IssueOptions {
+  /** How long the token lives: seconds, or a string with a unit. Default: what `@fastify/jwt` was registered with. */
+  expiresIn?: number | string
+  /** Kept in the record, never in the token: at most 4,096 bytes of JSON. */
+  meta?: Record<string, unknown>
+  /** Any other sign option of `@fastify/jwt`. */
+  [signOption: string]: unknown
+}
+
+export interface IssuedToken {
+  token: string
+  /** The id of its record. */
+  id: string
+  jti: string
+  /** ISO 8601; null for a token without `exp`. */
+  expiresAt: string | null
+}
+
+export interface RevocationStatus {
+  mode: 'strict'
+  store: 'memory' | 'redis'
+  /** Whether the store answered last. */
+  available: boolean
+}
+
+export interface RevocationEvents {
+  revoked: [RevocationResult]
+  storeLost: [error: unknown]
+  storeBack: []
+}
+
+/** The decorator `app.revocation`. Every method that returns a promise may reject with FST_JWT_REVOCATION_UNAVAILABLE. */
+export interface Revocation {
+  /**
+   * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one round trip.
+   * @throws TypeError where the token would not be accepted (no `exp`, or one beyond `maxTokenLifetime`).
+   */
+  issue (claims: object, options?: IssueOptions): Promise<IssuedToken>
+  /**
+   * Records a token that was signed elsewhere.
+   * @throws FST_JWT_NOT_REVOCABLE
+   */
+  record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord>
+  /**
+   * Revokes a token. `exp` (NumericDate, RFC 7519 §4.1.4) bounds how long that is kept; without it, and without a
+   * record of the token, it is kept for `maxTokenLifetime`. Resolves once the store has acknowledged it.
+   */
+  revoke (token: { jti: string, iss?: string, exp?: number }): Promise<RevocationResult>
+  /** @throws FST_JWT_REVOCATION_NOT_FOUND */
+  revokeById (id: string): Promise<RevocationResult>
+  /**
+   * For doors that are no Fastify request: whether a token with these (verified!) claims is revoked.
+   * @throws FST_JWT_NOT_REVOCABLE for one that would not be accepted for another reason.
+   * @throws FST_JWT_REVOCATION_UNAVAILABLE whatever `onStoreFailure` says: here the caller decides.
+   */
+  isRevoked (claims: TokenClaims): Promise<boolean>
+  /** The record of this id, or null. */
+  token (id: string): Promise<TokenRecord | null>
+  status (): RevocationStatus
+  on<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this
+  off<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this
+}
+
+export type { Seconds, Milliseconds, TokenClaims }

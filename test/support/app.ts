@@ -1,0 +1,46 @@
+import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { randomUUID } from 'node:crypto'
+import { SignJWT } from 'jose'
+import { revocationPlugin, type RevocationOptions } from '../../lib/index.ts'
+
+export const SECRET = 'a secret of the tests, of more than 32 bytes'
+
+/** Something with tap's teardown. */
+interface Scope { teardown: (fn: () => unknown) => void }
+
+export interface BuildOptions {
+  fastify?: FastifyServerOptions
+  jwt?: Partial<FastifyJWTOptions>
+  revocation?: RevocationOptions
+  /** What is registered between @fastify/jwt and the plugin. */
+  before?: (app: FastifyInstance) => unknown
+  /** Routes and whatever else, after the plugin. */
+  after?: (app: FastifyInstance) => unknown
+}
+
+/** An application with `GET /me` (verifies) and `GET /public` (does not), closed when the test ends. */
+export async function buildApp (t: Scope, { fastify = {}, jwt = {}, revocation = {}, before, after }: BuildOptions = {}) {
+  const app = Fastify({ routerOptions: { maxParamLength: 255 }, ...fastify })
+  t.teardown(() => app.close())
+  await app.register(fastifyJwt, { secret: SECRET, sign: { expiresIn: '15m' }, ...jwt } as FastifyJWTOptions)
+  await before?.(app)
+  await app.register(revocationPlugin, revocation)
+  app.get('/me', { onRequest: async (request) => { await request.jwtVerify() } }, async (request) => ({ user: request.user }))
+  app.get('/public', async (request) => ({ user: request.user ?? null }))
+  await after?.(app)
+  await app.ready()
+  return app
+}
+
+/** A key prefix of a test's own, where tests share a Redis. */
+export const ownPrefix = () => `test-${randomUUID()}:`
+
+export const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+
+/** A token that nobody here made: signed by `jose` with HS256, `claims` exactly as given. */
+export function signed (claims: Record<string, unknown>, secret = SECRET): Promise<string> {
+  return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(new TextEncoder().encode(secret))
+}
+
+export const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds

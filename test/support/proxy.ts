@@ -1,0 +1,165 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, connect, type Socket } from 'node:net'
+import { freePort } from './ports.ts'
+import type { Owner } from './redis.ts'
+
+/**
+ * - `pass`: hands on everything
+ * - `refuse`: nobody listens; the connections there are get reset
+ * - `blackhole`: accepts connections and swallows every byte of both directions
+ * - `garbage`: answers whatever the client sends with bytes that are no RESP; the target hears nothing
+ * - `delayMs`: hands on each chunk that much later, in order, in each direction
+ * - `replace`: hands on what the function makes of each chunk from the target
+ */
+export type ProxyMode = 'pass' | 'refuse' | 'blackhole' | 'garbage' | { delayMs: number } | { replace: (chunk: Buffer) => Buffer }
+
+export interface Proxy {
+  readonly port: number
+  readonly url: string
+  readonly mode: ProxyMode
+  /** How many clients are connected. */
+  readonly connections: number
+  // Two signatures, because strings have a method `replace` as well: in one, the compiler finds no type for the parameter of ours.
+  /** Holds for the connections there are and for new ones, from the moment it resolves. */
+  set (mode: Exclude<ProxyMode, string>): Promise<void>
+  set (mode: ProxyMode): Promise<void>
+  /** Resets every connection; new ones are served as the mode says. */
+  cut (): void
+}
+
+const HOST = '127.0.0.1'
+
+export async function startProxy (t: Owner, target: { host: string, port: number }): Promise<Proxy> {
+  const links = new Set<Link>()
+  const server = createServer((client) => {
+    const link = new Link(client, target, () => mode)
+    links.add(link)
+    client.once('close', () => links.delete(link))
+  })
+  const listen = (port: number) => once(server.listen({ port, host: HOST, exclusive: true }), 'listening')
+  const cut = () => {
+    for (const link of links) link.reset()
+    links.clear()
+  }
+  const close = async () => {
+    if (!server.listening) return
+    const closed = once(server, 'close')
+    server.close()
+    cut()
+    await closed
+  }
+
+  let mode: ProxyMode = 'pass'
+  const port = await firstFree(listen)
+  t.after(close)
+
+  return {
+    port,
+    url: `redis://${HOST}:${port}`,
+    get mode () { return mode },
+    get connections () { return links.size },
+    async set (next) {
+      mode = next
+      if (mode === 'refuse') return await close()
+      if (!server.listening) await listen(port)
+      for (const link of links) link.modeChanged()
+    },
+    cut
+  }
+}
+
+async function firstFree (listen: (port: number) => Promise<unknown>): Promise<number> {
+  for (let tries = 1; ; tries++) {
+    const port = await freePort()
+    try {
+      await listen(port)
+      return port
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || tries === 10) throw error
+    }
+  }
+}
+
+/** A client's connection and the one made to the target on its behalf. */
+class Link {
+  readonly #client: Socket
+  readonly #target: Socket
+  readonly #mode: () => ProxyMode
+  readonly #toTarget: Lane
+  readonly #toClient: Lane
+  #targetGone = false
+
+  constructor (client: Socket, target: { host: string, port: number }, mode: () => ProxyMode) {
+    this.#client = client.setNoDelay()
+    this.#target = connect(target).setNoDelay()
+    this.#mode = mode
+    this.#toTarget = new Lane(this.#target, mode)
+    this.#toClient = new Lane(this.#client, mode)
+
+    client.on('data', (chunk) => {
+      // No type of RESP starts with a zero byte, so no client can take this for the beginning of an answer.
+      if (mode() === 'garbage') client.write(Buffer.concat([Buffer.from('\0garbage\r\n'), randomBytes(32)]))
+      else this.#toTarget.push(chunk)
+    })
+    this.#target.on('data', (chunk) => {
+      const now = mode()
+      if (now !== 'garbage') this.#toClient.push(typeof now === 'object' && 'replace' in now ? now.replace(chunk) : chunk)
+    })
+    client.on('error', () => {})
+    this.#target.on('error', () => {})
+    client.once('close', () => this.#toTarget.end())
+    this.#target.once('close', () => {
+      this.#targetGone = true
+      this.modeChanged()
+    })
+  }
+
+  reset (): void {
+    this.#client.resetAndDestroy()
+    this.#target.resetAndDestroy()
+  }
+
+  /** A lost target shows only in the modes that let the client see the target. */
+  modeChanged (): void {
+    const mode = this.#mode()
+    if (this.#targetGone && mode !== 'blackhole' && mode !== 'garbage') this.#toClient.end()
+  }
+}
+
+/** One direction: what goes in comes out in order, each chunk when the delay at its arrival is over. */
+class Lane {
+  readonly #out: Socket
+  readonly #mode: () => ProxyMode
+  #last: Promise<void> = Promise.resolve()
+  #waiting = 0
+
+  constructor (out: Socket, mode: () => ProxyMode) {
+    this.#out = out
+    this.#mode = mode
+  }
+
+  push (chunk: Buffer): void {
+    const mode = this.#mode()
+    if (mode === 'blackhole') return
+    this.#after(typeof mode === 'object' && 'delayMs' in mode ? mode.delayMs : 0, () => {
+      const now = this.#mode()
+      if (now !== 'blackhole' && now !== 'garbage' && this.#out.writable) this.#out.write(chunk)
+    })
+  }
+
+  end (): void {
+    this.#after(0, () => this.#out.end())
+  }
+
+  #after (delayMs: number, act: () => void): void {
+    if (delayMs === 0 && this.#waiting === 0) return act()
+    const timer = delayMs === 0 ? undefined : new Promise<void>((resolve) => setTimeout(resolve, delayMs).unref())
+    const turn = Promise.all([this.#last, timer])
+    this.#waiting++
+    this.#last = turn.then(() => {
+      this.#waiting--
+      act()
+    })
+  }
+}
