@@ -1,4 +1,5 @@
 import type { RedisOptions } from 'ioredis'
+import { FST_JWT_REVOCATION_BAD_OPTION } from '../errors.ts'
 import type { Milliseconds } from '../expiry.ts'
 import type { RedisClient } from '../types.ts'
 import { MemoryStore } from './memory.ts'
@@ -23,6 +24,7 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
     const store = new MemoryStore(context)
     return { store, close: () => store.close() }
   }
+  refuseReplicaReads(typeof redis === 'string' ? undefined : isRedisClient(redis) ? (redis as { options?: ReadOptions }).options : redis)
   if (isRedisClient(redis)) {
     const store = new RedisStore(redis, settings, context)
     return { store, close: () => store.close() }
@@ -36,6 +38,19 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
       client.disconnect()
     }
   }
+}
+
+/** Where a client reads, as far as it says so: `scaleReads` of a cluster's, `role` of one that asks Sentinel. */
+interface ReadOptions {
+  scaleReads?: unknown
+  role?: unknown
+}
+
+function refuseReplicaReads ({ scaleReads = 'master', role = 'master' }: ReadOptions = {}) {
+  if (scaleReads === 'master' && role === 'master') return
+  throw new FST_JWT_REVOCATION_BAD_OPTION(
+    'option "redis" must read from masters, because a replica may not know of a revocation yet; give it a client without "scaleReads" and "role"'
+  )
 }
 
 async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {

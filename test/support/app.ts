@@ -1,5 +1,5 @@
 import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
-import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyServerOptions, type LightMyRequestResponse } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { SignJWT } from 'jose'
 import { revocationPlugin, type RevocationOptions } from '../../lib/index.ts'
@@ -44,3 +44,28 @@ export function signed (claims: Record<string, unknown>, secret = SECRET): Promi
 }
 
 export const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds
+
+/** The whole answer to a revoked token. */
+export const REVOKED = {
+  statusCode: 401,
+  challenge: 'Bearer error="invalid_token", error_description="The token has been revoked"',
+  body: { statusCode: 401, code: 'FST_JWT_REVOKED', error: 'Unauthorized', message: 'Token has been revoked' }
+}
+
+/** Status, challenge and body of an answer, to be compared as a whole. */
+export function answerOf (response: LightMyRequestResponse) {
+  const challenge = response.headers['www-authenticate']
+  return { statusCode: response.statusCode, ...(challenge !== undefined && { challenge }), body: response.body === '' ? '' : response.json() }
+}
+
+/** A genuine token of its own jti, as another service would sign it. */
+export async function genuine (claims: Record<string, unknown> = {}) {
+  const jti = randomUUID()
+  return { jti, token: await signed({ jti, sub: 'alice', iat: inSeconds(0), exp: inSeconds(900), ...claims }) }
+}
+
+export async function revoked (app: FastifyInstance, claims: Record<string, unknown> = {}): Promise<string> {
+  const { jti, token } = await genuine(claims)
+  await app.revocation.revoke({ jti, ...(typeof claims.iss === 'string' && { iss: claims.iss }) })
+  return token
+}

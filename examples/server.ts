@@ -1,0 +1,106 @@
+/*
+ * A small application whose tokens can be taken back. `npm start` runs it; REDIS_URL makes several of them share what is revoked.
+ */
+import fastifyCookie from '@fastify/cookie'
+import fastifyJwt from '@fastify/jwt'
+import Fastify from 'fastify'
+import { randomBytes } from 'node:crypto'
+import { revocationPlugin } from '../lib/index.ts'
+
+declare module '@fastify/jwt' {
+  interface FastifyJWT {
+    payload: { sub: string, role: string }
+    user: { sub: string, role: string }
+  }
+}
+
+const { PORT = '3000', HOST = '127.0.0.1', REDIS_URL, JWT_SECRET = randomBytes(32).toString('hex') } = process.env
+
+// A demonstration: a real application keeps hashes of passwords, elsewhere.
+const users = new Map([
+  ['alice', { password: 'wonderland', role: 'user' }],
+  ['bob', { password: 'builder', role: 'user' }],
+  ['root', { password: 'toor', role: 'admin' }]
+])
+
+const app = Fastify({ logger: { level: 'warn' }, routerOptions: { maxParamLength: 255 } })
+
+await app.register(fastifyCookie)
+await app.register(fastifyJwt, {
+  secret: JWT_SECRET,
+  sign: { expiresIn: '15m' },
+  cookie: { cookieName: 'token', signed: false }
+})
+await app.register(revocationPlugin, {
+  ...(REDIS_URL && { redis: REDIS_URL }),
+  // Without this, a token can be revoked by itself and by its own subject only.
+  authorize: (request) => request.user.role === 'admin'
+})
+
+interface Login { Body: { user: string, password: string } }
+const loginSchema = {
+  body: {
+    type: 'object',
+    required: ['user', 'password'],
+    properties: { user: { type: 'string' }, password: { type: 'string' } }
+  }
+}
+
+async function logIn ({ user, password }: Login['Body']) {
+  const known = users.get(user)
+  if (known?.password !== password) throw Object.assign(new Error('Wrong user or password'), { statusCode: 401 })
+  return app.revocation.issue({ sub: user, role: known.role })
+}
+
+// Somebody who logs in may still send the cookie of a revoked token: these routes do not look at it.
+const login = { schema: loginSchema, config: { revocation: false } }
+
+app.post<Login>('/login', login, async (request) => logIn(request.body))
+
+app.post<Login>('/login/cookie', login, async (request, reply) => {
+  const { token, ...rest } = await logIn(request.body)
+  reply.setCookie('token', token, { path: '/', httpOnly: true, sameSite: 'strict', secure: 'auto' })
+  return rest
+})
+
+app.get('/me', { onRequest: (request) => request.jwtVerify() }, async (request) => request.user)
+
+app.post('/logout', { onRequest: (request) => request.jwtVerify() }, async (request, reply) => {
+  reply.clearCookie('token', { path: '/' })
+  return app.revocation.revoke(await request.jwtDecode<{ jti: string, iss?: string, exp?: number }>())
+})
+
+app.get('/health', { config: { revocation: false } }, async (_request, reply) => {
+  const status = app.revocation.status()
+  return reply.code(status.available ? 200 : 503).send(status)
+})
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { app.close() })
+
+const url = await app.listen({ port: Number(PORT), host: HOST })
+
+console.log(`
+Listening on ${url}, revocations are kept in ${REDIS_URL ? 'Redis' : 'this process (set REDIS_URL to share them)'}.
+Paste this into another terminal, line by line:
+
+# log in, and use the token
+LOGIN=$(curl -s ${url}/login -H 'Content-Type: application/json' -d '{"user":"alice","password":"wonderland"}')
+TOKEN=$(echo "$LOGIN" | sed 's/.*"token":"\\([^"]*\\)".*/\\1/'); JTI=$(echo "$LOGIN" | sed 's/.*"jti":"\\([^"]*\\)".*/\\1/')
+curl -sw '\\n' ${url}/me -H "Authorization: Bearer $TOKEN"
+
+# take it back: from now on it is refused
+curl -sw '\\n' -X DELETE ${url}/v1/jwt/history/$JTI -H 'Content-Type: application/json' -H "Authorization: Bearer $TOKEN"
+curl -siw '\\n' ${url}/me -H "Authorization: Bearer $TOKEN"
+
+# the same with a cookie
+curl -sw '\\n' -c jar.txt ${url}/login/cookie -H 'Content-Type: application/json' -d '{"user":"bob","password":"builder"}'
+curl -sw '\\n' -b jar.txt ${url}/me
+curl -sw '\\n' -b jar.txt -X POST ${url}/logout
+curl -siw '\\n' -b jar.txt ${url}/me
+
+# an administrator takes back somebody else's, by the id of its record
+BOB=$(curl -s ${url}/login -H 'Content-Type: application/json' -d '{"user":"bob","password":"builder"}')
+ROOT=$(curl -s ${url}/login -H 'Content-Type: application/json' -d '{"user":"root","password":"toor"}' | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
+curl -sw '\\n' -X DELETE ${url}/v1/jwt/history/id/$(echo "$BOB" | sed 's/.*"id":"\\([^"]*\\)".*/\\1/') -H "Authorization: Bearer $ROOT"
+curl -siw '\\n' ${url}/me -H "Authorization: Bearer $(echo "$BOB" | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')"
+`)

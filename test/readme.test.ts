@@ -1,0 +1,74 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import { promisify } from 'node:util'
+import t from 'tap'
+import ts from 'typescript'
+import * as errors from '../lib/errors.ts'
+import { resolveOptions } from '../lib/options.ts'
+import { startRedis } from './support/redis.ts'
+
+const root = join(import.meta.dirname, '..')
+const readme = await readFile(join(root, 'README.md'), 'utf8')
+/** All TypeScript of the README is one program: what a reader has when they copied each block in turn. */
+const snippets = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code).join('\n')
+
+/** What a reader would do next. It prints what became of a token before and after its revocation. */
+const afterwards = `
+const { token, jti } = (await app.inject({ method: 'POST', url: '/login' })).json()
+const headers = { authorization: \`Bearer \${token}\` }
+const outcomes = [await app.inject({ url: '/me', headers })]
+outcomes.push(await app.inject({ method: 'DELETE', url: \`/v1/jwt/history/\${jti}\`, headers }))
+outcomes.push(await app.inject({ url: '/me', headers }))
+const second = (await app.inject({ method: 'POST', url: '/login' })).json()
+const other = { authorization: \`Bearer \${second.token}\` }
+outcomes.push(await app.inject({ method: 'POST', url: '/logout', headers: other }))
+outcomes.push(await app.inject({ url: '/me', headers: other }))
+const root = await admin.revocation.issue({ sub: 'root', role: 'admin' })
+const third = (await app.inject({ method: 'POST', url: '/login' })).json()
+outcomes.push(await admin.inject({ method: 'DELETE', url: \`/v1/jwt/history/id/\${third.id}\`, headers: { authorization: \`Bearer \${root.token}\` } }))
+outcomes.push(await app.inject({ url: '/me', headers: { authorization: \`Bearer \${third.token}\` } }))
+console.log(JSON.stringify(outcomes.map(({ statusCode, body }) => [statusCode, JSON.parse(body).code ?? JSON.parse(body).status ?? JSON.parse(body).sub])))
+await app.close()
+await admin.close()
+redis.disconnect()
+`
+
+t.test('every snippet of the README compiles, and does what the README says on a real Redis', async (t) => {
+  const server = await startRedis(t)
+  const dir = await mkdtemp(join(root, 'node_modules', '.readme-'))
+  t.teardown(() => rm(dir, { recursive: true }))
+  const file = join(dir, 'program.mts')
+  const lib = relative(dir, join(root, 'lib', 'index.ts'))
+  const program = (snippets + afterwards)
+    .replaceAll("'fastify-jwt-revocation'", `'${lib}'`)
+    .replaceAll('redis://127.0.0.1:6379', server.url)
+  t.match(snippets, /fastify-jwt-revocation/)
+  await writeFile(file, program)
+
+  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
+  const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, root)
+  const diagnostics = ts.getPreEmitDiagnostics(ts.createProgram([file], { ...options, noEmit: true }))
+  t.same(diagnostics.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n')), [])
+
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', file], { cwd: root })
+  t.same(JSON.parse(stdout.trim().split('\n').at(-1)!), [
+    [200, 'alice'], [200, 'revoked'], [401, 'FST_JWT_REVOKED'],
+    [200, 'revoked'], [401, 'FST_JWT_REVOKED'],
+    [200, 'revoked'], [401, 'FST_JWT_REVOKED']
+  ])
+})
+
+t.test('the README names every option and every error', async (t) => {
+  const message = (() => {
+    try {
+      resolveOptions({ nonsense: true } as object)
+    } catch (error) {
+      return (error as Error).message
+    }
+  })()
+  const options = message!.split('the options are ')[1]!.split(', ')
+  t.ok(options.length > 10)
+  const tables = readme.split('\n').filter((line) => line.startsWith('| `'))
+  for (const name of [...options, ...Object.keys(errors)]) t.ok(tables.some((row) => row.startsWith(`| \`${name}\``)), name)
+})
