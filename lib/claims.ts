@@ -65,7 +65,7 @@ export function checkClaims (claims: TokenClaims, rules: Rules, now: Millisecond
   if (sub) checked.sub = sub
   if (typeof iat === 'number') checked.iat = iat
   const { maxTokenLifetime } = rules
-  if (typeof exp !== 'number') return maxTokenLifetime === null ? checked : 'it has no exp'
+  if (typeof exp !== 'number' || Number.isNaN(exp)) return maxTokenLifetime === null ? checked : 'it has no exp'
   checked.exp = exp
   const seconds = now / 1000
   // Past this moment a revocation of the token may already have been forgotten. A verifier gets here with

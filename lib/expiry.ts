@@ -27,9 +27,12 @@ export function keptUntil (exp: number | undefined, lifetimes: Lifetimes, now: M
   return end < END_OF_TIME ? end : null
 }
 
-/** ISO 8601, or null where the moment is unknown or beyond what a Date can tell. */
+/**
+ * ISO 8601, or null where the moment is unknown or beyond what a Date can tell. Rounded up to a millisecond: the end
+ * of a token that is read back from its record must not be earlier.
+ */
 export function isoTime (seconds: number | undefined): string | null {
   if (seconds === undefined) return null
-  const date = new Date(seconds * 1000)
+  const date = new Date(Math.ceil(seconds * 1000))
   return Number.isNaN(date.getTime()) ? null : date.toISOString()
 }

@@ -3,7 +3,7 @@ import { claimsOf, type TokenClaims } from './claims.ts'
 import type { Milliseconds } from './expiry.ts'
 import { badOption } from './options.ts'
 import type { TokenRevocation } from './revocation.ts'
-import { requestPrototype } from './prototype.ts'
+import { requestPrototype } from './scopes.ts'
 
 type Callback = (error: Error | null, user?: unknown) => void
 type VerifyOptions = Record<string, unknown>
@@ -117,10 +117,12 @@ export class Guard {
     try {
       token = this.#jwt.lookupToken(request, options?.verify ?? options)
     } catch (error) {
-      return callback(error as Error)
+      if (options === undefined) return callback(error as Error)
+      // Options that @fastify/jwt refuses are refused before it looks for a token.
+      return this.#original.call(request, withExtractor(options, () => { throw error }), callback)
     }
     // The very token that is checked is the one that gets verified, wherever these options would look for it.
-    const bound = options && bindToken(options, token)
+    const bound = options && withExtractor(options, () => token)
     const verification = options === undefined || changesLookupOnly(options)
       ? this.#verification(request, token, bound)
       : this.#start(request, new Verification(token), bound)
@@ -152,11 +154,11 @@ export class Guard {
         if (error) return this.#settle(verification, error)
         // Unset until the check has passed.
         request[this.#userKey] = null
-        verification.user = user
         verification.claims = claimsOf(verification.token)
         verification.epoch = this.#revocation.epoch
         this.#revocation.check(verification.claims, (refusal) => {
           verification.refused = refusal !== null
+          if (refusal === null) verification.user = user
           this.#settle(verification, refusal)
         })
       })
@@ -223,8 +225,7 @@ function isNested (options: VerifyOptions) {
   return Object.hasOwn(options, 'verify') || Object.hasOwn(options, 'decode')
 }
 
-function bindToken (options: VerifyOptions, token: string): VerifyOptions {
-  const extractToken = () => token
+function withExtractor (options: VerifyOptions, extractToken: () => string): VerifyOptions {
   return isNested(options)
     ? { ...options, verify: { ...options.verify as VerifyOptions, extractToken } }
     : { ...options, extractToken }

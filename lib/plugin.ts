@@ -1,9 +1,10 @@
+import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { EXPIRY_MARGIN, type Seconds } from './expiry.ts'
 import { Guard, isGuarded, presentedHook, type JwtDecorator } from './guard.ts'
-import { badOption, readLifetime, resolveOptions, type Settings } from './options.ts'
-import { requestPrototype } from './prototype.ts'
+import { badOption, resolveOptions, type Settings } from './options.ts'
+import { requestPrototype, scopesBelow } from './scopes.ts'
 import { TokenRevocation } from './revocation.ts'
 import { registerRoutes } from './routes.ts'
 import { isRedisClient, openStore } from './stores/open.ts'
@@ -111,16 +112,19 @@ function clockTolerance (jwt: GuardedJwt): Seconds {
 
 /** A scope below that registers a `@fastify/jwt` of its own gets a verify decorator that nobody guards. */
 function refuseUnguardedScopes (app: FastifyInstance, verifyNames: string[]) {
-  const scopes: FastifyInstance[] = []
-  app.addHook('onRegister', (scope) => { scopes.push(scope) })
   app.addHook('onReady', async () => {
-    for (const scope of scopes) {
+    for (const scope of scopesBelow(app)) {
       for (const name of verifyNames) {
         if (isGuarded(requestPrototype(scope)[name])) continue
         throw badOption(`"${name}" was decorated again in a scope below, with @fastify/jwt or by hand, and is not guarded there; register the plugin in that scope too, after it`)
       }
     }
   })
+}
+
+/** As `@fastify/jwt` reads it: seconds, or a string that is milliseconds where it has no unit. */
+function lifetimeOf (expiresIn: number | string | undefined): Seconds {
+  return typeof expiresIn === 'string' ? (parseDuration(expiresIn) ?? 0) / 1000 : expiresIn ?? 0
 }
 
 function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt[], kind: string) {
@@ -133,7 +137,7 @@ function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt
     const { expiresIn } = options.sign
     if (maxTokenLifetime !== null && expiresIn === undefined) {
       warn('@fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\'')
-    } else if (maxTokenLifetime !== null && (readLifetime(expiresIn) ?? 0) > maxTokenLifetime + EXPIRY_MARGIN) {
+    } else if (maxTokenLifetime !== null && lifetimeOf(expiresIn) > maxTokenLifetime + EXPIRY_MARGIN) {
       warn(`@fastify/jwt signs tokens that live longer (${expiresIn}) than maxTokenLifetime, which are refused; make one of them shorter, or the other longer`)
     }
     if (cookie && !app.hasRequestDecorator('cookies')) {

@@ -4,6 +4,8 @@ import type { StoreContext } from './store.ts'
 
 const PROBE_INTERVAL: Milliseconds = 1000
 const START_INTERVAL: Milliseconds = 50
+/** Within Fastify's pluginTimeout, whatever storeTimeout is. */
+const MAX_START: Milliseconds = 5000
 
 /**
  * Whether the store answers. The first failure loses it. It is back after a second without failures and a probe
@@ -27,13 +29,28 @@ export class Health {
 
   /** Waits for the first answer. A client that does not queue refuses everything until it has connected: hence again and again. */
   async start (timeout: Milliseconds) {
-    const end = performance.now() + timeout
+    const patience = Math.min(timeout, MAX_START)
+    const end = performance.now() + patience
+    const late = new AbortController()
+    const givesUp = sleep(patience, undefined, { signal: late.signal }).then(() => {
+      throw new Error(`Redis gave no answer within ${patience} ms of the start`)
+    })
+    try {
+      await Promise.race([this.#answers(end), givesUp])
+    } catch (error) {
+      this.failed(error)
+    } finally {
+      late.abort()
+    }
+  }
+
+  async #answers (end: Milliseconds) {
     for (;;) {
       try {
         await this.#probe()
         return
       } catch (error) {
-        if (performance.now() + START_INTERVAL > end) return this.failed(error)
+        if (performance.now() + START_INTERVAL > end) throw error
       }
       await sleep(START_INTERVAL)
     }

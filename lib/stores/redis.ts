@@ -57,7 +57,7 @@ export class RedisStore implements Store {
     this.#clock = context.clock
     this.#deadline = new Deadline(storeTimeout)
     // An identity is never empty: this key is ours to read, and holds nothing.
-    this.#health = new Health(() => this.#within(() => client.call('get', this.#keys.revoked(''))), context)
+    this.#health = new Health(() => this.#within(() => this.#send(['get', this.#keys.revoked('')])), context)
     const read = client.isCluster ? this.#readEach : this.#readAll
     this.#batcher = new CheckBatcher(this.#deadline, this.#health, read.bind(this))
   }
@@ -80,7 +80,8 @@ export class RedisStore implements Store {
 
   async revoke (identity: string, denial: Denial, keptUntil: Seconds | null) {
     const end = keptUntil === null ? ['', ''] : [keptUntil * 1000, Math.ceil(keptUntil * 1000 - this.#clock())]
-    const answer = await this.#call('eval', REVOKE, 1, this.#keys.revoked(identity), JSON.stringify(denial), ...end)
+    const command: Command = ['eval', REVOKE, 1, this.#keys.revoked(identity), JSON.stringify(denial), ...end]
+    const [answer] = await this.#watched(() => this.#all([command]))
     if (!Array.isArray(answer) || typeof answer[1] !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
     return { ...(parseDenial(answer[1]) ?? denial), first: Number(answer[0]) === 1 }
   }
@@ -98,14 +99,25 @@ export class RedisStore implements Store {
     return parseRecord(await this.#call('get', this.#keys.token(id)))
   }
 
-  async recordOf (identity: string) {
-    const id = await this.#call('get', this.#keys.id(identity))
-    // Without an id this reads a key that is never there, which takes as long.
-    return this.record(typeof id === 'string' ? id : '')
+  recordOf (identity: string) {
+    // One deadline for both reads.
+    return this.#watched(async () => {
+      const id = await this.#send(['get', this.#keys.id(identity)])
+      // Without an id this reads a key that is never there, which takes as long.
+      return parseRecord(await this.#send(['get', this.#keys.token(typeof id === 'string' ? id : '')]))
+    })
   }
 
   #call (...command: Command): Promise<unknown> {
-    return this.#watched(() => this.#client.call(...command))
+    return this.#watched(() => this.#send(command))
+  }
+
+  async #send (command: Command): Promise<unknown> {
+    try {
+      return await this.#client.call(...command)
+    } catch (error) {
+      throw withoutCommand(error)
+    }
   }
 
   async #watched<T> (operation: () => Promise<T>): Promise<T> {
@@ -127,20 +139,24 @@ export class RedisStore implements Store {
   }
 
   /** One flush to the socket where one node takes all; on a cluster each command goes to the node of its key. */
-  async #all (commands: Command[]) {
-    if (this.#client.isCluster) {
-      await Promise.all(commands.map((command) => this.#client.call(...command)))
-      return
-    }
+  async #all (commands: Command[]): Promise<unknown[]> {
+    if (!this.#client.isCluster) return this.#pipelined(commands)
+    return (await Promise.all(commands.map((command) => this.#pipelined([command])))).flat()
+  }
+
+  /** As a pipeline a command keeps out of a cluster client's auto-pipelining, which can take an EVAL's script for its key. */
+  async #pipelined (commands: Command[]): Promise<unknown[]> {
     const results = await this.#client.pipeline(commands).exec()
-    for (const [error] of results ?? [[new Error('Redis gave no answer to a pipeline')]]) {
-      if (error) throw error
-    }
+    if (results?.length !== commands.length) throw new TypeError('Redis answered nonsense to a pipeline')
+    return results.map(([error, result]) => {
+      if (error) throw withoutCommand(error)
+      return result
+    })
   }
 
   async #readAll (identities: string[], answer: Answer) {
     try {
-      const values = await this.#client.call('mget', ...identities.map(this.#keys.revoked))
+      const values = await this.#send(['mget', ...identities.map(this.#keys.revoked)])
       if (!Array.isArray(values) || values.length !== identities.length) throw new TypeError('Redis answered nonsense to MGET')
       for (let i = 0; i < values.length; i++) answer(i, null, values[i])
     } catch (error) {
@@ -151,12 +167,19 @@ export class RedisStore implements Store {
   async #readEach (identities: string[], answer: Answer) {
     await Promise.all(identities.map(async (identity, i) => {
       try {
-        answer(i, null, await this.#client.call('get', this.#keys.revoked(identity)))
+        answer(i, null, await this.#send(['get', this.#keys.revoked(identity)]))
       } catch (error) {
         answer(i, error)
       }
     }))
   }
+}
+
+/** What the client attaches to its errors ends up in logs: the command with its arguments, a password where that is AUTH. */
+function withoutCommand (error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const { name, message, stack } = error
+  return Object.assign(new Error(message), { name, stack })
 }
 
 /** A denial that another service wrote in a form of its own stands as well. */
