@@ -1,6 +1,10 @@
 import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type LightMyRequestResponse } from 'fastify'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { SignJWT } from 'jose'
 import { revocationPlugin, type RevocationOptions } from '../../lib/index.ts'
 
@@ -68,4 +72,52 @@ export async function revoked (app: FastifyInstance, claims: Record<string, unkn
   const { jti, token } = await genuine(claims)
   await app.revocation.revoke({ jti, ...(typeof claims.iss === 'string' && { iss: claims.iss }) })
   return token
+}
+
+/** The port of an application that has been made to listen on one of its own. */
+export async function listen (app: FastifyInstance): Promise<number> {
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return (app.server.address() as AddressInfo).port
+}
+
+export interface RawRequest {
+  method?: string
+  path: string
+  /** A flat array sends a header twice. */
+  headers?: Record<string, string> | string[]
+  body?: string | Buffer
+}
+
+/** A request over a real socket, its path as it is: most clients resolve `..` before they send it. */
+export async function rawRequest (port: number, { method = 'GET', path, headers = {}, body }: RawRequest) {
+  const all = Array.isArray(headers) ? ['Host', '127.0.0.1', ...headers] : headers
+  const client = request({ host: '127.0.0.1', port, method, path, headers: all, agent: false })
+  // Of a DELETE Node would send the body without saying how long it is.
+  if (body !== undefined && !client.hasHeader('transfer-encoding')) client.setHeader('content-length', Buffer.byteLength(body))
+  client.end(body)
+  const [response] = await once(client, 'response') as [IncomingMessage]
+  const received = await text(response)
+  const challenge = response.headers['www-authenticate']
+  return {
+    statusCode: response.statusCode!,
+    ...(challenge !== undefined && { challenge }),
+    body: received === '' ? '' : JSON.parse(received)
+  }
+}
+
+/** The time that applications see which are built after this call. It goes on by itself until it is held. */
+export function ownClock (t: Scope) {
+  const { now } = Date
+  let held: number | undefined
+  let ahead = 0
+  Date.now = () => (held ?? now()) + ahead
+  t.teardown(() => { Date.now = now })
+  return {
+    advance (milliseconds: number) { ahead += milliseconds },
+    /** Gives the second at which it stops, as it stands in a revocation. */
+    hold (): string {
+      held ??= now()
+      return new Date(Math.floor(Date.now() / 1000) * 1000).toISOString()
+    }
+  }
 }

@@ -1,0 +1,62 @@
+import t from 'tap'
+import { EXPIRY_MARGIN, isoTime, keptUntil, type Lifetimes, type Seconds } from '../lib/expiry.ts'
+
+const NOW = 1_800_000_000
+const BOUNDED: Lifetimes = { maxTokenLifetime: 3600, clockTolerance: 0 }
+const TOLERANT: Lifetimes = { maxTokenLifetime: 3600, clockTolerance: 5 }
+const UNBOUNDED: Lifetimes = { maxTokenLifetime: null, clockTolerance: 5 }
+/** The last second that a Date can tell. */
+const LAST = 8.64e12
+
+t.test('P2 the margin is ten seconds', async (t) => {
+  t.equal(EXPIRY_MARGIN, 10)
+})
+
+t.test('P2 a revocation is kept until the end of the exp, the clock tolerance and the margin, in whole seconds', async (t) => {
+  const rows: Array<[what: string, exp: number | undefined, lifetimes: Lifetimes, now: Seconds, expected: Seconds | null]> = [
+    ['a known exp', NOW + 60, BOUNDED, NOW, NOW + 70],
+    ['with a tolerance', NOW + 60, TOLERANT, NOW, NOW + 75],
+    ['unbounded as well', NOW + 60, UNBOUNDED, NOW, NOW + 75],
+    ['a fractional exp, to the end of its second', NOW + 60.001, TOLERANT, NOW, NOW + 76],
+    ['just short of a whole second', NOW + 60.999, TOLERANT, NOW, NOW + 76],
+    ['an exp further away than maxTokenLifetime is what the caller knows', NOW + 10 * 3600, TOLERANT, NOW, NOW + 10 * 3600 + 15],
+    ['an exp now', NOW, TOLERANT, NOW, NOW + 15],
+    ['a past exp, from now', NOW - 1000, TOLERANT, NOW, NOW + 15],
+    ['a past exp, from the end of this second', NOW - 1000, TOLERANT, NOW + 0.001, NOW + 16],
+    ['zero', 0, TOLERANT, NOW, NOW + 15],
+    ['negative and fractional', -0.5, TOLERANT, NOW, NOW + 15],
+    ['-1e300', -1e300, TOLERANT, NOW, NOW + 15],
+    ['minus infinity', -Infinity, TOLERANT, NOW, NOW + 15],
+    ['no exp', undefined, BOUNDED, NOW, NOW + 3610],
+    ['no exp, with a tolerance', undefined, TOLERANT, NOW, NOW + 3615],
+    ['no exp, from the end of this second', undefined, TOLERANT, NOW + 0.001, NOW + 3616],
+    ['no exp, unbounded: for ever', undefined, UNBOUNDED, NOW, null],
+    ['an exp in milliseconds is far away and can be told', (NOW + 60) * 1000, TOLERANT, NOW, (NOW + 60) * 1000 + 15],
+    ['the last that can be told', LAST - 16, TOLERANT, NOW, LAST - 1],
+    ['past it: for ever', LAST - 15, TOLERANT, NOW, null],
+    ['1e300', 1e300, TOLERANT, NOW, null],
+    ['infinity', Infinity, UNBOUNDED, NOW, null],
+    ['no exp, and a lifetime past the last moment', undefined, { maxTokenLifetime: LAST, clockTolerance: 0 }, NOW, null]
+  ]
+  for (const [what, exp, lifetimes, now, expected] of rows) t.equal(keptUntil(exp, lifetimes, now * 1000), expected, what)
+})
+
+t.test('a moment is told in ISO 8601, or is null where it is unknown or beyond a Date', async (t) => {
+  const rows: Array<[seconds: number | undefined, expected: string | null]> = [
+    [undefined, null],
+    [0, '1970-01-01T00:00:00.000Z'],
+    [-1, '1969-12-31T23:59:59.000Z'],
+    [NOW, '2027-01-15T08:00:00.000Z'],
+    [NOW + 0.25, '2027-01-15T08:00:00.250Z'],
+    [NOW * 1000, '+059009-09-24T08:00:00.000Z'],
+    [LAST, '+275760-09-13T00:00:00.000Z'],
+    [LAST + 1, null],
+    [-LAST, '-271821-04-20T00:00:00.000Z'],
+    [-LAST - 1, null],
+    [1e300, null],
+    [Infinity, null],
+    [-Infinity, null],
+    [NaN, null]
+  ]
+  for (const [seconds, expected] of rows) t.equal(isoTime(seconds), expected, String(seconds))
+})

@@ -1,0 +1,81 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const LIB = fileURLToPath(new URL('../lib', import.meta.url))
+const MAX_LINES = 260
+
+/** From the top. A file may import from its own layer and from those below; a folder stands for the files in it. */
+const LAYERS = [
+  ['index.ts'],
+  ['plugin.ts'],
+  ['guard.ts', 'routes.ts'],
+  ['scopes.ts', 'schemas.ts', 'options.ts', 'revocation.ts'],
+  ['stores/open.ts'],
+  ['stores/'],
+  ['types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']
+]
+
+/** What only types are imported from leaves nothing in the JavaScript, but a reader has to follow it just the same. */
+const IMPORT = /^(?:import|export)\b[^'";]*?\bfrom\s+'(\.[^']+)'|^import\s+'(\.[^']+)'|\bimport\('(\.[^']+)'\)/gm
+
+const files = readdirSync(LIB, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).map(withSlashes).sort()
+const sources = new Map(files.map((file) => [file, readFileSync(join(LIB, file), 'utf8')]))
+const imports = new Map(files.map((file) => [file, importsOf(file)]))
+
+function withSlashes (path: string) {
+  return path.replaceAll('\\', '/')
+}
+
+function importsOf (file: string) {
+  return [...sources.get(file)!.matchAll(IMPORT)].map((match) => {
+    const path = match[1] ?? match[2] ?? match[3]!
+    return withSlashes(relative(LIB, resolve(LIB, dirname(file), path)))
+  })
+}
+
+function layerOf (file: string) {
+  const named = LAYERS.findIndex((layer) => layer.includes(file))
+  return named >= 0 ? named : LAYERS.findIndex((layer) => layer.some((name) => name.endsWith('/') && file.startsWith(name)))
+}
+
+t.test('the walk finds the files and what they import', async (t) => {
+  t.ok(files.length > 15)
+  t.ok(imports.get('index.ts')!.includes('plugin.ts'))
+  t.ok(imports.get('stores/redis.ts')!.includes('keys.ts'))
+  t.strictSame([...imports.values()].flat().filter((file) => !sources.has(file)), [], 'each is a file of lib')
+  t.strictSame(LAYERS.flat().filter((name) => !name.endsWith('/') && !sources.has(name)), [], 'so is each that has a layer')
+})
+
+t.test('every file of lib has its layer and imports from none above it', async (t) => {
+  t.strictSame(files.filter((file) => layerOf(file) < 0), [])
+  const upward = files.flatMap((file) => imports.get(file)!.filter((other) => layerOf(other) < layerOf(file)).map((other) => `${file} imports ${other}`))
+  t.strictSame(upward, [])
+})
+
+t.test('no import of lib leads back to where it came from', async (t) => {
+  const cycles: string[] = []
+  const done = new Set<string>()
+  const walk = (file: string, path: string[]) => {
+    if (path.includes(file)) return cycles.push([...path.slice(path.indexOf(file)), file].join(' → '))
+    if (done.has(file)) return
+    for (const other of imports.get(file) ?? []) walk(other, [...path, file])
+    done.add(file)
+  }
+  for (const file of files) walk(file, [])
+  t.strictSame(cycles, [])
+})
+
+t.test('the domain knows nothing of HTTP, the stores nothing of claims, and one file which client there is', async (t) => {
+  const fetching = (path: string) => files.filter((file) => new RegExp(`^(?!import type).*(?:from |import\\()'${path}'`, 'm').test(sources.get(file)!))
+  const naming = (path: string) => files.filter((file) => sources.get(file)!.includes(`'${path}'`))
+  t.strictSame(naming('fastify').filter((file) => file === 'revocation.ts' || file.startsWith('stores/')), [])
+  t.strictSame(files.filter((file) => file.startsWith('stores/') && imports.get(file)!.includes('claims.ts')), [])
+  t.strictSame(fetching('ioredis'), ['stores/open.ts'])
+})
+
+t.test(`no file of lib has more than ${MAX_LINES} lines`, async (t) => {
+  const lines = files.map((file) => ({ file, lines: sources.get(file)!.split('\n').length - 1 }))
+  t.strictSame(lines.filter(({ lines }) => lines > MAX_LINES), [])
+})

@@ -1,0 +1,492 @@
+import fastifyCookie from '@fastify/cookie'
+import fastifyJwt from '@fastify/jwt'
+import fastifyRedis from '@fastify/redis'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { revocationPlugin, type RevocationOptions } from '../lib/index.ts'
+import { resolveOptions } from '../lib/options.ts'
+import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptions } from './support/app.ts'
+import { eventually, startRedis } from './support/redis.ts'
+
+const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, authorize, routes, namespace, jwtVerify'
+const PASSWORD = 'hunter2'
+
+const client = { isCluster: false, call: async () => null, pipeline: () => ({ exec: async () => [] }) }
+const authorize = () => true
+
+const bad = (sentence: string) => ({ code: 'FST_JWT_REVOCATION_BAD_OPTION', statusCode: 500, message: `fastify-jwt-revocation: ${sentence}` })
+
+async function refusal (act: () => unknown) {
+  try {
+    await act()
+  } catch (error) {
+    const { code, statusCode, message } = error as { code: string, statusCode: number, message: string }
+    return { code, statusCode, message }
+  }
+  return 'none'
+}
+
+/** As an application without types gives them. */
+const resolve = (options: unknown) => resolveOptions(options as RevocationOptions)
+
+t.test('every option has its default, and one that is undefined counts as absent', async (t) => {
+  const { authorize, ...defaults } = resolveOptions({})
+  t.strictSame(defaults, {
+    redis: undefined,
+    mode: 'strict',
+    enforce: 'presented',
+    keyPrefix: 'jwt:',
+    maxTokenLifetime: 30 * 24 * 3600,
+    tokensWithoutJti: 'reject',
+    onStoreFailure: 'reject',
+    storeTimeout: 500,
+    routes: { prefix: '/v1/jwt/history' },
+    namespaces: [undefined],
+    jwtVerify: undefined
+  })
+  t.equal(await (authorize as () => unknown)(), false, 'authorize lets nobody')
+  const absent = Object.fromEntries(NAMES.split(', ').map((name) => [name, undefined]))
+  t.strictSame({ ...resolve(absent), authorize }, { ...defaults, authorize })
+})
+
+t.test('an option takes each value it is meant to take', async (t) => {
+  const rows: Array<[name: string, value: unknown, resolved?: unknown, as?: string]> = [
+    ['redis', 'redis://127.0.0.1:6379'],
+    ['redis', 'redis://user:p%40ss@[::1]:6380/1?family=6'],
+    ['redis', 'rediss://host'],
+    ['redis', {}],
+    ['redis', { host: 'h', port: 1, password: 'p', tls: {} }],
+    ['redis', { sentinels: [{ host: 'h', port: 1 }], name: 'm' }],
+    ['redis', client],
+    ['mode', 'strict'],
+    ['enforce', 'presented'],
+    ['enforce', 'verified'],
+    ['keyPrefix', ''],
+    ['keyPrefix', '{app}:%😀'],
+    ['maxTokenLifetime', 1],
+    ['maxTokenLifetime', 3600],
+    ['maxTokenLifetime', 0.25, 1],
+    ['maxTokenLifetime', 1e15],
+    ['maxTokenLifetime', '12h', 12 * 3600],
+    ['maxTokenLifetime', '12 hours', 12 * 3600],
+    ['maxTokenLifetime', '90d', 90 * 24 * 3600],
+    ['maxTokenLifetime', '1.5m', 90],
+    ['maxTokenLifetime', '1500ms', 2],
+    ['maxTokenLifetime', '1y', 365.25 * 24 * 3600],
+    ['maxTokenLifetime', 'unbounded', null],
+    ['tokensWithoutJti', 'reject'],
+    ['tokensWithoutJti', 'accept'],
+    ['onStoreFailure', 'reject'],
+    ['onStoreFailure', 'accept'],
+    ['storeTimeout', 1],
+    ['storeTimeout', 2 ** 31 - 1],
+    ['authorize', authorize],
+    ['authorize', async () => false],
+    ['routes', false],
+    ['routes', { prefix: '/' }],
+    ['routes', { prefix: '/auth/tokens' }],
+    ['namespace', 'user', ['user'], 'namespaces'],
+    ['namespace', ['user'], ['user'], 'namespaces'],
+    ['namespace', ['user', 'admin'], ['user', 'admin'], 'namespaces'],
+    ['jwtVerify', 'verifyUser']
+  ]
+  for (const [name, value, resolved = value, as = name] of rows) {
+    t.strictSame(resolve({ [name]: value })[as as 'redis'], resolved, `${name} ${typeof value === 'string' ? value : ''}`)
+  }
+  const options: RevocationOptions = { redis: client }
+  t.equal(resolveOptions(options).redis, client, 'a client is the very one')
+})
+
+t.test('an option of the wrong shape is refused with what it must be and what it got', async (t) => {
+  const redis = 'a redis:// or rediss:// URL, ioredis options or an ioredis-shaped client (with call and pipeline)'
+  const lifetime = "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'"
+  const timeout = 'a whole number of milliseconds from 1 to 2147483647'
+  const handler = 'a function (request, target) => boolean or Promise<boolean>'
+  const routes = "false, or { prefix } with a path that starts with '/'"
+  const namespace = 'a namespace of @fastify/jwt, or an array of different ones'
+  const decorator = 'the name of a request decorator'
+  const rows: Array<[name: string, wanted: string, value: unknown, got: string]> = [
+    ['redis', redis, null, 'null'],
+    ['redis', redis, 6379, '6379'],
+    ['redis', redis, true, 'true'],
+    ['redis', redis, '', 'another string'],
+    ['redis', redis, '127.0.0.1:6379', 'another string'],
+    ['redis', redis, 'redis://', 'another string'],
+    ['redis', redis, 'redis://host:99999', 'another string'],
+    ['redis', redis, 'http://host:6379', 'another string'],
+    ['redis', redis, [], 'another object'],
+    ['redis', redis, new URL('redis://host'), 'another object'],
+    ['redis', redis, Object.create(null), 'another object'],
+    ['redis', redis, new (class NodeRedis { sendCommand () {} })(), 'another object'],
+    ['redis', redis, Redis, 'another function'],
+    ['mode', "'strict'", 'Strict', "'Strict'"],
+    ['mode', "'strict'", '', "''"],
+    ['mode', "'strict'", null, 'null'],
+    ['enforce', "'presented' or 'verified'", 'always', "'always'"],
+    ['enforce', "'presented' or 'verified'", false, 'false'],
+    ['keyPrefix', 'a string', 1, '1'],
+    ['keyPrefix', 'a string', null, 'null'],
+    ['keyPrefix', 'a string', ['a'], "[ 'a' ]"],
+    ['maxTokenLifetime', lifetime, 0, '0'],
+    ['maxTokenLifetime', lifetime, -1, '-1'],
+    ['maxTokenLifetime', lifetime, NaN, 'NaN'],
+    ['maxTokenLifetime', lifetime, Infinity, 'Infinity'],
+    ['maxTokenLifetime', lifetime, null, 'null'],
+    ['maxTokenLifetime', lifetime, true, 'true'],
+    ['maxTokenLifetime', lifetime, 5n, '5n'],
+    ['maxTokenLifetime', lifetime, '', "''"],
+    ['maxTokenLifetime', lifetime, '3600', "'3600'"],
+    ['maxTokenLifetime', lifetime, '3600 ', "'3600 '"],
+    ['maxTokenLifetime', lifetime, 'h', "'h'"],
+    ['maxTokenLifetime', lifetime, '0h', "'0h'"],
+    ['maxTokenLifetime', lifetime, '-12h', "'-12h'"],
+    ['maxTokenLifetime', lifetime, '12 parsecs', "'12 parsecs'"],
+    ['maxTokenLifetime', lifetime, 'Unbounded', "'Unbounded'"],
+    ['tokensWithoutJti', "'reject' or 'accept'", 'ignore', "'ignore'"],
+    ['tokensWithoutJti', "'reject' or 'accept'", true, 'true'],
+    ['onStoreFailure', "'reject' or 'accept'", 'open', "'open'"],
+    ['onStoreFailure', "'reject' or 'accept'", null, 'null'],
+    ['storeTimeout', timeout, 0, '0'],
+    ['storeTimeout', timeout, -1, '-1'],
+    ['storeTimeout', timeout, 0.5, '0.5'],
+    ['storeTimeout', timeout, 2 ** 31, '2147483648'],
+    ['storeTimeout', timeout, NaN, 'NaN'],
+    ['storeTimeout', timeout, Infinity, 'Infinity'],
+    ['storeTimeout', timeout, '500', "'500'"],
+    ['storeTimeout', timeout, '1s', "'1s'"],
+    ['storeTimeout', timeout, null, 'null'],
+    ['authorize', handler, true, 'true'],
+    ['authorize', handler, 'admin', "'admin'"],
+    ['authorize', handler, null, 'null'],
+    ['routes', routes, true, 'true'],
+    ['routes', routes, null, 'null'],
+    ['routes', routes, '/v1', "'/v1'"],
+    ['routes', routes, [], '[]'],
+    ['routes', routes, {}, '{}'],
+    ['routes', routes, { prefix: '' }, "{ prefix: '' }"],
+    ['routes', routes, { prefix: 'v1' }, "{ prefix: 'v1' }"],
+    ['routes', routes, { prefix: 1 }, '{ prefix: 1 }'],
+    ['routes', routes, { prefix: '/v1', suffix: 1 }, "{ prefix: '/v1', suffix: 1 }"],
+    ['namespace', namespace, '', "''"],
+    ['namespace', namespace, null, 'null'],
+    ['namespace', namespace, 1, '1'],
+    ['namespace', namespace, [], '[]'],
+    ['namespace', namespace, ['user', ''], "[ 'user', '' ]"],
+    ['namespace', namespace, ['user', 'user'], "[ 'user', 'user' ]"],
+    ['namespace', namespace, ['user', undefined], "[ 'user', undefined ]"],
+    ['jwtVerify', decorator, '', "''"],
+    ['jwtVerify', decorator, 1, '1'],
+    ['jwtVerify', decorator, authorize, '[Function: authorize]'],
+    ['mode', "'strict'", 'a'.repeat(70), `'${'a'.repeat(60)}'... 10 more characters`],
+    ['mode', "'strict'", { a: { b: { c: 1 } } }, '{ a: { b: [Object] } }']
+  ]
+  for (const [name, wanted, value, got] of rows) {
+    const expected = bad(`option "${name}" must be ${wanted}; got ${got}`)
+    t.strictSame(await refusal(() => resolve({ [name]: value })), expected, `${name} ${got}`)
+  }
+})
+
+t.test('a jwtVerify and several namespaces are refused together', async (t) => {
+  const expected = bad('option "jwtVerify" names one decorator and can not go with several namespaces; register the plugin once for each, in scopes of their own')
+  t.strictSame(await refusal(() => resolve({ namespace: ['user', 'admin'], jwtVerify: 'verify' })), expected)
+  t.match(resolveOptions({ namespace: ['user'], jwtVerify: 'verify' }), { namespaces: ['user'], jwtVerify: 'verify' })
+})
+
+t.test('an unknown option is refused, also one that every object inherits', async (t) => {
+  for (const name of ['redi', 'Redis', 'constructor', 'toString', '__proto__', '']) {
+    const expected = bad(`unknown option "${name}"; the options are ${NAMES}`)
+    t.strictSame(await refusal(() => resolve(JSON.parse(`{ "redis": "redis://h", ${JSON.stringify(name)}: 1 }`))), expected, name)
+  }
+})
+
+t.test('no message tells a password', async (t) => {
+  const holders: unknown[] = [
+    PASSWORD, `http://:${PASSWORD}@host`, `redis://:${PASSWORD}@host:99999`, `redis:/:${PASSWORD}`, `:${PASSWORD}@host`, ` redis://:${PASSWORD}@h`,
+    new URL(`redis://:${PASSWORD}@host`), [{ password: PASSWORD }], [`redis://:${PASSWORD}@host`], new Map([['password', PASSWORD]]),
+    Object.assign(Object.create(null), { password: PASSWORD }), new (class Client { password = PASSWORD })(),
+    Object.assign(new (class Client { call () {} })(), { options: { password: PASSWORD } }),
+    Object.assign(() => {}, { options: { password: PASSWORD } }), Object.assign(class {}, { password: PASSWORD }),
+    Buffer.from(PASSWORD), Object(PASSWORD), new Error(PASSWORD), Promise.resolve(PASSWORD), new Proxy(Object.create(null), {})
+  ]
+  for (const [i, redis] of holders.entries()) {
+    const refused = await refusal(() => resolve({ redis }))
+    t.match(refused, bad('option "redis" must be '), `holder ${i} is refused`)
+    t.notMatch(refused, { message: PASSWORD }, `holder ${i} says nothing`)
+  }
+  t.notMatch(await refusal(() => resolve({ pasword: PASSWORD, redis: `redis://:${PASSWORD}@host` })), { message: PASSWORD })
+})
+
+function frozen<T> (value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(frozen)
+  return value
+}
+
+t.test('the options of the caller stay as they are, frozen or not', async (t) => {
+  const { port } = await startRedis(t)
+  const make = () => ({
+    redis: { host: '127.0.0.1', port, tls: undefined, retryStrategy: () => 100, sentinels: undefined, reconnectOnError: null },
+    mode: 'strict',
+    enforce: 'verified',
+    keyPrefix: ownPrefix(),
+    maxTokenLifetime: '1h',
+    tokensWithoutJti: 'accept',
+    onStoreFailure: 'accept',
+    storeTimeout: 2000,
+    authorize,
+    routes: { prefix: '/tokens' },
+    namespace: ['user', 'admin'],
+    jwtVerify: undefined
+  } as unknown as RevocationOptions)
+  const given = frozen(make())
+  const app = await buildApp(t, {
+    revocation: given,
+    jwt: { namespace: 'user' },
+    before: (app) => app.register(fastifyJwt, { secret: SECRET, sign: { expiresIn: '15m' }, namespace: 'admin' })
+  })
+  t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: true })
+
+  const loose = make()
+  const { authorize: _, ...before } = structuredClone({ ...loose, redis: undefined, authorize: undefined })
+  const redis = { ...loose.redis as object }
+  await buildApp(t, { revocation: loose, jwt: { namespace: 'user' }, before: (app) => app.register(fastifyJwt, { secret: SECRET, namespace: 'admin' }) })
+  const { authorize: __, ...after } = { ...loose, redis: undefined }
+  t.strictSame(after, before)
+  t.strictSame(loose.redis, redis)
+})
+
+t.test('a bad option stops the start', async (t) => {
+  const rows: Array<[options: unknown, sentence: string]> = [
+    [{ storeTimeout: '1s' }, "option \"storeTimeout\" must be a whole number of milliseconds from 1 to 2147483647; got '1s'"],
+    [{ redis: `http://:${PASSWORD}@h` }, 'option "redis" must be a redis:// or rediss:// URL, ioredis options or an ioredis-shaped client (with call and pipeline); got another string'],
+    [{ maxTokenLifetime: null }, "option \"maxTokenLifetime\" must be a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'; got null"],
+    [{ ttl: 5 }, `unknown option "ttl"; the options are ${NAMES}`]
+  ]
+  for (const [revocation, sentence] of rows) {
+    t.strictSame(await startError(t, { revocation: revocation as RevocationOptions }), bad(sentence), sentence)
+  }
+})
+
+type Scope = Parameters<typeof buildApp>[0]
+
+const startError = (t: Scope, options: BuildOptions) => refusal(() => buildApp(t, options))
+
+t.test('a missing @fastify/jwt stops the start', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  t.strictSame(await refusal(() => app.register(revocationPlugin)),
+    bad('@fastify/jwt is missing; register it first: await app.register(jwt, { secret })'))
+})
+
+t.test('a second registration on one scope, or below it, stops the start', async (t) => {
+  const twice = bad('the plugin is registered twice on one scope; register it once, with an array as option "namespace" to guard several')
+  t.strictSame(await startError(t, { after: (app) => app.register(revocationPlugin) }), twice)
+  t.strictSame(await startError(t, {
+    jwt: { namespace: 'user' },
+    before: (app) => app.register(fastifyJwt, { secret: SECRET, namespace: 'admin' }),
+    revocation: { namespace: 'user' },
+    after: (app) => app.register(revocationPlugin, { namespace: 'admin' })
+  }), twice, 'for another namespace')
+  const below = bad('"jwtVerify" is guarded already: the plugin is registered twice on one scope; register it once')
+  t.strictSame(await startError(t, {
+    after: (app) => { app.register(async (scope) => { await scope.register(revocationPlugin, { routes: false }) }) }
+  }), below)
+})
+
+t.test('a namespace that is missing, unknown or not there yet stops the start', async (t) => {
+  const missing = (names: string) => bad(`@fastify/jwt was registered with a namespace; set option "namespace" to it (there is ${names})`)
+  const unknown = (name: string) => bad(`@fastify/jwt has no namespace "${name}"; register it with that one first, or set option "namespace" to one it has`)
+  t.strictSame(await startError(t, { jwt: { namespace: 'user' } }), missing('user'))
+  t.strictSame(await startError(t, {
+    jwt: { namespace: 'user' },
+    before: (app) => app.register(fastifyJwt, { secret: SECRET, namespace: 'admin' })
+  }), missing('user, admin'))
+  t.strictSame(await startError(t, { jwt: { namespace: 'user' }, revocation: { namespace: 'admin' } }), unknown('admin'))
+  t.strictSame(await startError(t, { jwt: { namespace: 'user' }, revocation: { namespace: ['user', 'admin'] } }), unknown('admin'), 'one of two')
+  for (const namespace of ['user', 'sign', 'options', 'constructor', '__proto__']) {
+    t.strictSame(await startError(t, { revocation: { namespace } }), unknown(namespace), `${namespace}, where there is none`)
+  }
+})
+
+t.test('a verify decorator of another name stops the start unless it is told', async (t) => {
+  const unknown = (name: string) => bad(`@fastify/jwt has no request decorator "${name}"; set option "jwtVerify" to the name it was registered with`)
+  t.strictSame(await startError(t, { revocation: { jwtVerify: 'verifyUser' } }), unknown('verifyUser'))
+  const jwt = { namespace: 'user', jwtVerify: 'verifyUser' }
+  t.strictSame(await startError(t, { jwt, revocation: { namespace: 'user' } }), unknown('userJwtVerify'))
+  await buildApp(t, { jwt, revocation: { namespace: 'user', jwtVerify: 'verifyUser' } })
+})
+
+t.test('an @fastify/redis with a namespace stops the start unless the client is told', async (t) => {
+  const before = (app: FastifyInstance) => app.register(fastifyRedis, { client: { ...client, status: 'ready' } as never, namespace: 'cache' })
+  t.strictSame(await startError(t, { before }),
+    bad('app.redis is no client (was @fastify/redis registered with a namespace?); set option "redis" to the client to use'))
+  const app = await buildApp(t, { before, revocation: { redis: client } })
+  t.equal(app.revocation.status().store, 'redis')
+})
+
+t.test('P1 a client that reads from replicas stops the start', async (t) => {
+  const replica = bad('option "redis" must read from masters, because a replica may not know of a revocation yet; give it a client without "scaleReads" and "role"')
+  for (const redis of [
+    { ...client, options: { scaleReads: 'slave' } },
+    { ...client, options: { scaleReads: 'all' } },
+    { ...client, options: { scaleReads: () => null } },
+    { ...client, options: { role: 'slave' } },
+    { sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'm', role: 'slave' as const, password: PASSWORD }
+  ]) {
+    t.strictSame(await startError(t, { revocation: { redis } }), replica)
+  }
+  for (const options of [{}, undefined, { scaleReads: 'master' }, { role: 'master' }]) {
+    await buildApp(t, { revocation: { redis: { ...client, options } as typeof client } })
+  }
+})
+
+t.test('P1 a scope below that registers another @fastify/jwt stops the start, unless it registers the plugin as well', async (t) => {
+  const unguarded = bad('"jwtVerify" was decorated again in a scope below, with @fastify/jwt or by hand, and is not guarded there; register the plugin in that scope too, after it')
+  const scope = (guarded: boolean) => (app: FastifyInstance) => {
+    app.register(async (scope) => {
+      // Of another name than the one above has, or Fastify itself refuses it.
+      await scope.register(fastifyJwt, { secret: SECRET, decoratorName: 'account' })
+      if (guarded) await scope.register(revocationPlugin, { routes: false })
+    })
+  }
+  t.strictSame(await startError(t, { after: scope(false) }), unguarded)
+  t.strictSame(await startError(t, { after: (app) => { app.register(async (above) => scope(false)(above)) } }), unguarded, 'two levels below')
+  t.strictSame(await startError(t, {
+    after: (app) => { app.register(async (scope) => { scope.decorateRequest('jwtVerify', async () => ({})) }) }
+  }), unguarded, 'by hand')
+  t.strictSame(await startError(t, { before: scope(false) }), unguarded, 'registered before the plugin')
+  await buildApp(t, { after: scope(true) })
+})
+
+async function warnings (t: Scope, options: BuildOptions = {}) {
+  const lines: Array<{ level: number, msg: string }> = []
+  const stream = { write: (line: string) => { lines.push(JSON.parse(line)) } }
+  const { fastify, ...others } = options
+  await buildApp(t, { ...others, fastify: { logger: { level: 'warn', stream }, ...fastify } })
+  return lines.map(({ level, msg }) => level === 40 ? msg : { level, msg })
+}
+
+const IN_MEMORY = 'jwt revocation: revocations are kept in this process only and are lost with it; set option "redis" to share and keep them'
+
+t.test('the memory store says at the start that it forgets, and nothing else is said', async (t) => {
+  t.strictSame(await warnings(t), [IN_MEMORY])
+  t.strictSame(await warnings(t, { revocation: { redis: client } }), [])
+})
+
+t.test('the start warns of tokens that will be refused for their exp', async (t) => {
+  const without = 'jwt revocation: @fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\''
+  const longer = (expiresIn: unknown) => `jwt revocation: @fastify/jwt signs tokens that live longer (${expiresIn}) than maxTokenLifetime, which are refused; make one of them shorter, or the other longer`
+  const rows: Array<[sign: object | undefined, maxTokenLifetime: string | number | undefined, expected: string[]]> = [
+    [undefined, undefined, [without]],
+    [{}, undefined, [without]],
+    [{ algorithm: 'HS512' }, '1h', [without]],
+    [{}, 'unbounded', []],
+    [{ expiresIn: '15m' }, undefined, []],
+    [{ expiresIn: '15m' }, 900, []],
+    [{ expiresIn: '15m' }, 890, []],
+    [{ expiresIn: '15m' }, 889, [longer('15m')]],
+    [{ expiresIn: 901 }, 891, []],
+    [{ expiresIn: 901 }, 890, [longer(901)]],
+    [{ expiresIn: '31d' }, undefined, [longer('31d')]],
+    [{ expiresIn: 31 * 24 * 3600 }, undefined, [longer(31 * 24 * 3600)]],
+    [{ expiresIn: '3000000000' }, undefined, [longer('3000000000')]],
+    [{ expiresIn: '100y' }, 'unbounded', []]
+  ]
+  for (const [sign, maxTokenLifetime, expected] of rows) {
+    t.strictSame(await warnings(t, {
+      jwt: { sign } as NonNullable<BuildOptions['jwt']>,
+      revocation: { redis: client, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) }
+    }), expected, `${JSON.stringify(sign)} and ${maxTokenLifetime}`)
+  }
+  t.strictSame(await warnings(t, {
+    jwt: { namespace: 'user' },
+    before: (app) => app.register(fastifyJwt, { secret: SECRET, namespace: 'admin', sign: { expiresIn: '2h' } }),
+    revocation: { redis: client, namespace: ['user', 'admin'], maxTokenLifetime: '1h' }
+  }), [longer('2h')], 'one of two namespaces')
+})
+
+t.test('the start warns of cookies that are parsed too late', async (t) => {
+  const late = 'jwt revocation: register @fastify/cookie before this plugin: cookies are not parsed yet when it looks for a revoked token'
+  const jwt = { cookie: { cookieName: 'token', signed: false } }
+  const cookie = (app: FastifyInstance) => app.register(fastifyCookie)
+  t.strictSame(await warnings(t, { jwt, revocation: { redis: client }, after: cookie }), [late])
+  t.strictSame(await warnings(t, { jwt, revocation: { redis: client }, before: cookie }), [])
+  t.strictSame(await warnings(t, { revocation: { redis: client }, after: cookie }), [], 'where no token comes in one')
+})
+
+t.test('the start warns of a maxParamLength that keeps a jti out of the path', async (t) => {
+  const short = (length: number) => `jwt revocation: a jti longer than ${length} characters can't be revoked by its path; set Fastify's routerOptions: { maxParamLength: 255 }`
+  const started = (fastify: NonNullable<BuildOptions['fastify']>, revocation: RevocationOptions = {}) =>
+    warnings(t, { fastify, revocation: { redis: client, ...revocation } })
+  t.strictSame(await started({ routerOptions: {} }), [short(100)])
+  t.strictSame(await started({ routerOptions: { maxParamLength: 254 } }), [short(254)])
+  t.strictSame(await started({ routerOptions: { maxParamLength: 255 } }), [])
+  t.strictSame(await started({ routerOptions: { maxParamLength: 1000 } }), [])
+  t.strictSame(await started({ routerOptions: {} }, { routes: false }), [], 'without routes')
+})
+
+t.test('the store is the client that is given, one made for a URL or options, @fastify/redis, or memory', async (t) => {
+  const server = await startRedis(t)
+  const storeOf = async (options: BuildOptions) => {
+    const keyPrefix = ownPrefix()
+    const app = await buildApp(t, { ...options, revocation: { ...options.revocation, keyPrefix, storeTimeout: 5000 } })
+    await app.revocation.revoke({ jti: 'a', exp: inSeconds(60) })
+    return { status: app.revocation.status().store, keys: await server.keys(`${keyPrefix}revoked:*`), expected: [`${keyPrefix}revoked:a`], app }
+  }
+  const theirs = new Redis(server.url)
+  t.teardown(() => theirs.disconnect())
+  const elsewhere = (app: FastifyInstance) => app.register(fastifyRedis, { client: { ...client, status: 'ready' } as never })
+  const before = (app: FastifyInstance) => app.register(fastifyRedis, { client: theirs as never })
+  for (const [what, options] of Object.entries({
+    'a URL': { revocation: { redis: server.url } },
+    'options of ioredis': { revocation: { redis: { host: server.host, port: server.port } } },
+    'a client': { revocation: { redis: theirs } },
+    '@fastify/redis': { before },
+    'the option before @fastify/redis': { before: elsewhere, revocation: { redis: server.url } }
+  } satisfies Record<string, BuildOptions>)) {
+    const { status, keys, expected, app } = await storeOf(options)
+    t.equal(status, 'redis', what)
+    t.strictSame(keys, expected, what)
+    await app.close()
+  }
+  const { status, keys } = await storeOf({})
+  t.equal(status, 'memory')
+  t.strictSame(keys, [])
+})
+
+t.test('P7 a client that the plugin made is closed with the application, one that it was given is not', async (t) => {
+  const server = await startRedis(t)
+  const made = async () => (await server.cli('CLIENT', 'LIST')).includes('name=fastify-jwt-revocation')
+  for (const redis of [server.url, { host: server.host, port: server.port }]) {
+    const app = await buildApp(t, { revocation: { redis } })
+    t.ok(await made())
+    await app.close()
+    await eventually('the client is gone', async () => !await made())
+  }
+  const theirs = new Redis(server.url)
+  t.teardown(() => theirs.disconnect())
+  const app = await buildApp(t, { revocation: { redis: theirs } })
+  await app.close()
+  t.equal(theirs.status, 'ready')
+  t.equal(await theirs.ping(), 'PONG')
+})
+
+t.test('no log line and no answer tells a password that Redis refused', async (t) => {
+  const server = await startRedis(t, { args: ['--requirepass', 'another'] })
+  for (const redis of [
+    `redis://:${PASSWORD}@${server.host}:${server.port}`, `redis://user:${PASSWORD}@${server.host}:${server.port}`,
+    { host: server.host, port: server.port, password: PASSWORD }, { host: server.host, port: server.port, password: PASSWORD, protocol: 2 as const }
+  ]) {
+    const lines: string[] = []
+    const app = await buildApp(t, {
+      fastify: { logger: { level: 'trace', stream: { write: (line: string) => { lines.push(line) } } } },
+      revocation: { redis, storeTimeout: 200 }
+    })
+    const response = await app.inject({ url: '/me', headers: bearer(await signed({ jti: 'a', exp: inSeconds(60) })) })
+    t.match(response.json(), { statusCode: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE', message: 'Token revocation is unavailable, try again' })
+    t.notMatch(response.payload, PASSWORD)
+    t.ok(lines.some((line) => line.includes('the store is lost')))
+    t.strictSame(lines.filter((line) => line.includes(PASSWORD)), [])
+    await app.close()
+  }
+})
