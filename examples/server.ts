@@ -3,7 +3,9 @@
  */
 import fastifyCookie from '@fastify/cookie'
 import fastifyJwt from '@fastify/jwt'
-import Fastify from 'fastify'
+import fastifySwagger from '@fastify/swagger'
+import fastifySwaggerUi from '@fastify/swagger-ui'
+import Fastify, { type FastifyRequest } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { revocationPlugin } from '../lib/index.ts'
 
@@ -25,6 +27,13 @@ const users = new Map([
 
 const app = Fastify({ logger: { level: 'warn' }, routerOptions: { maxParamLength: 255 } })
 
+await app.register(fastifySwagger, {
+  openapi: {
+    info: { title: 'Tokens that can be taken back', version: '1.0.0' },
+    components: { securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } }
+  }
+})
+await app.register(fastifySwaggerUi, { routePrefix: '/docs' })
 await app.register(fastifyCookie)
 await app.register(fastifyJwt, {
   secret: JWT_SECRET,
@@ -46,19 +55,19 @@ const loginSchema = {
   }
 }
 
-async function logIn ({ user, password }: Login['Body']) {
+async function logIn ({ body: { user, password }, headers, ip }: FastifyRequest<Login>) {
   const known = users.get(user)
   if (known?.password !== password) throw Object.assign(new Error('Wrong user or password'), { statusCode: 401 })
-  return app.revocation.issue({ sub: user, role: known.role })
+  return app.revocation.issue({ sub: user, role: known.role }, { meta: { agent: headers['user-agent']?.slice(0, 200), ip } })
 }
 
 // Somebody who logs in may still send the cookie of a revoked token: these routes do not look at it.
 const login = { schema: loginSchema, config: { revocation: false } }
 
-app.post<Login>('/login', login, async (request) => logIn(request.body))
+app.post<Login>('/login', login, async (request) => logIn(request))
 
 app.post<Login>('/login/cookie', login, async (request, reply) => {
-  const { token, ...rest } = await logIn(request.body)
+  const { token, ...rest } = await logIn(request)
   reply.setCookie('token', token, { path: '/', httpOnly: true, sameSite: 'strict', secure: 'auto' })
   return rest
 })
@@ -81,7 +90,7 @@ const url = await app.listen({ port: Number(PORT), host: HOST })
 
 console.log(`
 Listening on ${url}, revocations are kept in ${REDIS_URL ? 'Redis' : 'this process (set REDIS_URL to share them)'}.
-Paste this into another terminal, line by line:
+Its API: ${url}/docs. Paste this into another terminal, line by line:
 
 # log in, and use the token
 LOGIN=$(curl -s ${url}/login -H 'Content-Type: application/json' -d '{"user":"alice","password":"wonderland"}')
@@ -97,6 +106,13 @@ curl -sw '\\n' -c jar.txt ${url}/login/cookie -H 'Content-Type: application/json
 curl -sw '\\n' -b jar.txt ${url}/me
 curl -sw '\\n' -b jar.txt -X POST ${url}/logout
 curl -siw '\\n' -b jar.txt ${url}/me
+
+# log in twice, list the sessions, and log out the other one
+ONE=$(curl -s ${url}/login -H 'Content-Type: application/json' -d '{"user":"bob","password":"builder"}' | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
+TWO=$(curl -s ${url}/login -H 'Content-Type: application/json' -d '{"user":"bob","password":"builder"}' | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
+curl -sw '\\n' ${url}/v1/jwt/history -H "Authorization: Bearer $ONE"
+curl -sw '\\n' -X DELETE "${url}/v1/jwt/history/sub/bob?except=current" -H "Authorization: Bearer $ONE"
+curl -siw '\\n' ${url}/me -H "Authorization: Bearer $TWO"
 
 # an administrator takes back somebody else's, by the id of its record
 BOB=$(curl -s ${url}/login -H 'Content-Type: application/json' -d '{"user":"bob","password":"builder"}')

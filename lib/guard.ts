@@ -6,6 +6,7 @@ import type { TokenRevocation } from './revocation.ts'
 import { requestPrototype } from './scopes.ts'
 
 type Callback = (error: Error | null, user?: unknown) => void
+type VerifiedCallback = (error: Error | null, user?: unknown, verification?: Verification) => void
 type VerifyOptions = Record<string, unknown>
 /** `request.jwtVerify` of `@fastify/jwt`. Only its callback form is used: its promise form calls back through the request, that is, us. */
 type Verify = (this: FastifyRequest, options: VerifyOptions | undefined, callback: Callback) => void
@@ -34,6 +35,8 @@ class Verification {
   user: unknown
   /** Whether it is ours to refuse: the token is genuine, and revoked, not revocable, or can't be checked. */
   refused = false
+  /** Why the token could not be checked, where it is accepted all the same. */
+  unchecked: Error | null = null
   /** undefined: settled. */
   waiting: Callback[] | undefined = []
   settledAt: Milliseconds = 0
@@ -83,16 +86,20 @@ export class Guard {
       // Nothing that @fastify/jwt takes for a token: the route's own jwtVerify() says so.
       return done(null)
     }
-    const verification = this.#verification(request as GuardedRequest, token, undefined)
+    const verification = this.#verification(request as GuardedRequest, token, this.#bound(undefined, token))
     settled(verification, (error) => done(verification.refused ? error : null))
   }
 
-  /** What `await request.jwtVerify()` does, but it gives the claims of the token. */
+  /**
+   * What `await request.jwtVerify()` does, but it gives the claims of the token. Fails for one that could not be
+   * checked, although it may be accepted elsewhere: it may be revoked, and such a token revokes nothing (P6).
+   */
   authenticate (request: FastifyRequest): Promise<TokenClaims> {
     return new Promise((resolve, reject) => {
-      this.#verify(request, undefined, (error) => {
+      this.#verify(request, undefined, (error, _user, verification) => {
+        error ??= verification?.unchecked ?? null
         if (error) reject(error)
-        else resolve(((request as GuardedRequest)[this.#kVerification] as Verification).claims!)
+        else resolve(verification!.claims!)
       })
     })
   }
@@ -100,9 +107,9 @@ export class Guard {
   #decorator () {
     const guard = this
     function jwtVerify (this: FastifyRequest, options?: VerifyOptions | Callback | null, callback?: Callback) {
-      if (typeof options === 'function') return guard.#verify(this, undefined, options)
+      if (typeof options === 'function') return guard.#verify(this, undefined, (error, user) => options(error, user))
       const given = options ?? undefined
-      if (callback !== undefined) return guard.#verify(this, given, callback)
+      if (callback !== undefined) return guard.#verify(this, given, (error, user) => callback(error, user))
       return new Promise((resolve, reject) => {
         guard.#verify(this, given, (error, user) => error ? reject(error) : resolve(user))
       })
@@ -111,7 +118,7 @@ export class Guard {
     return jwtVerify
   }
 
-  #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: Callback) {
+  #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: VerifiedCallback) {
     const request = givenRequest as GuardedRequest
     let token: string
     try {
@@ -121,16 +128,21 @@ export class Guard {
       // Options that @fastify/jwt refuses are refused before it looks for a token.
       return this.#original.call(request, withExtractor(options, () => { throw error }), callback)
     }
-    // The very token that is checked is the one that gets verified, wherever these options would look for it.
-    const bound = options && withExtractor(options, () => token)
+    const bound = this.#bound(options, token)
     const verification = options === undefined || changesLookupOnly(options)
       ? this.#verification(request, token, bound)
       : this.#start(request, new Verification(token), bound)
     settled(verification, (error, user) => {
       if (verification.refused) request[this.#userKey] = null
       else if (!error) request[this.#userKey] = user
-      callback(error, user)
+      callback(error, user, verification)
     })
+  }
+
+  /** The very token that is checked is the one that gets verified, wherever options, or an `extractToken`, would look for it now. */
+  #bound (options: VerifyOptions | undefined, token: string): VerifyOptions | undefined {
+    if (options === undefined && !this.#extractsToken) return undefined
+    return withExtractor(options ?? {}, () => token)
   }
 
   /** The verification of a token by the options of `@fastify/jwt`: one that the request has already, or a new one. */
@@ -156,8 +168,9 @@ export class Guard {
         request[this.#userKey] = null
         verification.claims = claimsOf(verification.token)
         verification.epoch = this.#revocation.epoch
-        this.#revocation.check(verification.claims, (refusal) => {
+        this.#revocation.check(verification.claims, (refusal, unchecked) => {
           verification.refused = refusal !== null
+          verification.unchecked = unchecked
           if (refusal === null) verification.user = user
           this.#settle(verification, refusal)
         })

@@ -10,8 +10,10 @@ export function identityOf (iss: string | undefined, name: string): string {
 export function keysUnder (prefix: string) {
   return {
     revoked: (identity: string) => `${prefix}revoked:${identity}`,
+    cutoff: (subject: string) => `${prefix}cutoff:${subject}`,
     token: (id: string) => `${prefix}token:${id}`,
-    id: (identity: string) => `${prefix}id:${identity}`
+    id: (identity: string) => `${prefix}id:${identity}`,
+    tokens: (subject: string) => `${prefix}tokens:${subject}`
   }
 }
 

@@ -20,6 +20,7 @@ export interface Settings {
   authorize: Authorize
   routes: false | { prefix: string }
   /** undefined: `@fastify/jwt` was registered without one. */
+  recordOnUse: boolean
   namespaces: Array<string | undefined>
   jwtVerify: string | undefined
 }
@@ -86,6 +87,7 @@ const OPTIONS = {
   },
   authorize: { read: (value: unknown) => typeof value === 'function' ? value as Authorize : undefined, wanted: 'a function (request, target) => boolean or Promise<boolean>' },
   routes: { read: readRoutes, wanted: "false, or { prefix } with a path that starts with '/'" },
+  recordOnUse: { read: (value: unknown) => typeof value === 'boolean' ? value : undefined, wanted: 'true or false' },
   namespace: { read: readNamespaces, wanted: 'a namespace of @fastify/jwt, or an array of different ones' },
   jwtVerify: { read: (value: unknown) => isFilled(value) ? value : undefined, wanted: 'the name of a request decorator' }
 } satisfies Record<keyof RevocationOptions, { read: Read<unknown>, wanted: string }>
@@ -130,6 +132,7 @@ export function resolveOptions (options: RevocationOptions): Settings {
     storeTimeout: read(options, 'storeTimeout') ?? 500,
     authorize: read(options, 'authorize') ?? nobody,
     routes: read(options, 'routes') ?? { prefix: '/v1/jwt/history' },
+    recordOnUse: read(options, 'recordOnUse') ?? false,
     namespaces,
     jwtVerify
   }

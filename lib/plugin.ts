@@ -1,6 +1,7 @@
 import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { Access } from './access.ts'
 import { EXPIRY_MARGIN, type Seconds } from './expiry.ts'
 import { Guard, isGuarded, presentedHook, type JwtDecorator } from './guard.ts'
 import { badOption, resolveOptions, type Settings } from './options.ts'
@@ -59,7 +60,7 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
     rules: { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) },
     clock: Date.now,
     sign: (claims, signOptions) => sign(claims, signOptions),
-    onListenerError: (error) => app.log.error({ err: error }, 'jwt revocation: a listener threw')
+    log: app.log
   })
   app.decorate('revocation', revocation)
 
@@ -69,7 +70,7 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
 
   if (settings.routes) {
     await app.register(async (scope) => registerRoutes(scope, {
-      revocation,
+      access: new Access(revocation, () => store.budget()),
       authenticate: (request) => guards[0]!.authenticate(request),
       authorize: settings.authorize
     }), settings.routes)

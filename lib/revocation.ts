@@ -1,26 +1,17 @@
-import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import { checkClaims, claimsOf, identityOfClaims, isJti, isName, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
-import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
+import { Audit, type AuditLog, type By } from './audit.ts'
+import { checkClaims, identityOfClaims, isCutOff, isJti, isName, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { isoTime, keptUntil, type Milliseconds } from './expiry.ts'
+import { answered, History, type HistoryContext } from './history.ts'
 import { identityOf } from './keys.ts'
-import type { Store } from './stores/store.ts'
-import type { AuthorizeTarget, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, TokenRecord } from './types.ts'
+import type { Budget, Store } from './stores/store.ts'
+import type { CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
 
-export interface RevocationContext {
-  store: Store
-  rules: Rules
+export interface RevocationContext extends HistoryContext {
   onStoreFailure: 'reject' | 'accept'
-  clock: () => Milliseconds
-  /** Signs with `@fastify/jwt`. */
-  sign: (claims: object, options?: object) => string | Promise<string>
-  onListenerError: (error: unknown) => void
-}
-
-/** Somebody who wants to act on a token: the claims of the token that speaks for them, and what else lets them. */
-export interface Actor {
-  claims: TokenClaims
-  authorize: (target: AuthorizeTarget) => boolean | Promise<boolean>
+  recordOnUse: boolean
+  log: AuditLog & { error: (fields: object, message: string) => void }
 }
 
 interface Target {
@@ -29,106 +20,112 @@ interface Target {
   exp?: number
 }
 
-const MAX_META_BYTES = 4096
+/** How many records of a subject are read, and how many tokens revoked, in one go. */
+const SUBJECT_PAGE = 500
+const MAX_PAGE = 1000
 
 /** What revoking means, whatever the door: no HTTP in here, and no Redis. */
 export class TokenRevocation implements Revocation {
+  readonly history: History
   readonly #store: Store
   readonly #rules: Rules
   readonly #acceptUnchecked: boolean
+  readonly #recordOnUse: boolean
   readonly #clock: () => Milliseconds
-  readonly #sign: RevocationContext['sign']
-  readonly #onListenerError: RevocationContext['onListenerError']
+  readonly #log: RevocationContext['log']
+  readonly #audit: Audit
   readonly #events = new EventEmitter()
   /** Rises with every revocation made here: what was checked before one may be wrong after it. */
   epoch = 0
 
-  constructor ({ store, rules, onStoreFailure, clock, sign, onListenerError }: RevocationContext) {
-    this.#store = store
-    this.#rules = rules
-    this.#acceptUnchecked = onStoreFailure === 'accept'
-    this.#clock = clock
-    this.#sign = sign
-    this.#onListenerError = onListenerError
+  constructor (context: RevocationContext) {
+    this.history = new History(context)
+    this.#store = context.store
+    this.#rules = context.rules
+    this.#acceptUnchecked = context.onStoreFailure === 'accept'
+    this.#recordOnUse = context.recordOnUse
+    this.#clock = context.clock
+    this.#log = context.log
+    this.#audit = new Audit(context.log, context.clock)
   }
 
-  /** Calls back without an error when a token with these verified claims is to be accepted, else with what refuses it. */
-  check (claims: TokenClaims, done: (refusal: Error | null) => void) {
+  /**
+   * Calls back without a refusal when a token with these verified claims is to be accepted, else with what refuses it;
+   * and with why it could not be checked, where it is accepted all the same.
+   */
+  check (claims: TokenClaims, done: (refusal: Error | null, unchecked: Error | null) => void) {
     const checked = checkClaims(claims, this.#rules, this.#clock())
-    if (typeof checked === 'string') return done(new FST_JWT_NOT_REVOCABLE(checked))
+    if (typeof checked === 'string') return done(new FST_JWT_NOT_REVOCABLE(checked), null)
     const identity = identityOfClaims(checked)
-    if (identity === undefined) return done(null)
-    this.#store.check(identity, (error, revoked) => {
-      if (error) done(this.#acceptUnchecked ? null : new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error }))
-      else done(revoked ? new FST_JWT_REVOKED() : null)
+    const subject = subjectOfClaims(checked)
+    if (identity === undefined && subject === undefined) return done(null, null)
+    this.#store.check(identity, subject, (error, revoked, cutoff) => {
+      if (error) {
+        const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error })
+        return this.#acceptUnchecked ? done(null, unavailable) : done(unavailable, null)
+      }
+      if (revoked || isCutOff(checked, cutoff)) {
+        this.#audit.reused(identity ?? `${subject}?`, checked)
+        return done(new FST_JWT_REVOKED(), null)
+      }
+      if (this.#recordOnUse) this.history.noteUse(checked)
+      done(null, null)
     })
   }
 
   async isRevoked (claims: TokenClaims): Promise<boolean> {
-    const identity = identityOfClaims(this.#checked(claims))
-    if (identity === undefined) return false
+    const checked = this.checked(claims)
+    const identity = identityOfClaims(checked)
+    const subject = subjectOfClaims(checked)
+    if (identity === undefined && subject === undefined) return false
     return new Promise((resolve, reject) => {
-      this.#store.check(identity, (error, revoked) => {
+      this.#store.check(identity, subject, (error, revoked, cutoff) => {
         if (error) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error }))
-        else resolve(revoked)
+        else resolve(revoked || isCutOff(checked, cutoff))
       })
     })
   }
 
   async issue (claims: object, options: IssueOptions = {}): Promise<IssuedToken> {
-    const { meta, ...signOptions } = options
-    const jti = (claims as TokenClaims).jti ?? randomUUID()
-    const token = await this.#sign({ ...claims, jti }, Object.keys(signOptions).length > 0 ? signOptions : undefined)
-    // What was signed counts, not what was asked for: sign options may set claims of their own.
-    const checked = checkClaims(claimsOf(token), this.#rules, this.#clock())
-    if (typeof checked === 'string') {
-      throw new TypeError(`issue() signed a token that would not be accepted: ${checked} (see its "expiresIn", and the option "maxTokenLifetime")`)
-    }
-    const record = await this.#record(checked, meta)
-    return { token, id: record.id, jti: record.jti, expiresAt: record.expiresAt }
+    return this.history.issue(claims as TokenClaims, options)
   }
 
   async record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
-    return this.#record(this.#checked(claims), meta)
+    return this.history.record(this.checked(claims), meta)
   }
 
   async token (id: string): Promise<TokenRecord | null> {
-    return this.#answered(this.#store.record(id))
+    return this.history.token(id)
+  }
+
+  async tokens (sub: string, { iss, limit = SUBJECT_PAGE, cursor }: TokensOptions = {}): Promise<TokensPage> {
+    checkName('tokens', 'sub', sub)
+    checkName('tokens', 'iss', iss)
+    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) throw new TypeError(`tokens() takes as limit a whole number from 1 to ${MAX_PAGE}`)
+    return this.history.tokens(sub, iss, limit, cursor)
   }
 
   async revoke (token: Target): Promise<RevocationResult> {
     const { jti, iss, exp } = token
     if (!isJti(jti)) throw new TypeError('revoke() needs a jti: a well-formed string of 1 to 255 characters')
-    if (iss !== undefined && !isName(iss)) throw new TypeError('revoke() takes as iss a well-formed string of at most 1024 characters')
+    checkName('revoke', 'iss', iss)
     if (exp !== undefined && !Number.isFinite(exp)) throw new TypeError('revoke() takes as exp a number of seconds since the epoch')
-    const record = await this.#answered(this.#store.recordOf(identityOf(iss, jti)))
-    return this.#revoke(token, record)
+    const budget = this.#store.budget()
+    return this.revokeKnown(token, await this.history.tokenOf(iss, jti, budget), budget)
   }
 
   async revokeById (id: string): Promise<RevocationResult> {
-    const record = await this.token(id)
+    const budget = this.#store.budget()
+    const record = await this.history.token(id, budget)
     if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()
-    return this.#revoke(record, record)
+    return this.revokeKnown(record, record, budget)
   }
 
-  /** Revokes for an actor, if they may (P6). Without `issuer`: a token of the actor's own. */
-  async revokeAs (actor: Actor, jti: string, issuer?: string): Promise<RevocationResult> {
-    const claims = this.#checked(actor.claims)
-    const iss = issuer ?? claims.iss
-    const own = claims.jti === jti && (claims.iss ?? '') === (iss ?? '')
-    const record = await this.#answered(this.#store.recordOf(identityOf(iss, jti)))
-    if (!own && !sameSubject(claims, record)) await this.#authorize(actor, { jti, ...record, ...(iss && { iss }) })
-    return this.#revoke({ jti, ...(iss && { iss }), ...(own && claims.exp !== undefined && { exp: claims.exp }) }, record)
-  }
-
-  /** Revokes the token of a record for an actor, if they may (P6). */
-  async revokeByIdAs (actor: Actor, id: string): Promise<RevocationResult> {
-    const claims = this.#checked(actor.claims)
-    const record = await this.token(id)
-    const own = record !== null && claims.jti === record.jti && claims.iss === record.iss
-    if (!own && !sameSubject(claims, record)) await this.#authorize(actor, { ...record, id })
-    if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()
-    return this.#revoke(record, record)
+  async revokeSubject (sub: string, { iss, except }: SubjectOptions = {}, by?: By): Promise<CutoffResult> {
+    if (!sub) throw new TypeError('revokeSubject() needs a sub: a well-formed string of 1 to 1024 characters')
+    checkName('revokeSubject', 'sub', sub)
+    checkName('revokeSubject', 'iss', iss)
+    return except === undefined ? this.#cutOff(sub, iss, by) : this.#revokeOthers(sub, iss, except, by)
   }
 
   status (): RevocationStatus {
@@ -146,48 +143,31 @@ export class TokenRevocation implements Revocation {
   }
 
   emit<E extends keyof RevocationEvents> (event: E, ...args: RevocationEvents[E]) {
-    // What has been revoked stays revoked: a listener's error must not become the answer to who revoked it.
+    for (const listener of this.#events.listeners(event)) this.#tell(event, listener, args)
+  }
+
+  /** What has been revoked stays revoked: a listener's error is neither the answer to who revoked it, nor the end of the process. */
+  async #tell (event: string, listener: Function, args: unknown[]) {
     try {
-      this.#events.emit(event, ...args)
+      await listener(...args)
     } catch (error) {
-      this.#onListenerError(error)
+      this.#log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`)
     }
   }
 
-  #checked (claims: TokenClaims): CheckedClaims {
+  /** @throws FST_JWT_NOT_REVOCABLE */
+  checked (claims: TokenClaims): CheckedClaims {
     const checked = checkClaims(claims, this.#rules, this.#clock())
     if (typeof checked === 'string') throw new FST_JWT_NOT_REVOCABLE(checked)
     return checked
   }
 
-  async #authorize (actor: Actor, { jti, id, iss, sub }: Omit<AuthorizeTarget, 'action'>) {
-    const target: AuthorizeTarget = { action: 'revoke', ...(jti && { jti }), ...(id && { id }), ...(iss && { iss }), ...(sub && { sub }) }
-    // Nothing but true: a forgotten return, or the string 'false', lets nobody.
-    if (await actor.authorize(target) !== true) throw new FST_JWT_REVOCATION_FORBIDDEN()
-  }
-
-  async #record (claims: CheckedClaims, meta: Record<string, unknown> | undefined): Promise<TokenRecord> {
-    const { jti, iss, sub, exp, iat } = claims
-    if (jti === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
-    const now = this.#clock()
-    const record: TokenRecord = {
-      id: randomUUID(),
-      jti,
-      ...(iss && { iss }),
-      ...(sub && { sub }),
-      issuedAt: isoTime(iat) ?? new Date(now).toISOString(),
-      expiresAt: isoTime(exp),
-      ...(meta !== undefined && { meta: checkMeta(meta) })
-    }
-    await this.#answered(this.#store.saveRecord(record, identityOf(iss, jti), keptUntil(exp, this.#rules, now)))
-    return record
-  }
-
-  async #revoke (target: Target, record: TokenRecord | null): Promise<RevocationResult> {
+  /** Revokes a token of which the record, if it has one, has been read. */
+  async revokeKnown (target: Pick<Target, 'jti' | 'iss' | 'exp'>, record: TokenRecord | null, budget?: Budget, by?: By): Promise<RevocationResult> {
     const { jti, iss, exp = expOf(record) } = target
     const now = this.#clock()
     const denial = { at: Math.floor(now / 1000), exp: exp ?? null }
-    const kept = await this.#answered(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(exp, this.#rules, now)))
+    const kept = await answered(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(exp, this.#rules, now), budget))
     this.epoch++
     const revocation: RevocationResult = {
       jti,
@@ -198,32 +178,64 @@ export class TokenRevocation implements Revocation {
       revokedAt: isoTime(kept.at)!,
       expiresAt: isoTime(exp ?? kept.exp ?? undefined)
     }
-    if (kept.first) this.emit('revoked', revocation)
+    if (kept.first) {
+      this.#audit.revoked(revocation, by)
+      this.emit('revoked', revocation)
+    }
     return revocation
   }
 
-  async #answered<T> (answer: Promise<T>): Promise<T> {
-    try {
-      return await answer
-    } catch (cause) {
-      throw new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
-    }
+  async #cutOff (sub: string, iss: string | undefined, by: By | undefined): Promise<CutoffResult> {
+    const now = this.#clock()
+    const seconds = Math.floor(now / 1000)
+    const { cutoff, before } = await answered(this.#store.cutOff(identityOf(iss, sub), seconds, keptUntil(undefined, this.#rules, now)))
+    this.epoch++
+    let revoked = 0
+    await this.#eachRecord(sub, iss, async (record) => {
+      const claims = { iat: Date.parse(record.issuedAt) / 1000 }
+      if (isCutOff(claims, cutoff) && !isCutOff(claims, before) && !await this.#isDenied(record)) revoked++
+    })
+    const result = { sub, ...(iss && { iss }), cutoff, revoked }
+    this.#audit.revoked(result, by)
+    this.emit('revoked', result)
+    return result
+  }
+
+  /** Leaves one token out, which no cutoff can: the others are revoked one by one. */
+  async #revokeOthers (sub: string, iss: string | undefined, except: string, by: By | undefined): Promise<CutoffResult> {
+    let revoked = 0
+    await this.#eachRecord(sub, iss, async (record) => {
+      if (record.jti === except || (await this.history.withStatus(record)).status === 'revoked') return
+      await this.revokeKnown({ jti: record.jti, ...(iss && { iss }) }, record, undefined, by)
+      revoked++
+    })
+    return { sub, ...(iss && { iss }), cutoff: null, revoked }
+  }
+
+  async #isDenied ({ iss, jti }: TokenRecord): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#store.check(identityOf(iss, jti), undefined, (error, revoked) => {
+        if (error) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error }))
+        else resolve(revoked)
+      })
+    })
+  }
+
+  async #eachRecord (sub: string, iss: string | undefined, visit: (record: TokenRecord) => Promise<void>) {
+    let after: string | undefined
+    do {
+      const page = await answered(this.#store.records(identityOf(iss, sub), SUBJECT_PAGE, after))
+      await Promise.all(page.records.map(visit))
+      after = page.after
+    } while (after !== undefined)
   }
 }
 
-function sameSubject (claims: CheckedClaims, record: TokenRecord | null): boolean {
-  return record !== null && claims.sub !== undefined && claims.sub === record.sub && claims.iss === record.iss
+function checkName (method: string, name: string, value: unknown) {
+  if (value === undefined || isName(value)) return
+  throw new TypeError(`${method}() takes as ${name} a well-formed string of at most 1024 characters`)
 }
 
 function expOf (record: TokenRecord | null): number | undefined {
   return record?.expiresAt ? Date.parse(record.expiresAt) / 1000 : undefined
-}
-
-/** As JSON, so that it reads back the same from every store. */
-function checkMeta (meta: Record<string, unknown>): Record<string, unknown> {
-  const json = typeof meta === 'object' && meta !== null && !Array.isArray(meta) ? JSON.stringify(meta) : undefined
-  if (json === undefined || Buffer.byteLength(json) > MAX_META_BYTES) {
-    throw new TypeError(`meta must be an object of at most ${MAX_META_BYTES} bytes as JSON`)
-  }
-  return JSON.parse(json)
 }

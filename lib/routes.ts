@@ -1,20 +1,21 @@
 import type { Static, TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { Value } from '@sinclair/typebox/value'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Access, Actor } from './access.ts'
 import type { TokenClaims } from './claims.ts'
-import type { Actor, TokenRevocation } from './revocation.ts'
 import * as schemas from './schemas.ts'
 import type { Authorize } from './types.ts'
 
 export interface RoutesContext {
-  revocation: TokenRevocation
+  access: Access
   /** `request.jwtVerify()`, for the claims of the token. */
   authenticate: (request: FastifyRequest) => Promise<TokenClaims>
   authorize: Authorize
 }
 
-/** The HTTP routes, in a scope of their own. They decide nothing: who may revoke what is the domain's (P6). */
-export function registerRoutes (scope: FastifyInstance, { revocation, authenticate, authorize }: RoutesContext) {
+/** The HTTP routes, in a scope of their own. They decide nothing: who may do what is the domain's (P6). */
+export function registerRoutes (scope: FastifyInstance, { access, authenticate, authorize }: RoutesContext) {
   ignoreBodies(scope)
   useTypeBox(scope)
   // Before anything of the request is looked at. The handlers ask again, which costs nothing but in a request that lasts.
@@ -25,20 +26,37 @@ export function registerRoutes (scope: FastifyInstance, { revocation, authentica
     return { claims, authorize: (target) => authorize(request, target) }
   }
 
+  scope.get<{ Querystring: Static<typeof schemas.ListQuery> }>('', {
+    schema: schemas.route('List the tokens of a subject', schemas.PageBody, 'Its records that have not expired, latest to expire first', {
+      querystring: schemas.ListQuery
+    })
+  }, async (request) => {
+    const { limit = schemas.DEFAULT_LIMIT, ...query } = request.query
+    return access.list(await actor(request), { ...query, limit })
+  })
+
+  scope.get<{ Params: Static<typeof schemas.IdParams> }>('/id/:id', {
+    schema: schemas.route('Read the record of a token', schemas.TokenBody, 'The record', { params: schemas.IdParams })
+  }, async (request) => access.read(await actor(request), request.params.id))
+
   scope.delete<{ Params: Static<typeof schemas.JtiParams>, Querystring: Static<typeof schemas.IssuerQuery> }>('/:jti', {
-    schema: {
-      params: schemas.JtiParams,
-      querystring: schemas.IssuerQuery,
-      response: { 200: schemas.RevocationBody, ...schemas.errors }
-    }
-  }, async (request) => revocation.revokeAs(await actor(request), request.params.jti, request.query.iss))
+    schema: schemas.route('Revoke a token by its jti', schemas.RevocationBody, 'It is revoked', {
+      params: schemas.JtiParams, querystring: schemas.IssuerQuery
+    })
+  }, async (request) => access.revoke(await actor(request), request.params.jti, request.query.iss))
 
   scope.delete<{ Params: Static<typeof schemas.IdParams> }>('/id/:id', {
-    schema: {
-      params: schemas.IdParams,
-      response: { 200: schemas.RevocationBody, ...schemas.errors, 404: schemas.ErrorBody }
-    }
-  }, async (request) => revocation.revokeByIdAs(await actor(request), request.params.id))
+    schema: schemas.route('Revoke the token of a record', schemas.RevocationBody, 'It is revoked', { params: schemas.IdParams })
+  }, async (request) => access.revokeById(await actor(request), request.params.id))
+
+  scope.delete<{ Params: Static<typeof schemas.SubjectParams>, Querystring: Static<typeof schemas.SubjectQuery> }>('/sub/:sub', {
+    schema: schemas.route('Revoke all tokens of a subject', schemas.CutoffBody, 'They are revoked', {
+      params: schemas.SubjectParams, querystring: schemas.SubjectQuery
+    })
+  }, async (request) => {
+    const { params: { sub }, query: { iss, except } } = request
+    return access.revokeSubject(await actor(request), sub, iss, except === 'current')
+  })
 }
 
 /** A client may announce JSON and send nothing, which Fastify refuses, or send anything: it is read, within bodyLimit, and dropped. */
@@ -52,12 +70,14 @@ function useTypeBox (scope: FastifyInstance) {
   scope.setValidatorCompiler<TSchema>(({ schema, httpPart }) => {
     const compiled = TypeCompiler.Compile(schema)
     return (data: unknown) => {
-      const error = compiled.Errors(data).First()
-      return error === undefined || { error: new Error(`${httpPart}${error.path} ${error.message}`) }
+      // A query has nothing but strings.
+      const value = Value.Convert(schema, data)
+      const error = compiled.Errors(value).First()
+      return error === undefined ? { value } : { error: new Error(`${httpPart}${error.path} ${error.message}`) }
     }
   })
   // Given names, JSON.stringify reads them from an error too, where they are inherited or not enumerable.
-  const errorFields = Object.keys(schemas.ErrorBody.properties)
+  const errorFields = ['statusCode', 'code', 'error', 'message']
   scope.setSerializerCompiler(({ httpStatus = '' }) => {
     return httpStatus.startsWith('2') ? (data) => JSON.stringify(data) : (error) => JSON.stringify(error, errorFields)
   })

@@ -1,37 +1,89 @@
-import { Type } from '@sinclair/typebox'
+import { Type, type TObject, type TProperties } from '@sinclair/typebox'
 
-/*
- * The shapes of the HTTP routes. The routes compile them on their own (see routes.ts), so they stand in OpenAPI as they are.
- */
+/* The shapes of the HTTP routes, for validation and for OpenAPI. */
 
-const Time = Type.String({ format: 'date-time' })
-const Issuer = Type.String({ maxLength: 1024, description: 'The issuer (iss)' })
+const oneOf = <T extends string>(...values: T[]) => Type.Union(values.map((value) => Type.Literal(value)))
+const time = (description: string) => Type.String({ format: 'date-time', description })
+const timeOrNull = (description: string) => Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description })
+const name = (description: string) => Type.String({ maxLength: 1024, description })
 
-export const JtiParams = Type.Object({
-  jti: Type.String({ minLength: 1, maxLength: 255, description: 'The jti of the token, percent-encoded' })
-})
+const Jti = Type.String({ minLength: 1, maxLength: 255, description: 'The jti of the token' })
+const Id = Type.String({ minLength: 1, maxLength: 255, description: 'The id of the record of the token' })
+const Issuer = name('The issuer (iss). In a query: default is the one of your own token; empty for tokens without one')
+const Subject = name('The subject (sub)')
+const MAX_LIMIT = 100
+export const DEFAULT_LIMIT = 20
 
-export const IdParams = Type.Object({
-  id: Type.String({ minLength: 1, maxLength: 255, description: 'The id of the record of the token' })
-})
-
+export const JtiParams = Type.Object({ jti: Jti })
+export const IdParams = Type.Object({ id: Id })
+export const SubjectParams = Type.Object({ sub: Type.String({ minLength: 1, maxLength: 1024, description: 'The subject (sub)' }) })
 export const IssuerQuery = Type.Object({ iss: Type.Optional(Issuer) })
+export const SubjectQuery = Type.Object({
+  iss: Type.Optional(Issuer),
+  except: Type.Optional(Type.Literal('current', { description: 'Leave out your own token, and set no cutoff' }))
+})
+export const ListQuery = Type.Object({
+  sub: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'Default: the subject of your own token' })),
+  iss: Type.Optional(Issuer),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, description: 'How many' })),
+  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 255, description: 'Of the page before' }))
+})
 
 export const RevocationBody = Type.Object({
-  jti: Type.String(),
-  id: Type.Optional(Type.String()),
+  jti: Jti,
+  id: Type.Optional(Id),
   iss: Type.Optional(Issuer),
-  sub: Type.Optional(Type.String()),
+  sub: Type.Optional(Subject),
   status: Type.Literal('revoked'),
-  revokedAt: Time,
-  expiresAt: Type.Union([Time, Type.Null()])
+  revokedAt: time('When it was first revoked'),
+  expiresAt: timeOrNull('When the token itself ends; null when unknown')
 })
 
-export const ErrorBody = Type.Object({
+export const CutoffBody = Type.Object({
+  sub: Subject,
+  iss: Type.Optional(Issuer),
+  cutoff: Type.Union([Type.Integer(), Type.Null()], { description: 'Tokens with iat up to this are refused, seconds since the epoch; null with except' }),
+  revoked: Type.Integer({ description: 'How many recorded tokens this ended' })
+})
+
+export const TokenBody = Type.Object({
+  id: Id,
+  jti: Jti,
+  iss: Type.Optional(Issuer),
+  sub: Type.Optional(Subject),
+  issuedAt: time('When it was issued'),
+  expiresAt: timeOrNull('When it ends; null: never'),
+  meta: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'What the application recorded with it' })),
+  status: oneOf('active', 'revoked'),
+  current: Type.Boolean({ description: 'Whether it is the token of this request' })
+})
+
+export const PageBody = Type.Object({
+  tokens: Type.Array(TokenBody),
+  cursor: Type.Optional(Type.String({ description: 'For the next page. Absent on the last one' }))
+})
+
+const errorBody = (description: string, ...codes: string[]) => Type.Object({
   statusCode: Type.Integer(),
-  code: Type.Optional(Type.String()),
+  code: codes.length > 0 ? oneOf(...codes) : Type.String(),
   error: Type.String(),
   message: Type.String()
-})
+}, { description })
 
-export const errors = { 400: ErrorBody, 401: ErrorBody, 403: ErrorBody, 503: ErrorBody }
+const errors = {
+  400: errorBody('The request is not valid', 'FST_ERR_VALIDATION'),
+  401: errorBody('No token, or one that is not valid, revoked (FST_JWT_REVOKED) or not revocable (FST_JWT_NOT_REVOCABLE)'),
+  403: errorBody('Not yours to act on, or there is none', 'FST_JWT_REVOCATION_FORBIDDEN'),
+  503: errorBody('The store did not answer. Try again', 'FST_JWT_REVOCATION_UNAVAILABLE')
+}
+
+/** What every route has in common in OpenAPI; `bearerAuth` is the name of the security scheme. */
+export function route<T extends Record<string, unknown>> (summary: string, body: TObject<TProperties>, description: string, shapes: T) {
+  return {
+    tags: ['jwt revocation'],
+    summary,
+    security: [{ bearerAuth: [] }],
+    ...shapes,
+    response: { 200: { ...body, description }, ...errors, ...('params' in shapes && shapes.params === IdParams && { 404: errorBody('There is no such record', 'FST_JWT_REVOCATION_NOT_FOUND') }) }
+  }
+}

@@ -48,13 +48,18 @@ export interface RevocationOptions {
   routes?: false | { prefix: string }
   /** The namespace (or several) of `@fastify/jwt` to guard. The first one signs what `issue()` gives and authenticates the routes. */
   namespace?: string | string[]
+  /**
+   * Also record tokens that were issued elsewhere, the first time one verifies: in the background, at no cost to the
+   * request. Default false.
+   */
+  recordOnUse?: boolean
   /** The name of the verify decorator, where `@fastify/jwt` was registered with a `jwtVerify` of its own. */
   jwtVerify?: string
 }
 
-/** What somebody wants to do, and to which token: as much of it as is known. */
+/** What somebody wants to do, and to which token or subject: as much of it as is known. */
 export interface AuthorizeTarget {
-  action: 'revoke'
+  action: 'revoke' | 'revokeSubject' | 'read'
   jti?: string
   id?: string
   iss?: string
@@ -73,6 +78,40 @@ export interface TokenRecord {
   issuedAt: string
   expiresAt: string | null
   meta?: Record<string, unknown>
+}
+
+/** A record, and whether its token is refused. */
+export interface ListedToken extends TokenRecord {
+  status: 'active' | 'revoked'
+}
+
+export interface TokensPage {
+  tokens: ListedToken[]
+  /** For the next page. Absent on the last one. */
+  cursor?: string
+}
+
+export interface TokensOptions {
+  iss?: string
+  /** How many, 1 to 1,000. Default 500. */
+  limit?: number
+  /** Of the page before. */
+  cursor?: string
+}
+
+export interface SubjectOptions {
+  iss?: string
+  /** The jti of a token to leave out. Then no cutoff is set: the other recorded tokens are revoked one by one. */
+  except?: string
+}
+
+export interface CutoffResult {
+  sub: string
+  iss?: string
+  /** Seconds since the epoch: every token of the subject with `iat` up to this is refused. Null where a token was left out. */
+  cutoff: number | null
+  /** How many recorded tokens this ended. */
+  revoked: number
 }
 
 export interface RevocationResult {
@@ -114,7 +153,7 @@ export interface RevocationStatus {
 }
 
 export interface RevocationEvents {
-  revoked: [RevocationResult]
+  revoked: [RevocationResult | CutoffResult]
   storeLost: [error: unknown]
   storeBack: []
 }
@@ -123,6 +162,7 @@ export interface RevocationEvents {
 export interface Revocation {
   /**
    * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one round trip.
+   * Where its subject was cut off in this second, `iat` is the second after: the token is not dead on arrival.
    * @throws TypeError where the token would not be accepted (no `exp`, or one beyond `maxTokenLifetime`).
    */
   issue (claims: object, options?: IssueOptions): Promise<IssuedToken>
@@ -139,6 +179,11 @@ export interface Revocation {
   /** @throws FST_JWT_REVOCATION_NOT_FOUND */
   revokeById (id: string): Promise<RevocationResult>
   /**
+   * Ends every token of a subject that was issued until now, recorded or not: each one with `iat` up to the cutoff,
+   * this second, and each one without `iat`. With `except`, the recorded ones but that.
+   */
+  revokeSubject (sub: string, options?: SubjectOptions): Promise<CutoffResult>
+  /**
    * For doors that are no Fastify request: whether a token with these (verified!) claims is revoked.
    * @throws FST_JWT_NOT_REVOCABLE for one that would not be accepted for another reason.
    * @throws FST_JWT_REVOCATION_UNAVAILABLE whatever `onStoreFailure` says: here the caller decides.
@@ -146,6 +191,8 @@ export interface Revocation {
   isRevoked (claims: TokenClaims): Promise<boolean>
   /** The record of this id, or null. */
   token (id: string): Promise<TokenRecord | null>
+  /** The records of a subject that have not expired, latest to expire first. */
+  tokens (sub: string, options?: TokensOptions): Promise<TokensPage>
   status (): RevocationStatus
   on<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this
   off<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this

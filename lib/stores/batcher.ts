@@ -1,23 +1,52 @@
 import type { Deadline } from './deadline.ts'
 import type { Health } from './health.ts'
-import type { CheckCallback } from './store.ts'
 
-/** Reads what is kept under each identity and answers each one once. Resolves, never rejects, when nothing is outstanding. */
-export type ReadMany = (
-  identities: string[], answer: (index: number, error: unknown, value?: unknown) => void
-) => Promise<unknown>
+/** Reads what is under each key and answers each one once. Resolves, never rejects, when nothing is outstanding. */
+export type ReadMany = (keys: string[], answer: (index: number, error: unknown, value?: unknown) => void) => Promise<unknown>
+
+/** What is under each key, or null where nothing is. */
+type ReadCallback = (error: unknown, values: Array<string | null>) => void
 
 /** One MGET of more would keep Redis from others for long. */
 const MAX_BATCH = 500
-/** So many reads without an answer, and further ones fail at once: a client queues without bound while Redis is away. */
+/** So many batches without an answer, and further reads fail at once: a client queues without bound while Redis is away. */
 const MAX_OUTSTANDING = 1000
 
-/** Gathers the checks of one turn of the event loop into one round trip (P9). */
-export class CheckBatcher {
+/** What Redis may hold under a key of ours. */
+export function isValue (value: unknown): value is string | null {
+  return value === null || typeof value === 'string'
+}
+
+/** One check: it wants all of its keys. */
+class Read {
+  readonly #keys: string[]
+  readonly #done: ReadCallback
+  readonly #values: Array<string | null> = []
+  #missing: number
+
+  constructor (keys: string[], done: ReadCallback) {
+    this.#keys = keys
+    this.#done = done
+    this.#missing = keys.length
+  }
+
+  answer (key: string, error: unknown, value: string | null) {
+    if (this.#missing === 0) return
+    if (error) {
+      this.#missing = 0
+      return this.#done(error, [])
+    }
+    this.#values[this.#keys.indexOf(key)] = value
+    if (--this.#missing === 0) this.#done(null, this.#values)
+  }
+}
+
+/** Gathers the reads of one turn of the event loop into one round trip (P9). */
+export class Batcher {
   readonly #deadline: Deadline
   readonly #health: Health
   readonly #read: ReadMany
-  #gathered = new Map<string, CheckCallback[]>()
+  #gathered = new Map<string, Read[]>()
   #outstanding = 0
   readonly #flushGathered = () => this.#flush()
 
@@ -27,52 +56,51 @@ export class CheckBatcher {
     this.#read = read
   }
 
-  add (identity: string, done: CheckCallback) {
+  read (keys: string[], done: ReadCallback) {
     if (this.#outstanding >= MAX_OUTSTANDING) return this.#refuse(done)
-    const gathered = this.#gathered
-    const same = gathered.get(identity)
-    if (same !== undefined) {
-      same.push(done)
-      return
-    }
+    const read = new Read(keys, done)
     // Not a microtask: those run between two requests that arrive in the same turn.
-    if (gathered.size === 0) setImmediate(this.#flushGathered)
-    gathered.set(identity, [done])
-    if (gathered.size === MAX_BATCH) this.#flush()
+    if (this.#gathered.size === 0) setImmediate(this.#flushGathered)
+    for (const key of keys) {
+      const same = this.#gathered.get(key)
+      if (same === undefined) this.#gathered.set(key, [read])
+      else same.push(read)
+    }
+    if (this.#gathered.size >= MAX_BATCH) this.#flush()
   }
 
   #flush () {
     if (this.#gathered.size === 0) return
-    const identities = [...this.#gathered.keys()]
-    const waiting: Array<CheckCallback[] | undefined> = [...this.#gathered.values()]
+    const keys = [...this.#gathered.keys()]
+    const waiting: Array<Read[] | undefined> = [...this.#gathered.values()]
     this.#gathered = new Map()
 
-    let unanswered = waiting.length
-    const settle = (index: number, error: unknown, revoked: boolean) => {
-      const callbacks = waiting[index]
-      if (callbacks === undefined) return
+    let unanswered = keys.length
+    const settle = (index: number, error: unknown, value: string | null) => {
+      const reads = waiting[index]
+      if (reads === undefined) return
       waiting[index] = undefined
       if (--unanswered === 0) cancel()
-      for (const done of callbacks) done(error, revoked)
+      for (const read of reads) read.answer(keys[index]!, error, value)
     }
     const cancel = this.#deadline.start((error) => {
       this.#health.failed(error)
-      for (let i = 0; i < waiting.length; i++) settle(i, error, false)
+      for (let i = 0; i < waiting.length; i++) settle(i, error, null)
     })
     const answer = (index: number, error: unknown, value?: unknown) => {
-      // Whatever is kept there, it says: revoked. Only a clear "nothing" is acceptance.
-      if (!error && value !== null && typeof value !== 'string') error = new TypeError('Redis answered nonsense')
+      // Only a clear "nothing" is acceptance.
+      if (!error && !isValue(value)) error = new TypeError('Redis answered nonsense')
       if (error) this.#health.failed(error)
-      settle(index, error || null, value !== null)
+      settle(index, error || null, value as string | null)
     }
 
     this.#outstanding++
-    this.#read(identities, answer).then(() => { this.#outstanding-- })
+    this.#read(keys, answer).then(() => { this.#outstanding-- })
   }
 
-  #refuse (done: CheckCallback) {
+  #refuse (done: ReadCallback) {
     const error = new Error(`Redis owes answers to ${MAX_OUTSTANDING} reads`)
     this.#health.failed(error)
-    done(error, false)
+    done(error, [])
   }
 }

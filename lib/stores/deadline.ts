@@ -9,12 +9,12 @@ export class Deadline {
   }
 
   /** Calls `expired` when the time is up, unless the function it returns was called before. */
-  start (expired: (error: Error) => void): () => void {
+  start (expired: (error: Error) => void, left = this.timeout): () => void {
     let immediate: NodeJS.Immediate | undefined
     const timer = setTimeout(() => {
       // After a stall of the event loop the timer runs before the answer that lies in the socket: let that be read first.
       immediate = setImmediate(() => expired(new Error(`Redis gave no answer within ${this.timeout} ms`)))
-    }, this.timeout)
+    }, left)
     return () => {
       clearTimeout(timer)
       clearImmediate(immediate)

@@ -7,13 +7,17 @@ const START_INTERVAL: Milliseconds = 50
 /** Within Fastify's pluginTimeout, whatever storeTimeout is. */
 const MAX_START: Milliseconds = 5000
 
+type Probe = () => Promise<void>
+
 /**
- * Whether the store answers. The first failure loses it. It is back after a second without failures and a probe
- * that is answered, so that a store that fails now and then is reported once, not once a request.
+ * Whether the store answers. The first failure loses it. It is back after a second without failures, when what failed
+ * has been tried again and works, so that a store that fails now and then is reported once, not once a request.
  */
 export class Health {
   available = true
-  readonly #probe: () => Promise<unknown>
+  readonly #probe: Probe
+  /** What failed since the store was lost. */
+  readonly #broken = new Set<Probe>()
   readonly #onLost: StoreContext['onLost']
   readonly #onBack: StoreContext['onBack']
   #failures = 0
@@ -21,7 +25,7 @@ export class Health {
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor (probe: () => Promise<unknown>, { onLost, onBack }: Pick<StoreContext, 'onLost' | 'onBack'>) {
+  constructor (probe: Probe, { onLost, onBack }: Pick<StoreContext, 'onLost' | 'onBack'>) {
     this.#probe = probe
     this.#onLost = onLost
     this.#onBack = onBack
@@ -61,8 +65,10 @@ export class Health {
     clearInterval(this.#timer)
   }
 
-  failed (error: unknown) {
+  /** `probe` tries what failed again. */
+  failed (error: unknown, probe = this.#probe) {
     this.#failures++
+    this.#broken.add(probe)
     if (!this.available || this.#closed) return
     this.available = false
     this.#failuresSeen = this.#failures
@@ -76,12 +82,13 @@ export class Health {
     this.#failuresSeen = failures
     if (!quiet) return
     try {
-      await this.#probe()
+      for (const probe of this.#broken) await probe()
     } catch {
       return
     }
     if (this.available || this.#closed || failures !== this.#failures) return
     this.available = true
+    this.#broken.clear()
     clearInterval(this.#timer)
     this.#onBack()
   }

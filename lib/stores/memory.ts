@@ -1,6 +1,6 @@
 import type { Seconds } from '../expiry.ts'
 import type { TokenRecord } from '../types.ts'
-import type { CheckCallback, Denial, Store, StoreContext } from './store.ts'
+import type { CheckCallback, Denial, RecordEntry, Store, StoreContext } from './store.ts'
 
 interface Entry<V> {
   value: V
@@ -25,6 +25,13 @@ class ExpiringMap<V> {
 
   get size () {
     return this.#entries.size
+  }
+
+  * entries (): Generator<[key: string, entry: Entry<V>]> {
+    const now = this.#now()
+    for (const [key, entry] of this.#entries) {
+      if (entry.keptUntil > now) yield [key, entry]
+    }
   }
 
   get (key: string): Entry<V> | undefined {
@@ -54,21 +61,34 @@ class ExpiringMap<V> {
 export class MemoryStore implements Store {
   readonly kind = 'memory'
   readonly available = true
+  readonly #now: () => Seconds
   readonly #denials: ExpiringMap<Denial>
+  readonly #cutoffs: ExpiringMap<Seconds>
   readonly #records: ExpiringMap<TokenRecord>
   readonly #ids: ExpiringMap<string>
+  /** The ids of each subject's records, until the token of each ends. */
+  readonly #subjects: ExpiringMap<ExpiringMap<null>>
   #sweeper: NodeJS.Timeout | undefined
 
   constructor ({ clock }: Pick<StoreContext, 'clock'>) {
-    const now = () => clock() / 1000
-    this.#denials = new ExpiringMap(now)
-    this.#records = new ExpiringMap(now)
-    this.#ids = new ExpiringMap(now)
+    this.#now = () => clock() / 1000
+    this.#denials = new ExpiringMap(this.#now)
+    this.#cutoffs = new ExpiringMap(this.#now)
+    this.#records = new ExpiringMap(this.#now)
+    this.#ids = new ExpiringMap(this.#now)
+    this.#subjects = new ExpiringMap(this.#now)
+  }
+
+  budget () {
+    return { left: Infinity }
   }
 
   /** How many entries it holds, those not yet swept included. */
   get size () {
-    return this.#denials.size + this.#records.size + this.#ids.size
+    let size = 0
+    for (const map of this.#maps()) size += map.size
+    for (const [, { value }] of this.#subjects.entries()) size += value.size
+    return size
   }
 
   async start () {
@@ -80,11 +100,12 @@ export class MemoryStore implements Store {
   }
 
   sweep () {
-    for (const map of [this.#denials, this.#records, this.#ids]) map.sweep(SWEPT_PER_INTERVAL)
+    for (const map of this.#maps()) map.sweep(SWEPT_PER_INTERVAL)
   }
 
-  check (identity: string, done: CheckCallback) {
-    done(null, this.#denials.get(identity) !== undefined)
+  check (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
+    const revoked = identity !== undefined && this.#denials.get(identity) !== undefined
+    done(null, revoked, subject === undefined ? null : this.#cutoffOf(subject))
   }
 
   async revoke (identity: string, denial: Denial, keptUntil: Seconds | null) {
@@ -97,10 +118,29 @@ export class MemoryStore implements Store {
     return { ...standing.value, first: false }
   }
 
-  async saveRecord (record: TokenRecord, identity: string, keptUntil: Seconds | null) {
+  async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null) {
+    const standing = this.#cutoffs.get(subject)
+    const before = standing?.value ?? null
+    const late = before !== null && before >= cutoff ? before + 1 - cutoff : 0
+    const end = keptUntil === null ? Infinity : Math.max(keptUntil + late, standing?.keptUntil ?? 0)
+    this.#cutoffs.set(subject, cutoff + late, end)
+    return { cutoff: cutoff + late, before }
+  }
+
+  async saveRecord ({ record, identity, subject, exp, keptUntil }: RecordEntry) {
     // A copy: the caller's meta stays the caller's, as it does with Redis.
     this.#records.set(record.id, structuredClone(record), keptUntil)
     this.#ids.set(identity, record.id, keptUntil)
+    if (subject === undefined) return null
+    const standing = this.#subjects.get(subject)
+    const ids = standing?.value ?? new ExpiringMap(this.#now)
+    ids.set(record.id, null, exp)
+    this.#subjects.set(subject, ids, Math.max(standing?.keptUntil ?? 0, keptUntil ?? Infinity))
+    return this.#cutoffOf(subject)
+  }
+
+  async addRecord (entry: RecordEntry) {
+    if (this.#ids.get(entry.identity) === undefined) await this.saveRecord(entry)
   }
 
   async record (id: string) {
@@ -110,5 +150,27 @@ export class MemoryStore implements Store {
   async recordOf (identity: string) {
     const id = this.#ids.get(identity)?.value
     return id === undefined ? null : this.record(id)
+  }
+
+  async records (subject: string, limit: number, after?: string) {
+    // As Redis orders a sorted set from its end: by expiry, then by id.
+    const sorted = [...this.#subjects.get(subject)?.value.entries() ?? []]
+      .sort(([a, { keptUntil: endOfA }], [b, { keptUntil: endOfB }]) => endOfB === endOfA ? (a < b ? 1 : -1) : endOfB - endOfA)
+      .map(([id]) => id)
+    const first = after === undefined ? 0 : sorted.indexOf(after) + 1
+    const ids = after !== undefined && first === 0 ? [] : sorted.slice(first, first + limit)
+    const records = await Promise.all(ids.map((id) => this.record(id)))
+    return {
+      records: records.filter((record) => record !== null),
+      ...(first + limit < sorted.length && ids.length > 0 && { after: ids.at(-1)! })
+    }
+  }
+
+  #cutoffOf (subject: string) {
+    return this.#cutoffs.get(subject)?.value ?? null
+  }
+
+  #maps (): Array<ExpiringMap<unknown>> {
+    return [this.#denials, this.#cutoffs, this.#records, this.#ids, this.#subjects]
   }
 }

@@ -61,6 +61,8 @@ async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds
     maxRetriesPerRequest: 1,
     // A peer that takes commands and never answers: without this the operating system notices after many minutes.
     socketTimeout: Math.max(2 * storeTimeout, 1000),
+    // After a failover behind one address the old master answers READONLY: connect again, and send the command again.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY') ? 2 as const : false,
     retryStrategy: (attempt: number) => Math.min(attempt * 50, 1000)
   }
   const client = typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' })

@@ -1,40 +1,12 @@
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder, type Keys } from '../keys.ts'
 import type { RedisClient, TokenRecord } from '../types.ts'
-import { CheckBatcher, type ReadMany } from './batcher.ts'
+import { Batcher, isValue } from './batcher.ts'
+import { Commands, type Command } from './commands.ts'
 import { Deadline } from './deadline.ts'
 import { Health } from './health.ts'
-import type { CheckCallback, Denial, Store, StoreContext } from './store.ts'
-
-/*
- * Keeps a denial and never shortens one that stands.
- *   KEYS[1]  the revoked key        ARGV[1]  its value, JSON
- *   ARGV[2]  kept until, milliseconds since the epoch; '' for ever
- *   ARGV[3]  the same as milliseconds from now by the caller's clock
- * Returns whether this is the first, and the value that stands. GET comes first: on a key of another type it fails before anything is changed.
- * The longer of the two times wins, so that a denial ends too early only where the clocks of Redis and of the caller
- * are both ahead of a verifier's.
- */
-const REVOKE = `
-local standing = redis.call('GET', KEYS[1])
-local ttl
-if ARGV[2] ~= '' then
-  local now = redis.call('TIME')
-  ttl = math.max(ARGV[2] - now[1] * 1000 - math.floor(now[2] / 1000), tonumber(ARGV[3]))
-end
-if not standing then
-  if ttl then redis.call('SET', KEYS[1], ARGV[1], 'PX', ttl) else redis.call('SET', KEYS[1], ARGV[1]) end
-  return {1, ARGV[1]}
-end
-local left = redis.call('PTTL', KEYS[1])
-if left >= 0 then
-  if not ttl then redis.call('PERSIST', KEYS[1])
-  elseif ttl > left then redis.call('PEXPIRE', KEYS[1], ttl) end
-end
-return {0, standing}`
-
-type Answer = Parameters<ReadMany>[1]
-type Command = [name: string, ...args: Array<string | number>]
+import { ADD_TOKEN, CUT_OFF, PAGE, REVOKE } from './scripts.ts'
+import type { Budget, CheckCallback, Denial, RecordEntry, Store, StoreContext } from './store.ts'
 
 export interface RedisStoreOptions {
   keyPrefix: string
@@ -44,22 +16,23 @@ export interface RedisStoreOptions {
 /** Keeps everything in Redis, on one node or a cluster: each command touches the slot of one key, but for MGET on one node (P8). */
 export class RedisStore implements Store {
   readonly kind = 'redis'
-  readonly #client: RedisClient
+  readonly #redis: Commands
   readonly #keys: Keys
   readonly #clock: () => Milliseconds
   readonly #deadline: Deadline
   readonly #health: Health
-  readonly #batcher: CheckBatcher
-
+  readonly #batcher: Batcher
   constructor (client: RedisClient, { keyPrefix, storeTimeout }: RedisStoreOptions, context: StoreContext) {
-    this.#client = client
+    this.#redis = new Commands(client)
     this.#keys = keysUnder(keyPrefix)
     this.#clock = context.clock
     this.#deadline = new Deadline(storeTimeout)
-    // An identity is never empty: this key is ours to read, and holds nothing.
-    this.#health = new Health(() => this.#within(() => this.#send(['get', this.#keys.revoked('')])), context)
-    const read = client.isCluster ? this.#readEach : this.#readAll
-    this.#batcher = new CheckBatcher(this.#deadline, this.#health, read.bind(this))
+    this.#health = new Health(this.#canRead, context)
+    this.#batcher = new Batcher(this.#deadline, this.#health, this.#redis.read)
+  }
+
+  budget () {
+    return { left: this.#deadline.timeout }
   }
 
   get available () {
@@ -74,112 +47,144 @@ export class RedisStore implements Store {
     this.#health.close()
   }
 
-  check (identity: string, done: CheckCallback) {
-    this.#batcher.add(identity, done)
+  check (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
+    const keys: string[] = []
+    if (identity !== undefined) keys.push(this.#keys.revoked(identity))
+    if (subject !== undefined) keys.push(this.#keys.cutoff(subject))
+    this.#batcher.read(keys, (error, values) => {
+      if (error) return done(error, false, null)
+      // Whatever is kept under the identity, it says: revoked.
+      const revoked = identity !== undefined && values[0] !== null
+      let cutoff
+      try {
+        cutoff = subject === undefined ? null : parseCutoff(values[keys.length - 1])
+      } catch (error) {
+        return done(error, false, null)
+      }
+      done(null, revoked, cutoff)
+    })
   }
 
-  async revoke (identity: string, denial: Denial, keptUntil: Seconds | null) {
-    const end = keptUntil === null ? ['', ''] : [keptUntil * 1000, Math.ceil(keptUntil * 1000 - this.#clock())]
-    const command: Command = ['eval', REVOKE, 1, this.#keys.revoked(identity), JSON.stringify(denial), ...end]
-    const [answer] = await this.#watched(() => this.#all([command]))
-    if (!Array.isArray(answer) || typeof answer[1] !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
-    return { ...(parseDenial(answer[1]) ?? denial), first: Number(answer[0]) === 1 }
+  revoke (identity: string, denial: Denial, keptUntil: Seconds | null, budget?: Budget) {
+    return this.#watched(() => this.#deny(identity, denial, keptUntil), this.#canWrite, budget)
   }
 
-  async saveRecord (record: TokenRecord, identity: string, keptUntil: Seconds | null) {
-    const end = keptUntil === null ? [] : ['EXAT', keptUntil]
+  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null) {
+    return this.#watched(async () => {
+      const answer = await this.#redis.eval(CUT_OFF, this.#keys.cutoff(subject), cutoff, ...this.#lasting(keptUntil))
+      const [standing, before] = Array.isArray(answer) && answer.length === 2 ? answer.map((value) => parseCutoff(value === '' ? null : value)) : []
+      // Lower than what was asked for: nothing that the script gives.
+      if (!(standing! >= cutoff) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
+      return { cutoff: standing!, before }
+    }, this.#canWrite)
+  }
+
+  saveRecord (entry: RecordEntry) {
+    const { record, identity, subject } = entry
+    const end = expireAt(entry)
     const commands: Command[] = [
       ['set', this.#keys.token(record.id), JSON.stringify(record), ...end],
       ['set', this.#keys.id(identity), record.id, ...end]
     ]
-    await this.#watched(() => this.#all(commands))
-  }
-
-  async record (id: string) {
-    return parseRecord(await this.#call('get', this.#keys.token(id)))
-  }
-
-  recordOf (identity: string) {
-    // One deadline for both reads.
+    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject), ['get', this.#keys.cutoff(subject)])
     return this.#watched(async () => {
-      const id = await this.#send(['get', this.#keys.id(identity)])
+      const [saved, named, , cutoff] = await this.#redis.all(commands)
+      if (saved !== 'OK' || named !== 'OK') throw new TypeError('Redis answered nonsense to a record')
+      return subject === undefined ? null : parseCutoff(cutoff)
+    }, this.#canWrite)
+  }
+
+  addRecord (entry: RecordEntry) {
+    const { record, identity, subject } = entry
+    const end = expireAt(entry)
+    const id = this.#keys.id(identity)
+    return this.#watched(async () => {
+      if (await this.#redis.send(['get', id]) !== null) return
+      // The record first: an id is never without one.
+      await this.#redis.send(['set', this.#keys.token(record.id), JSON.stringify(record), ...end])
+      if (await this.#redis.send(['set', id, record.id, 'NX', ...end]) === null) await this.#redis.send(['del', this.#keys.token(record.id)])
+      else if (subject !== undefined) await this.#redis.all([this.#addToSubject(entry, subject)])
+    }, this.#canWrite)
+  }
+
+  record (id: string, budget?: Budget) {
+    return this.#watched(async () => parseRecord(await this.#redis.send(['get', this.#keys.token(id)])), this.#canRead, budget)
+  }
+
+  recordOf (identity: string, budget?: Budget) {
+    return this.#watched(async () => {
+      const id = await this.#redis.send(['get', this.#keys.id(identity)])
       // Without an id this reads a key that is never there, which takes as long.
-      return parseRecord(await this.#send(['get', this.#keys.token(typeof id === 'string' ? id : '')]))
+      return parseRecord(await this.#redis.send(['get', this.#keys.token(typeof id === 'string' ? id : '')]))
+    }, this.#canRead, budget)
+  }
+
+  records (subject: string, limit: number, after = '') {
+    return this.#watched(async () => {
+      const answer = await this.#redis.eval(PAGE, this.#keys.tokens(subject), limit + 1, after, this.#clock() / 1000)
+      if (!Array.isArray(answer)) throw new TypeError('Redis answered nonsense to a page of records')
+      const ids = answer.slice(0, limit).map(String)
+      const found = await this.#redis.all(ids.map((id) => ['get', this.#keys.token(id)]))
+      const records = found.map(parseRecord).filter((record) => record !== null)
+      return { records, ...(answer.length > limit && { after: ids.at(-1)! }) }
+    }, this.#canRead)
+  }
+
+  async #deny (identity: string, denial: Denial, keptUntil: Seconds | null) {
+    const answer = await this.#redis.eval(REVOKE, this.#keys.revoked(identity), JSON.stringify(denial), ...this.#lasting(keptUntil))
+    const [first, value] = Array.isArray(answer) && answer.length === 2 ? answer : []
+    if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
+    return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
+  }
+
+  /** What a check does, on the key of no token: no identity is empty. */
+  readonly #canRead = () => this.#within(async () => {
+    const key = this.#keys.revoked('')
+    let failure: unknown
+    await this.#redis.read([key], (_index, error, value) => {
+      if (error || !isValue(value)) failure = error ?? new TypeError('Redis answered nonsense')
     })
+    if (failure !== undefined) throw failure
+  }, this.#deadline.timeout)
+
+  /** What a revocation does, on the same key, for a second. */
+  readonly #canWrite = () => this.#within(async () => {
+    const soon = Math.ceil(this.#clock() / 1000) + 1
+    await this.#deny('', { at: soon, exp: null }, soon)
+  }, this.#deadline.timeout)
+
+  #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
+    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...this.#lasting(keptUntil), this.#clock() / 1000]
   }
 
-  #call (...command: Command): Promise<unknown> {
-    return this.#watched(() => this.#send(command))
+  /** How long to keep, as the scripts take it. */
+  #lasting (keptUntil: Seconds | null): [until: number | '', span: number | ''] {
+    return keptUntil === null ? ['', ''] : [keptUntil * 1000, Math.ceil(keptUntil * 1000 - this.#clock())]
   }
 
-  async #send (command: Command): Promise<unknown> {
+  /** An operation within its time, its failure reported with what has to work again. */
+  async #watched<T> (operation: () => Promise<T>, needed: () => Promise<void>, budget: Budget = this.budget()): Promise<T> {
+    const started = performance.now()
     try {
-      return await this.#client.call(...command)
+      return await this.#within(operation, budget.left)
     } catch (error) {
-      throw withoutCommand(error)
-    }
-  }
-
-  async #watched<T> (operation: () => Promise<T>): Promise<T> {
-    try {
-      return await this.#within(operation)
-    } catch (error) {
-      this.#health.failed(error)
+      this.#health.failed(error, needed)
       throw error
+    } finally {
+      budget.left = Math.max(budget.left - (performance.now() - started), 1)
     }
   }
 
-  #within<T> (operation: () => Promise<T>): Promise<T> {
+  #within<T> (operation: () => Promise<T>, left: Milliseconds): Promise<T> {
     return new Promise((resolve, reject) => {
-      const cancel = this.#deadline.start(reject)
-      // In an async function, so that a client that throws at once is a client that rejects.
-      const run = async () => operation()
-      run().then(resolve, reject).finally(cancel)
+      const cancel = this.#deadline.start(reject, left)
+      operation().then(resolve, reject).finally(cancel)
     })
-  }
-
-  /** One flush to the socket where one node takes all; on a cluster each command goes to the node of its key. */
-  async #all (commands: Command[]): Promise<unknown[]> {
-    if (!this.#client.isCluster) return this.#pipelined(commands)
-    return (await Promise.all(commands.map((command) => this.#pipelined([command])))).flat()
-  }
-
-  /** As a pipeline a command keeps out of a cluster client's auto-pipelining, which can take an EVAL's script for its key. */
-  async #pipelined (commands: Command[]): Promise<unknown[]> {
-    const results = await this.#client.pipeline(commands).exec()
-    if (results?.length !== commands.length) throw new TypeError('Redis answered nonsense to a pipeline')
-    return results.map(([error, result]) => {
-      if (error) throw withoutCommand(error)
-      return result
-    })
-  }
-
-  async #readAll (identities: string[], answer: Answer) {
-    try {
-      const values = await this.#send(['mget', ...identities.map(this.#keys.revoked)])
-      if (!Array.isArray(values) || values.length !== identities.length) throw new TypeError('Redis answered nonsense to MGET')
-      for (let i = 0; i < values.length; i++) answer(i, null, values[i])
-    } catch (error) {
-      for (let i = 0; i < identities.length; i++) answer(i, error)
-    }
-  }
-
-  async #readEach (identities: string[], answer: Answer) {
-    await Promise.all(identities.map(async (identity, i) => {
-      try {
-        answer(i, null, await this.#send(['get', this.#keys.revoked(identity)]))
-      } catch (error) {
-        answer(i, error)
-      }
-    }))
   }
 }
 
-/** What the client attaches to its errors ends up in logs: the command with its arguments, a password where that is AUTH. */
-function withoutCommand (error: unknown): unknown {
-  if (!(error instanceof Error)) return error
-  const { name, message, stack } = error
-  return Object.assign(new Error(message), { name, stack })
+function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
+  return keptUntil === null ? [] : ['EXAT', keptUntil]
 }
 
 /** A denial that another service wrote in a form of its own stands as well. */
@@ -197,4 +202,11 @@ function parseRecord (value: unknown): TokenRecord | null {
   const record = JSON.parse(String(value))
   if (typeof record?.id !== 'string' || typeof record.jti !== 'string') throw new TypeError('Redis holds no record under the key of a record')
   return record
+}
+
+function parseCutoff (value: unknown): Seconds | null {
+  if (value === null) return null
+  const cutoff = typeof value === 'string' && value.trim() !== '' ? Number(value) : NaN
+  if (Number.isNaN(cutoff)) throw new TypeError('Redis holds no number under the key of a cutoff')
+  return cutoff
 }

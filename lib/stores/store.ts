@@ -1,7 +1,8 @@
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import type { TokenRecord } from '../types.ts'
 
-export type CheckCallback = (error: unknown, revoked: boolean) => void
+/** Whether a denial of the identity is kept, and the subject's cutoff (seconds since the epoch), or null. */
+export type CheckCallback = (error: unknown, revoked: boolean, cutoff: Seconds | null) => void
 
 /** The fact that a token is refused, as it is kept. Times are seconds since the epoch; `exp` is null when unknown. */
 export interface Denial {
@@ -9,30 +10,57 @@ export interface Denial {
   exp: number | null
 }
 
+/** What is left of a time that several calls share; what happens between them does not count. */
+export interface Budget {
+  left: Milliseconds
+}
+
+/** A record and what it is found by. */
+export interface RecordEntry {
+  record: TokenRecord
+  identity: string
+  /** Absent where the token has no sub. */
+  subject?: string
+  /** When the token ends, seconds since the epoch; null: never. */
+  exp: number | null
+  /** null: for ever. */
+  keptUntil: Seconds | null
+}
+
 /**
  * Where revocations and records are kept. Every store passes the same suite (test/stores.test.ts).
  *
  * A method that answers has done what it says, on every process that shares the store; one that can't, fails within
- * the store's own deadline with whatever went wrong. `identity` is what `identityOf` makes of an issuer and a jti.
+ * the store's own deadline with whatever went wrong. `identity` and `subject` are what `identityOf` makes of an issuer
+ * and a jti or a sub.
  */
 export interface Store {
+  /** The time of one revocation, for the calls that it takes. */
+  budget (): Budget
   readonly kind: 'memory' | 'redis'
   /** Whether the store answered last. */
   readonly available: boolean
   /** Resolves once the store has answered, or failed to; never rejects: an application starts without its store. */
   start (): Promise<void>
   close (): void
-  /** Whether a revocation of this identity is kept. By callback: this runs for every request. */
-  check (identity: string, done: CheckCallback): void
+  /** By callback, which must not throw: this runs for every request. */
+  check (identity: string | undefined, subject: string | undefined, done: CheckCallback): void
   /**
    * Keeps a denial until `keptUntil` (null: for ever). One that stands already stays, and is never shortened.
    * Gives the one that stands, and whether this is the first.
    */
-  revoke (identity: string, denial: Denial, keptUntil: Seconds | null): Promise<Denial & { first: boolean }>
-  saveRecord (record: TokenRecord, identity: string, keptUntil: Seconds | null): Promise<void>
-  record (id: string): Promise<TokenRecord | null>
+  revoke (identity: string, denial: Denial, keptUntil: Seconds | null, budget?: Budget): Promise<Denial & { first: boolean }>
+  /** Raises a subject's cutoff to `cutoff`, or by one second where it is there already. Gives it, and the one before. */
+  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }>
+  /** Keeps a record, in the place of one with its id. Gives the cutoff of its subject, read after that. */
+  saveRecord (entry: RecordEntry): Promise<Seconds | null>
+  /** Keeps a record unless its identity has one. */
+  addRecord (entry: RecordEntry): Promise<void>
+  record (id: string, budget?: Budget): Promise<TokenRecord | null>
   /** The record of an identity. Takes as long when there is none: time must not tell (P6). */
-  recordOf (identity: string): Promise<TokenRecord | null>
+  recordOf (identity: string, budget?: Budget): Promise<TokenRecord | null>
+  /** The records of a subject that have not expired, latest to expire first; from the one after the id `after` on. */
+  records (subject: string, limit: number, after?: string): Promise<{ records: TokenRecord[], after?: string }>
 }
 
 /** What a store needs from outside. */

@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto'
+import { checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE } from './errors.ts'
+import { isoTime, keptUntil, type Milliseconds } from './expiry.ts'
+import { identityOf } from './keys.ts'
+import type { Budget, RecordEntry, Store } from './stores/store.ts'
+import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from './types.ts'
+
+export interface HistoryContext {
+  store: Store
+  rules: Rules
+  clock: () => Milliseconds
+  /** Signs with `@fastify/jwt`. */
+  sign: (claims: object, options?: object) => string | Promise<string>
+}
+
+const MAX_META_BYTES = 4096
+/** How many identities are remembered as recorded, and how many may be on their way to the store. */
+const MAX_KNOWN = 10_000
+const MAX_RECORDING = 100
+/** Each one raises the cutoff by a second at least: whoever goes on so fast means tokens issued meanwhile as well. */
+const MAX_SIGNATURES = 10
+
+/** The records of the tokens that have not expired. */
+export class History {
+  readonly #store: Store
+  readonly #rules: Rules
+  readonly #clock: () => Milliseconds
+  readonly #sign: HistoryContext['sign']
+  readonly #known = new Set<string>()
+  #recording = 0
+
+  constructor ({ store, rules, clock, sign }: HistoryContext) {
+    this.#store = store
+    this.#rules = rules
+    this.#clock = clock
+    this.#sign = sign
+  }
+
+  async issue (claims: TokenClaims, { meta, ...signOptions }: IssueOptions): Promise<IssuedToken> {
+    let options = Object.keys(signOptions).length > 0 ? signOptions : undefined
+    const checkedMeta = meta && checkMeta(meta)
+    const id = randomUUID()
+    let asked: TokenClaims = { ...claims, jti: claims.jti ?? randomUUID() }
+    for (let signatures = 1; ; signatures++) {
+      const token = await this.#sign(asked, options)
+      // What was signed counts, not what was asked for: sign options may set claims of their own.
+      const checked = this.#issuable(claimsOf(token))
+      const record = this.#recordOf(checked, checkedMeta, id)
+      const cutoff = await answered(this.#store.saveRecord(this.#entry(record, checked)))
+      if (!isCutOff(checked, cutoff) || signatures === MAX_SIGNATURES) {
+        return { token, id, jti: record.jti, expiresAt: record.expiresAt }
+      }
+      // The subject was cut off in this very second, or by a clock ahead of ours: the first second after that is this token's.
+      if (checked.iat === undefined) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
+      const iat = cutoff! + 1
+      asked = { ...asked, iat }
+      // It still ends when it would have: who cuts off again and again must not get tokens that live longer.
+      if (claims.exp === undefined && checked.exp !== undefined && checked.exp > iat) options = { ...options, expiresIn: checked.exp - iat }
+    }
+  }
+
+  async record (claims: CheckedClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
+    const record = this.#recordOf(claims, meta && checkMeta(meta), randomUUID())
+    await answered(this.#store.saveRecord(this.#entry(record, claims)))
+    return record
+  }
+
+  /**
+   * Records a token that has just verified, unless it is recorded. In the background: it fails silently, and gives up
+   * where many are under way; the token's next request is the next attempt.
+   */
+  noteUse (claims: CheckedClaims) {
+    const identity = identityOfClaims(claims)
+    if (identity === undefined || this.#known.has(identity) || this.#recording >= MAX_RECORDING || !this.#store.available) return
+    this.#remember(identity)
+    this.#recording++
+    this.#store.addRecord(this.#entry(this.#recordOf(claims, undefined, randomUUID()), claims))
+      .catch(() => { this.#known.delete(identity) })
+      .finally(() => { this.#recording-- })
+  }
+
+  token (id: string, budget?: Budget): Promise<TokenRecord | null> {
+    return answered(this.#store.record(id, budget))
+  }
+
+  tokenOf (iss: string | undefined, jti: string, budget?: Budget): Promise<TokenRecord | null> {
+    return answered(this.#store.recordOf(identityOf(iss, jti), budget))
+  }
+
+  async tokens (sub: string, iss: string | undefined, limit: number, cursor?: string): Promise<TokensPage> {
+    const { records, after } = await answered(this.#store.records(identityOf(iss, sub), limit, cursor))
+    const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
+    return { tokens, ...(after !== undefined && { cursor: after }) }
+  }
+
+  /** Those that are asked for in one turn share a round trip. */
+  withStatus (record: TokenRecord): Promise<ListedToken> {
+    const { jti, iss, sub } = record
+    return new Promise((resolve, reject) => {
+      this.#store.check(identityOf(iss, jti), sub && identityOf(iss, sub), (error, revoked, cutoff) => {
+        if (error) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error }))
+        else resolve({ ...record, status: revoked || isCutOff({ iat: Date.parse(record.issuedAt) / 1000 }, cutoff) ? 'revoked' : 'active' })
+      })
+    })
+  }
+
+  #issuable (claims: TokenClaims): CheckedClaims {
+    const checked = checkClaims(claims, this.#rules, this.#clock())
+    if (typeof checked !== 'string') return checked
+    throw new TypeError(`issue() signed a token that would not be accepted: ${checked} (see its "expiresIn", and the option "maxTokenLifetime")`)
+  }
+
+  #recordOf ({ jti, iss, sub, exp, iat }: CheckedClaims, meta: Record<string, unknown> | undefined, id: string): TokenRecord {
+    if (jti === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
+    return {
+      id,
+      jti,
+      ...(iss && { iss }),
+      ...(sub && { sub }),
+      issuedAt: isoTime(iat) ?? new Date(this.#clock()).toISOString(),
+      expiresAt: isoTime(exp),
+      ...(meta && { meta })
+    }
+  }
+
+  #entry (record: TokenRecord, claims: CheckedClaims): RecordEntry {
+    const subject = subjectOfClaims(claims)
+    const identity = identityOf(record.iss, record.jti)
+    this.#remember(identity)
+    return {
+      record,
+      identity,
+      ...(subject !== undefined && { subject }),
+      exp: claims.exp ?? null,
+      keptUntil: keptUntil(claims.exp, this.#rules, this.#clock())
+    }
+  }
+
+  #remember (identity: string) {
+    this.#known.add(identity)
+    if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.values().next().value!)
+  }
+}
+
+/** What the store says, its failure as the plugin's own error. */
+export async function answered<T> (answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (cause) {
+    throw new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
+  }
+}
+
+/** As JSON, so that it reads back the same from every store. */
+function checkMeta (meta: Record<string, unknown>): Record<string, unknown> {
+  const json = typeof meta === 'object' && !Array.isArray(meta) ? JSON.stringify(meta) : undefined
+  if (json === undefined || Buffer.byteLength(json) > MAX_META_BYTES) {
+    throw new TypeError(`meta must be an object of at most ${MAX_META_BYTES} bytes as JSON`)
+  }
+  return JSON.parse(json)
+}

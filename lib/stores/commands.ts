@@ -1,0 +1,75 @@
+import type { RedisClient } from '../types.ts'
+import type { ReadMany } from './batcher.ts'
+
+type Answer = Parameters<ReadMany>[1]
+export type Command = [name: string, ...args: Array<string | number>]
+
+/** How commands reach one node, or the nodes of a cluster. A client that throws is a client that rejects. */
+export class Commands {
+  readonly #client: RedisClient
+  /** What is under each key: in one command, or one for each, which a cluster's client sends to its node. */
+  readonly read: ReadMany
+
+  constructor (client: RedisClient) {
+    this.#client = client
+    this.read = client.isCluster ? (keys, answer) => this.#readEach(keys, answer) : (keys, answer) => this.#readAll(keys, answer)
+  }
+
+  async eval (script: string, key: string, ...args: Array<string | number>): Promise<unknown> {
+    const [answer] = await this.all([['eval', script, 1, key, ...args]])
+    return answer
+  }
+
+  async send (command: Command): Promise<unknown> {
+    try {
+      return await this.#client.call(...command)
+    } catch (error) {
+      throw withoutCommand(error)
+    }
+  }
+
+  /** One flush to the socket where one node takes all; on a cluster each command goes to the node of its key. */
+  async all (commands: Command[]): Promise<unknown[]> {
+    if (commands.length === 0) return []
+    if (!this.#client.isCluster) return this.#pipelined(commands)
+    const answers = await Promise.all(commands.map((command) => this.#pipelined([command])))
+    return answers.map(([answer]) => answer)
+  }
+
+  /** As a pipeline a command keeps out of a cluster client's auto-pipelining, which can take an EVAL's script for its key. */
+  async #pipelined (commands: Command[]): Promise<unknown[]> {
+    const results = await this.#client.pipeline(commands).exec()
+    if (results?.length !== commands.length) throw new TypeError('Redis answered nonsense to a pipeline')
+    return results.map(([error, result]) => {
+      if (error) throw withoutCommand(error)
+      return result
+    })
+  }
+
+  async #readAll (keys: string[], answer: Answer) {
+    try {
+      const values = await this.send(['mget', ...keys])
+      if (!Array.isArray(values) || values.length !== keys.length) throw new TypeError('Redis answered nonsense to MGET')
+      for (let i = 0; i < values.length; i++) answer(i, null, values[i])
+    } catch (error) {
+      for (let i = 0; i < keys.length; i++) answer(i, error)
+    }
+  }
+
+  async #readEach (keys: string[], answer: Answer) {
+    await Promise.all(keys.map(async (key, i) => {
+      try {
+        answer(i, null, await this.send(['get', key]))
+      } catch (error) {
+        answer(i, error)
+      }
+    }))
+  }
+}
+
+/** What the client attaches to its errors ends up in logs: the command with its arguments, a password where that is AUTH. */
+function withoutCommand (error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const { name, message, stack } = error
+  return Object.assign(new Error(message), { name, stack })
+}

@@ -1,0 +1,65 @@
+/*
+ * Each script touches one key (P8), and none is loaded by name: EVAL works after SCRIPT FLUSH and on every node, and
+ * the client that we were given gets no new commands.
+ *
+ * Two arguments tell how long to keep: `until`, milliseconds since the epoch, '' for ever; and `for`, the same as
+ * milliseconds from now by the caller's clock. The longer wins, so that a key ends too early only where the clocks of
+ * Redis and of the caller are both ahead of a verifier's. What stands is never shortened.
+ */
+const KEEP = `
+local function keep(fresh, till, span)
+  if till == '' then return redis.call('PERSIST', KEYS[1]) end
+  local now = redis.call('TIME')
+  local ttl = math.max(till - now[1] * 1000 - math.floor(now[2] / 1000), tonumber(span))
+  local left = redis.call('PTTL', KEYS[1])
+  if fresh or (left >= 0 and ttl > left) then redis.call('PEXPIRE', KEYS[1], ttl) end
+end
+`
+
+/*
+ * Keeps a denial. ARGV: its value, until, for. Returns whether it is the first, and the value that stands.
+ * GET comes first: on a key of another type it fails before anything is changed.
+ */
+export const REVOKE = `${KEEP}
+local standing = redis.call('GET', KEYS[1])
+if not standing then redis.call('SET', KEYS[1], ARGV[1]) end
+keep(not standing, ARGV[2], ARGV[3])
+return {standing and 0 or 1, standing or ARGV[1]}`
+
+/*
+ * Sets a subject's cutoff. ARGV: the cutoff in seconds, until, for. Returns the cutoff that stands, and the one before or ''.
+ * It always rises: a token that was issued after the standing one carries the second that follows it.
+ */
+export const CUT_OFF = `${KEEP}
+local before = redis.call('GET', KEYS[1])
+local cutoff = tonumber(ARGV[1])
+local late = 0
+if before and tonumber(before) >= cutoff then
+  late = (tonumber(before) + 1 - cutoff) * 1000
+  cutoff = tonumber(before) + 1
+end
+local value = string.format('%.0f', cutoff)
+redis.call('SET', KEYS[1], value, 'KEEPTTL')
+if ARGV[2] == '' then keep(not before, '', '') else keep(not before, ARGV[2] + late, ARGV[3] + late) end
+return {value, before or ''}`
+
+/* Adds a record to its subject's. ARGV: id, expiry in seconds or '+inf', until, for, now in seconds. Those that have expired leave. */
+export const ADD_TOKEN = `${KEEP}
+local fresh = redis.call('EXISTS', KEYS[1]) == 0
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+keep(fresh, ARGV[3], ARGV[4])
+return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[5])`
+
+/*
+ * The ids of a subject's records, latest to expire first. ARGV: how many, the id after which to go on or '', now in seconds.
+ * An id that is gone has expired, and with it all that came after it.
+ */
+export const PAGE = `
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+local first = 0
+if ARGV[2] ~= '' then
+  local rank = redis.call('ZREVRANK', KEYS[1], ARGV[2])
+  if not rank then return {} end
+  first = rank + 1
+end
+return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[1] - 1)`
