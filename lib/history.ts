@@ -39,7 +39,7 @@ export class History {
 
   async issue (claims: TokenClaims, { meta, ...signOptions }: IssueOptions): Promise<IssuedToken> {
     let options = Object.keys(signOptions).length > 0 ? signOptions : undefined
-    const checkedMeta = meta && checkMeta(meta)
+    const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
     const id = randomUUID()
     let asked: TokenClaims = { ...claims, jti: claims.jti ?? randomUUID() }
     for (let signatures = 1; ; signatures++) {
@@ -61,7 +61,7 @@ export class History {
   }
 
   async record (claims: CheckedClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
-    const record = this.#recordOf(claims, meta && checkMeta(meta), randomUUID())
+    const record = this.#recordOf(claims, meta === undefined ? undefined : checkMeta(meta), randomUUID())
     await answered(this.#store.saveRecord(this.#entry(record, claims)))
     return record
   }
@@ -154,7 +154,7 @@ export async function answered<T> (answer: Promise<T>): Promise<T> {
 
 /** As JSON, so that it reads back the same from every store. */
 function checkMeta (meta: Record<string, unknown>): Record<string, unknown> {
-  const json = typeof meta === 'object' && !Array.isArray(meta) ? JSON.stringify(meta) : undefined
+  const json = typeof meta === 'object' && meta !== null && !Array.isArray(meta) ? JSON.stringify(meta) : undefined
   if (json === undefined || Buffer.byteLength(json) > MAX_META_BYTES) {
     throw new TypeError(`meta must be an object of at most ${MAX_META_BYTES} bytes as JSON`)
   }

@@ -44,7 +44,7 @@ function storeOn (t: Test, client: RedisClient, { keyPrefix = ownPrefix(), store
 }
 
 const check = (store: RedisStore, identity: string) => new Promise<boolean>((resolve, reject) => {
-  store.check(identity, (error, revoked) => {
+  store.check(identity, undefined, (error, revoked) => {
     if (error) reject(error)
     else resolve(revoked)
   })
@@ -170,7 +170,7 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
   const messages: string[] = []
   let settled = 0
   const ask = (identity: string) => {
-    store.check(identity, (error) => {
+    store.check(identity, undefined, (error) => {
       settled++
       messages.push((error as Error).message)
     })
@@ -217,7 +217,7 @@ for (const [name, connect] of Object.entries({
     const written: string[] = []
     t.intercept(stream, 'write', { value: (chunk: string) => written.push(String(chunk)) && Object.getPrototypeOf(stream).write.call(stream, chunk) })
     const record = { id: randomUUID(), jti: 'a', issuedAt: '2026-11-01T00:00:00.000Z', expiresAt: null }
-    await store.saveRecord(record, 'a', inSeconds(60))
+    await store.saveRecord({ record, identity: 'a', exp: null, keptUntil: inSeconds(60) })
     t.equal(written.length, 1)
     t.match(written[0], `${keyPrefix}token:${record.id}`)
     t.match(written[0], `${keyPrefix}id:a`)

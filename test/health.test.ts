@@ -35,9 +35,9 @@ type Probe = () => Promise<unknown>
 function healthOf (t: Test, probe: Probe) {
   const events: unknown[] = []
   let probes = 0
-  const health = new Health(() => {
+  const health = new Health(async () => {
     probes++
-    return probe()
+    await probe()
   }, { onLost: (error) => events.push(error), onBack: () => events.push('back') })
   t.teardown(() => health.close())
   return { health, events, get probes () { return probes } }
@@ -252,9 +252,9 @@ t.test('P4 after a stall of the event loop an answer that lies in the socket sti
 
     for (const [what, operation, expected] of [
       ['revoke', () => store.revoke('a', { at: 1, exp: null }, inSeconds(60)), { at: 1, exp: null, first: true }],
-      ['saveRecord', () => store.saveRecord(record, 'a', inSeconds(60)), undefined],
+      ['saveRecord', () => store.saveRecord({ record, identity: 'a', exp: null, keptUntil: inSeconds(60) }), null],
       ['record', () => store.record('r'), record],
-      ['check', () => new Promise((resolve, reject) => store.check('a', (error, revoked) => error ? reject(error) : resolve(revoked))), true]
+      ['check', () => new Promise((resolve, reject) => store.check('a', undefined, (error, revoked) => error ? reject(error) : resolve(revoked))), true]
     ] as Array<[string, () => Promise<unknown>, unknown]>) {
       const answer = operation()
       // Until the batch is read, then until the pipeline is written.

@@ -11,7 +11,9 @@ const LAYERS = [
   ['index.ts'],
   ['plugin.ts'],
   ['guard.ts', 'routes.ts'],
-  ['scopes.ts', 'schemas.ts', 'options.ts', 'revocation.ts'],
+  ['scopes.ts', 'schemas.ts', 'options.ts', 'access.ts'],
+  ['revocation.ts'],
+  ['history.ts', 'audit.ts'],
   ['stores/open.ts'],
   ['stores/'],
   ['types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']

@@ -4,10 +4,12 @@ import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import {
-  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, type IssueOptions, type RevocationOptions, type RevocationResult
+  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, type IssueOptions, type RevocationOptions, type CutoffResult, type RevocationResult
 } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownClock, ownPrefix, REVOKED, SECRET, signed } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
+
+const jtiOf = (revocation: RevocationResult | CutoffResult) => 'jti' in revocation ? revocation.jti : undefined
 
 const redis = await startRedis(t)
 const STORES: Record<string, () => RevocationOptions> = {
@@ -248,17 +250,17 @@ for (const [name, store] of Object.entries(STORES)) {
 
   t.test(`'revoked' is told once, for the first revocation only, on the store ${name}`, async (t) => {
     const app = await buildApp(t, { revocation: store() })
-    const told: RevocationResult[] = []
+    const told: Array<RevocationResult | CutoffResult> = []
     const others: string[] = []
-    const listener = (revocation: RevocationResult) => told.push(revocation)
+    const listener = (revocation: RevocationResult | CutoffResult) => told.push(revocation)
     t.equal(app.revocation.on('revoked', listener), app.revocation)
-    app.revocation.on('revoked', ({ jti }) => others.push(jti))
+    app.revocation.on('revoked', (revocation) => others.push(jtiOf(revocation)!))
 
     const first = await app.revocation.revoke({ jti: 'x' })
     t.strictSame(told, [first], 'before who revoked it gets an answer')
     await app.revocation.revoke({ jti: 'x' })
     await Promise.all(Array.from({ length: 10 }, () => app.revocation.revoke({ jti: 'raced' })))
-    t.strictSame(told.map(({ jti }) => jti), ['x', 'raced'])
+    t.strictSame(told.map(jtiOf), ['x', 'raced'])
 
     const { token, jti, id } = await app.revocation.issue({ sub: 'alice' })
     const { body } = answerOf(await app.inject({ method: 'DELETE', url: `/v1/jwt/history/${jti}`, headers: bearer(token) }))
@@ -279,14 +281,14 @@ for (const [name, store] of Object.entries(STORES)) {
     const told: string[] = []
     app.revocation.on('revoked', () => { throw new Error('of the listener') })
     app.revocation.on('revoked', async () => { throw new Error('of the async listener') })
-    app.revocation.on('revoked', ({ jti }) => told.push(jti))
+    app.revocation.on('revoked', (revocation) => told.push(jtiOf(revocation)!))
     const { token, jti } = await app.revocation.issue({})
     t.match(answerOf(await app.inject({ method: 'DELETE', url: `/v1/jwt/history/${jti}`, headers: bearer(token) })), { statusCode: 200, body: { jti } })
     t.strictSame(answerOf(await app.inject({ url: '/me', headers: bearer(token) })), REVOKED)
     t.match(await app.revocation.revoke({ jti: 'x' }), { jti: 'x', status: 'revoked' })
     await nextTurn()
     t.match(lines.map((line) => JSON.parse(line)), ['of the listener', 'of the async listener', 'of the listener', 'of the async listener'].map((message) => (
-      { msg: 'jwt revocation: a listener threw', err: { message } }
+      { msg: "jwt revocation: a listener of 'revoked' threw", err: { message } }
     )))
     t.strictSame(told, [jti, 'x'], 'and other listeners are told')
   })

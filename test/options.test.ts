@@ -9,10 +9,10 @@ import { resolveOptions } from '../lib/options.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptions } from './support/app.ts'
 import { eventually, startRedis } from './support/redis.ts'
 
-const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, authorize, routes, namespace, jwtVerify'
+const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, authorize, routes, recordOnUse, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
-const client = { isCluster: false, call: async () => null, pipeline: () => ({ exec: async () => [] }) }
+const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
 const authorize = () => true
 
 const bad = (sentence: string) => ({ code: 'FST_JWT_REVOCATION_BAD_OPTION', statusCode: 500, message: `fastify-jwt-revocation: ${sentence}` })
@@ -43,6 +43,7 @@ t.test('every option has its default, and one that is undefined counts as absent
     storeTimeout: 500,
     routes: { prefix: '/v1/jwt/history' },
     namespaces: [undefined],
+    recordOnUse: false,
     jwtVerify: undefined
   })
   t.equal(await (authorize as () => unknown)(), false, 'authorize lets nobody')

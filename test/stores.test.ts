@@ -111,7 +111,7 @@ function memorySubject (t: Test): Subject {
 
 function check (store: Store, identity: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    store.check(identity, (error, revoked) => {
+    store.check(identity, undefined, (error, revoked) => {
       if (error) reject(error)
       else resolve(revoked)
     })
@@ -227,7 +227,7 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
         const identity = identityOf(record.iss, randomUUID() + record.jti)
         t.equal(await store.record(record.id), null)
         t.equal(await store.recordOf(identity), null)
-        await store.saveRecord(record, identity, soon)
+        await store.saveRecord({ record, identity, exp: null, keptUntil: soon })
         t.strictSame(await store.record(record.id), record)
         t.strictSame(await store.recordOf(identity), record)
         t.equal(await check(store, identity), false, 'a record is no revocation')
@@ -239,7 +239,7 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
       const record = recordOf('a', { meta: { list: [1] } })
       const saved = structuredClone(record)
       const identity = randomUUID()
-      await store.saveRecord(record, identity, soon)
+      await store.saveRecord({ record, identity, exp: null, keptUntil: soon })
       ;(record.meta!.list as number[]).push(2)
       record.jti = 'b'
       t.strictSame(await store.record(record.id), saved)
@@ -252,9 +252,9 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
       const identity = randomUUID()
       const [first, second] = [recordOf('a'), recordOf('a', { expiresAt: null })]
       t.equal(await recordUntil(first.id), undefined)
-      await store.saveRecord(first, identity, soon)
+      await store.saveRecord({ record: first, identity, exp: null, keptUntil: soon })
       t.equal(await recordUntil(first.id), soon)
-      await store.saveRecord(second, identity, null)
+      await store.saveRecord({ record: second, identity, exp: null, keptUntil: null })
       t.equal(await recordUntil(second.id), null)
       t.strictSame(await store.recordOf(identity), second)
       t.strictSame(await store.record(first.id), first)
@@ -279,7 +279,7 @@ t.test('memory lets go of what has expired, with its writes and with its sweeps'
   const store = new MemoryStore({ clock: () => now })
   const write = async (keptUntil: number | null) => {
     await store.revoke(randomUUID(), denial(1), keptUntil)
-    await store.saveRecord(recordOf('a'), randomUUID(), keptUntil)
+    await store.saveRecord({ record: recordOf('a'), identity: randomUUID(), exp: null, keptUntil })
   }
   for (let i = 0; i < 1500; i++) await write(10)
   await write(null)
@@ -352,7 +352,7 @@ for (const [name, connect] of Object.entries(clients)) {
     t.equal(await get('revoked:a%2Fb'), '{"at":1000,"exp":null}')
 
     const record = recordOf('a/b', { iss: 'i', sub: 's', meta: { a: 'é' } })
-    await store.saveRecord(record, identityOf('i', 'a/b'), soon)
+    await store.saveRecord({ record, identity: identityOf('i', 'a/b'), exp: null, keptUntil: soon })
     t.strictSame(JSON.parse(String(await get(`token:${record.id}`))), record)
     t.equal(await get('id:i/a%2Fb'), record.id)
     for (const key of [`token:${record.id}`, 'id:i/a%2Fb']) t.equal(await expiryOf(client, keyPrefix + key), soon, 'both go together')
@@ -400,7 +400,7 @@ for (const [name, connect] of Object.entries(clients)) {
       const record = recordOf('a')
       await store.start()
       await store.revoke('a', denial(1), inSeconds(600))
-      await store.saveRecord(record, 'a', null)
+      await store.saveRecord({ record, identity: 'a', exp: null, keptUntil: null })
       t.equal(await check(store, 'a'), true)
       t.equal(await check(store, 'b'), false)
       t.strictSame(await store.recordOf('a'), record)
