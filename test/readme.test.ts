@@ -51,7 +51,7 @@ t.test('every snippet of the README compiles, and does what the README says on a
   const diagnostics = ts.getPreEmitDiagnostics(ts.createProgram([file], { ...options, noEmit: true }))
   t.same(diagnostics.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n')), [])
 
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', file], { cwd: root })
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', file], { cwd: root, env: { PATH: process.env.PATH } })
   t.same(JSON.parse(stdout.trim().split('\n').at(-1)!), [
     [200, 'alice'], [200, 'revoked'], [401, 'FST_JWT_REVOKED'],
     [200, 'revoked'], [401, 'FST_JWT_REVOKED'],

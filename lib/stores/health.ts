@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds } from '../expiry.ts'
+import { Deadline } from './deadline.ts'
 import type { StoreContext } from './store.ts'
 
 const PROBE_INTERVAL: Milliseconds = 1000
@@ -20,31 +21,31 @@ export class Health {
   readonly #broken = new Set<Probe>()
   readonly #onLost: StoreContext['onLost']
   readonly #onBack: StoreContext['onBack']
+  readonly #onStuck: StoreContext['onStuck']
+  #trying = false
   #failures = 0
   #failuresSeen = 0
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor (probe: Probe, { onLost, onBack }: Pick<StoreContext, 'onLost' | 'onBack'>) {
+  constructor (probe: Probe, { onLost, onBack, onStuck }: Pick<StoreContext, 'onLost' | 'onBack' | 'onStuck'>) {
     this.#probe = probe
     this.#onLost = onLost
     this.#onBack = onBack
+    this.#onStuck = onStuck
   }
 
   /** Waits for the first answer. A client that does not queue refuses everything until it has connected: hence again and again. */
   async start (timeout: Milliseconds) {
     const patience = Math.min(timeout, MAX_START)
     const end = performance.now() + patience
-    const late = new AbortController()
-    const givesUp = sleep(patience, undefined, { signal: late.signal }).then(() => {
-      throw new Error(`Redis gave no answer within ${patience} ms of the start`)
-    })
     try {
-      await Promise.race([this.#answers(end), givesUp])
+      await new Promise<void>((resolve, reject) => {
+        const cancel = new Deadline(patience).start(reject)
+        this.#answers(end).then(resolve, reject).finally(cancel)
+      })
     } catch (error) {
       this.failed(error)
-    } finally {
-      late.abort()
     }
   }
 
@@ -77,16 +78,20 @@ export class Health {
   }
 
   async #tryAgain () {
+    if (this.#trying) return
     const failures = this.#failures
     const quiet = failures === this.#failuresSeen
     this.#failuresSeen = failures
-    if (!quiet) return
+    this.#trying = true
     try {
       for (const probe of this.#broken) await probe()
     } catch {
+      if (!this.#closed) this.#onStuck?.()
       return
+    } finally {
+      this.#trying = false
     }
-    if (this.available || this.#closed || failures !== this.#failures) return
+    if (!quiet || this.#closed || failures !== this.#failures) return
     this.available = true
     this.#broken.clear()
     clearInterval(this.#timer)

@@ -30,7 +30,11 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
     return { store, close: () => store.close() }
   }
   const client = await connect(redis, settings.storeTimeout)
-  const store = new RedisStore(client, settings, context)
+  // A peer that takes commands and never answers: the operating system notices after many minutes.
+  const onStuck = () => {
+    if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
+  }
+  const store = new RedisStore(client, settings, { ...context, onStuck })
   return {
     store,
     close () {
@@ -59,10 +63,11 @@ async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds
     connectionName: 'fastify-jwt-revocation',
     // Nobody waits longer than storeTimeout: what could not be sent by the second connection attempt is dropped.
     maxRetriesPerRequest: 1,
-    // A peer that takes commands and never answers: without this the operating system notices after many minutes.
-    socketTimeout: Math.max(2 * storeTimeout, 1000),
-    // After a failover behind one address the old master answers READONLY: connect again, and send the command again.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY') ? 2 as const : false,
+    // After a failover behind one address the old master answers READONLY: leave it.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+    connectTimeout: Math.max(2 * storeTimeout, 1000),
+    // It keeps the process for so long where there is no connection to end.
+    disconnectTimeout: 250,
     retryStrategy: (attempt: number) => Math.min(attempt * 50, 1000)
   }
   const client = typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' })

@@ -70,4 +70,6 @@ export interface StoreContext {
   onLost: (error: unknown) => void
   /** Called when it answers again, once. */
   onBack: () => void
+  /** Called each time it was asked again, while it is lost, and gave no answer. */
+  onStuck?: () => void
 }

@@ -1,0 +1,131 @@
+import fastifyJwt from '@fastify/jwt'
+import Fastify, { type FastifyRequest } from 'fastify'
+import { Cluster, Redis } from 'ioredis'
+import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5'
+import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
+import plugin, {
+  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_BAD_OPTION, FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND,
+  FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, revocationPlugin, type Authorize, type AuthorizeTarget, type IssuedToken,
+  type IssueOptions, type RedisClient, type Revocation, type RevocationEvents, type RevocationOptions, type RevocationResult,
+  type RevocationStatus, type TokenClaims, type TokenRecord
+} from '../../../lib/index.ts'
+
+// What the types promise. test/package.test.ts compiles it against the package, in place of lib; nobody runs it.
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
+const same = <A, B>(_same: Same<A, B>) => {}
+
+export const clients: RedisClient[] = [
+  new Redis(), new Cluster([{}]), new Redis5(), new Cluster5([{}]), new Valkey(), new ValkeyCluster([{}])
+]
+
+export const options: RevocationOptions[] = [
+  {},
+  { redis: 'redis://127.0.0.1:6379' },
+  { redis: { host: '127.0.0.1', tls: {} } },
+  { redis: new Redis() },
+  { redis: new Cluster([{}]) },
+  { redis: new Redis5() },
+  { redis: new Cluster5([{}]) },
+  { redis: new Valkey() },
+  { redis: new ValkeyCluster([{}]) },
+  {
+    mode: 'strict',
+    enforce: 'verified',
+    keyPrefix: 'mine:',
+    maxTokenLifetime: '12h',
+    tokensWithoutJti: 'accept',
+    onStoreFailure: 'accept',
+    storeTimeout: 200,
+    routes: false,
+    namespace: ['access', 'refresh']
+  },
+  { maxTokenLifetime: 3600, routes: { prefix: '/tokens' }, namespace: 'access', jwtVerify: 'verifyAccess' },
+  { authorize: () => true },
+  {
+    async authorize (request, target) {
+      same<typeof request, FastifyRequest>(true)
+      same<typeof target, AuthorizeTarget>(true)
+      same<typeof target.action, 'revoke' | 'revokeSubject' | 'read'>(true)
+      same<typeof target.jti, string | undefined>(true)
+      return request.method === 'DELETE' && target.sub === 'alice'
+    }
+  }
+]
+
+export const wrong: RevocationOptions[] = [
+  // @ts-expect-error
+  { redis: 6379 },
+  // @ts-expect-error
+  { redis: { hots: '127.0.0.1' } },
+  // @ts-expect-error
+  { mode: 'loose' },
+  // @ts-expect-error
+  { enforce: 'never' },
+  // @ts-expect-error
+  { onStoreFailure: 'ignore' },
+  // @ts-expect-error
+  { storeTimeout: '1s' },
+  // @ts-expect-error
+  { routes: '/tokens' },
+  // @ts-expect-error
+  { authorize: 'admin' },
+  // @ts-expect-error
+  { authorize: () => 'yes' },
+  // @ts-expect-error
+  { authorise: () => true }
+]
+
+export const authorize: Authorize = (request, target) => request.ip === target.sub
+
+export async function use () {
+  const app = Fastify()
+  await app.register(fastifyJwt, { secret: 'secret' })
+  await app.register(plugin)
+  await app.register(revocationPlugin, { redis: new Redis5() })
+  // @ts-expect-error
+  await app.register(plugin, { redis: 6379 })
+
+  app.get('/login', { config: { revocation: false } }, async () => app.revocation.issue({ sub: 'alice' }))
+  // @ts-expect-error
+  app.get('/wrong', { config: { revocation: 'off' } }, async () => {})
+
+  same<typeof app.revocation, Revocation>(true)
+  const issueOptions: IssueOptions = { expiresIn: '15m', meta: { device: 'a phone' }, iss: 'https://issuer.example' }
+  const issued = await app.revocation.issue({ sub: 'alice' }, issueOptions)
+  same<typeof issued, IssuedToken>(true)
+  same<typeof issued.expiresAt, string | null>(true)
+  const claims: TokenClaims = { jti: issued.jti, exp: 1, role: 'admin' }
+  same<Awaited<ReturnType<Revocation['record']>>, TokenRecord>(true)
+  await app.revocation.record(claims, { device: 'a phone' })
+  const revoked = await app.revocation.revoke({ jti: issued.jti, iss: 'https://issuer.example', exp: 1 })
+  same<typeof revoked, RevocationResult>(true)
+  same<typeof revoked.status, 'revoked'>(true)
+  // @ts-expect-error
+  await app.revocation.revoke({ id: issued.id })
+  same<Awaited<ReturnType<Revocation['revokeById']>>, RevocationResult>(true)
+  await app.revocation.revokeById(issued.id)
+  const isRevoked: boolean = await app.revocation.isRevoked(claims)
+  const record: TokenRecord | null = await app.revocation.token(issued.id)
+  const status: RevocationStatus = app.revocation.status()
+  same<typeof status.store, 'memory' | 'redis'>(true)
+  app.revocation
+    .on('revoked', (revocation) => 'jti' in revocation ? `${revocation.jti} ${revocation.revokedAt}` : `${revocation.sub} ${revocation.cutoff}`)
+    .on('storeLost', (error) => { same<typeof error, unknown>(true) })
+    .off('storeBack', () => {})
+  // @ts-expect-error
+  app.revocation.on('lost', () => {})
+  same<keyof RevocationEvents, 'revoked' | 'storeLost' | 'storeBack'>(true)
+  return { revoked, isRevoked, record, status }
+}
+
+export function read (error: unknown) {
+  if (error instanceof FST_JWT_REVOKED) {
+    const statusCode: 401 | undefined = error.statusCode
+    const code: 'FST_JWT_REVOKED' = error.code
+    return { statusCode, code, challenge: error.headers['www-authenticate'] }
+  }
+  if (error instanceof FST_JWT_NOT_REVOCABLE) return error.headers
+  if (error instanceof FST_JWT_REVOCATION_UNAVAILABLE) return { retryAfter: error.headers['retry-after'], cause: error.cause }
+  return [FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_BAD_OPTION].some((known) => error instanceof known)
+}

@@ -1,0 +1,21 @@
+import fastifyJwt from '@fastify/jwt'
+import Fastify from 'fastify'
+import type { AddressInfo } from 'node:net'
+import { revocationPlugin } from '../../lib/index.ts'
+import { SECRET } from './app.ts'
+
+// An application as a process of its own: prints its port, closes on SIGTERM. The embedded store without REDIS_URL.
+const { REDIS_URL, KEY_PREFIX = 'jwt:', STORE_TIMEOUT = '500' } = process.env
+
+const app = Fastify({ routerOptions: { maxParamLength: 255 } })
+await app.register(fastifyJwt, { secret: SECRET, sign: { expiresIn: '15m' } })
+await app.register(revocationPlugin, {
+  ...(REDIS_URL && { redis: REDIS_URL }), keyPrefix: KEY_PREFIX, storeTimeout: Number(STORE_TIMEOUT)
+})
+app.post('/login', async () => app.revocation.issue({ sub: 'alice' }))
+app.get('/me', { onRequest: (request) => request.jwtVerify() }, async (request) => request.user)
+app.get('/public', async () => ({}))
+
+process.once('SIGTERM', () => app.close())
+await app.listen({ host: '127.0.0.1', port: 0 })
+console.log((app.server.address() as AddressInfo).port)
