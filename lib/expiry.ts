@@ -28,11 +28,11 @@ export function keptUntil (exp: number | undefined, lifetimes: Lifetimes, now: M
 }
 
 /**
- * ISO 8601, or null where the moment is unknown or beyond what a Date can tell. Rounded up to a millisecond: the end
- * of a token that is read back from its record must not be earlier.
+ * ISO 8601, or null where the moment is unknown or beyond what a Date can tell. `round` makes it milliseconds: what is
+ * read back from a record must end no earlier, and be issued in no later second.
  */
-export function isoTime (seconds: number | undefined): string | null {
+export function isoTime (seconds: number | undefined, round: (milliseconds: number) => number): string | null {
   if (seconds === undefined) return null
-  const date = new Date(Math.ceil(seconds * 1000))
+  const date = new Date(round(seconds * 1000))
   return Number.isNaN(date.getTime()) ? null : date.toISOString()
 }

@@ -47,7 +47,7 @@ export class History {
       // What was signed counts, not what was asked for: sign options may set claims of their own.
       const checked = this.#issuable(claimsOf(token))
       const record = this.#recordOf(checked, checkedMeta, id)
-      const cutoff = await answered(this.#store.saveRecord(this.#entry(record, checked)))
+      const cutoff = await this.#save(record, checked)
       if (!isCutOff(checked, cutoff) || signatures === MAX_SIGNATURES) {
         return { token, id, jti: record.jti, expiresAt: record.expiresAt }
       }
@@ -62,7 +62,7 @@ export class History {
 
   async record (claims: CheckedClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
     const record = this.#recordOf(claims, meta === undefined ? undefined : checkMeta(meta), randomUUID())
-    await answered(this.#store.saveRecord(this.#entry(record, claims)))
+    await this.#save(record, claims)
     return record
   }
 
@@ -100,7 +100,7 @@ export class History {
     return new Promise((resolve, reject) => {
       this.#store.check(identityOf(iss, jti), sub && identityOf(iss, sub), (error, revoked, cutoff) => {
         if (error) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error }))
-        else resolve({ ...record, status: revoked || isCutOff({ iat: Date.parse(record.issuedAt) / 1000 }, cutoff) ? 'revoked' : 'active' })
+        else resolve({ ...record, status: revoked || isCutOff(issueOf(record), cutoff) ? 'revoked' : 'active' })
       })
     })
   }
@@ -118,19 +118,24 @@ export class History {
       jti,
       ...(iss && { iss }),
       ...(sub && { sub }),
-      issuedAt: isoTime(iat) ?? new Date(this.#clock()).toISOString(),
-      expiresAt: isoTime(exp),
+      issuedAt: isoTime(iat, Math.floor),
+      expiresAt: isoTime(exp, Math.ceil),
       ...(meta && { meta })
     }
   }
 
+  async #save (record: TokenRecord, claims: CheckedClaims) {
+    const entry = this.#entry(record, claims)
+    const cutoff = await answered(this.#store.saveRecord(entry))
+    this.#remember(entry.identity)
+    return cutoff
+  }
+
   #entry (record: TokenRecord, claims: CheckedClaims): RecordEntry {
     const subject = subjectOfClaims(claims)
-    const identity = identityOf(record.iss, record.jti)
-    this.#remember(identity)
     return {
       record,
-      identity,
+      identity: identityOf(record.iss, record.jti),
       ...(subject !== undefined && { subject }),
       exp: claims.exp ?? null,
       keptUntil: keptUntil(claims.exp, this.#rules, this.#clock())
@@ -141,6 +146,11 @@ export class History {
     this.#known.add(identity)
     if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.values().next().value!)
   }
+}
+
+/** As much of a record's token as tells whether a cutoff ends it. */
+export function issueOf ({ issuedAt }: TokenRecord): CheckedClaims {
+  return issuedAt === null ? {} : { iat: Date.parse(issuedAt) / 1000 }
 }
 
 /** What the store says, its failure as the plugin's own error. */

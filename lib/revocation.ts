@@ -3,7 +3,7 @@ import { Audit, type AuditLog, type By } from './audit.ts'
 import { checkClaims, identityOfClaims, isCutOff, isJti, isName, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { isoTime, keptUntil, type Milliseconds } from './expiry.ts'
-import { answered, History, type HistoryContext } from './history.ts'
+import { answered, History, issueOf, type HistoryContext } from './history.ts'
 import { identityOf } from './keys.ts'
 import type { Budget, Store } from './stores/store.ts'
 import type { CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
@@ -99,8 +99,7 @@ export class TokenRevocation implements Revocation {
   }
 
   async tokens (sub: string, { iss, limit = SUBJECT_PAGE, cursor }: TokensOptions = {}): Promise<TokensPage> {
-    checkName('tokens', 'sub', sub)
-    checkName('tokens', 'iss', iss)
+    checkSubject('tokens', sub, iss)
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) throw new TypeError(`tokens() takes as limit a whole number from 1 to ${MAX_PAGE}`)
     return this.history.tokens(sub, iss, limit, cursor)
   }
@@ -108,7 +107,7 @@ export class TokenRevocation implements Revocation {
   async revoke (token: Target): Promise<RevocationResult> {
     const { jti, iss, exp } = token
     if (!isJti(jti)) throw new TypeError('revoke() needs a jti: a well-formed string of 1 to 255 characters')
-    checkName('revoke', 'iss', iss)
+    checkIssuer('revoke', iss)
     if (exp !== undefined && !Number.isFinite(exp)) throw new TypeError('revoke() takes as exp a number of seconds since the epoch')
     const budget = this.#store.budget()
     return this.revokeKnown(token, await this.history.tokenOf(iss, jti, budget), budget)
@@ -122,9 +121,7 @@ export class TokenRevocation implements Revocation {
   }
 
   async revokeSubject (sub: string, { iss, except }: SubjectOptions = {}, by?: By): Promise<CutoffResult> {
-    if (!sub) throw new TypeError('revokeSubject() needs a sub: a well-formed string of 1 to 1024 characters')
-    checkName('revokeSubject', 'sub', sub)
-    checkName('revokeSubject', 'iss', iss)
+    checkSubject('revokeSubject', sub, iss)
     return except === undefined ? this.#cutOff(sub, iss, by) : this.#revokeOthers(sub, iss, except, by)
   }
 
@@ -164,6 +161,10 @@ export class TokenRevocation implements Revocation {
 
   /** Revokes a token of which the record, if it has one, has been read. */
   async revokeKnown (target: Pick<Target, 'jti' | 'iss' | 'exp'>, record: TokenRecord | null, budget?: Budget, by?: By): Promise<RevocationResult> {
+    return (await this.#deny(target, record, budget, by)).revocation
+  }
+
+  async #deny (target: Pick<Target, 'jti' | 'iss' | 'exp'>, record: TokenRecord | null, budget: Budget | undefined, by: By | undefined) {
     const { jti, iss, exp = expOf(record) } = target
     const now = this.#clock()
     const denial = { at: Math.floor(now / 1000), exp: exp ?? null }
@@ -175,14 +176,14 @@ export class TokenRevocation implements Revocation {
       ...(iss && { iss }),
       ...(record?.sub && { sub: record.sub }),
       status: 'revoked',
-      revokedAt: isoTime(kept.at)!,
-      expiresAt: isoTime(exp ?? kept.exp ?? undefined)
+      revokedAt: isoTime(kept.at, Math.floor)!,
+      expiresAt: isoTime(exp ?? kept.exp ?? undefined, Math.ceil)
     }
     if (kept.first) {
       this.#audit.revoked(revocation, by)
       this.emit('revoked', revocation)
     }
-    return revocation
+    return { revocation, first: kept.first }
   }
 
   async #cutOff (sub: string, iss: string | undefined, by: By | undefined): Promise<CutoffResult> {
@@ -190,12 +191,13 @@ export class TokenRevocation implements Revocation {
     const seconds = Math.floor(now / 1000)
     const { cutoff, before } = await answered(this.#store.cutOff(identityOf(iss, sub), seconds, keptUntil(undefined, this.#rules, now)))
     this.epoch++
-    let revoked = 0
+    // A token may have been recorded more than once.
+    const ended = new Set<string>()
     await this.#eachRecord(sub, iss, async (record) => {
-      const claims = { iat: Date.parse(record.issuedAt) / 1000 }
-      if (isCutOff(claims, cutoff) && !isCutOff(claims, before) && !await this.#isDenied(record)) revoked++
+      const claims = issueOf(record)
+      if (isCutOff(claims, cutoff) && !isCutOff(claims, before) && !await this.#isDenied(record)) ended.add(record.jti)
     })
-    const result = { sub, ...(iss && { iss }), cutoff, revoked }
+    const result = { sub, ...(iss && { iss }), cutoff, revoked: ended.size }
     this.#audit.revoked(result, by)
     this.emit('revoked', result)
     return result
@@ -206,8 +208,8 @@ export class TokenRevocation implements Revocation {
     let revoked = 0
     await this.#eachRecord(sub, iss, async (record) => {
       if (record.jti === except || (await this.history.withStatus(record)).status === 'revoked') return
-      await this.revokeKnown({ jti: record.jti, ...(iss && { iss }) }, record, undefined, by)
-      revoked++
+      const { first } = await this.#deny({ jti: record.jti, ...(iss && { iss }) }, record, undefined, by)
+      if (first) revoked++
     })
     return { sub, ...(iss && { iss }), cutoff: null, revoked }
   }
@@ -231,9 +233,13 @@ export class TokenRevocation implements Revocation {
   }
 }
 
-function checkName (method: string, name: string, value: unknown) {
-  if (value === undefined || isName(value)) return
-  throw new TypeError(`${method}() takes as ${name} a well-formed string of at most 1024 characters`)
+function checkSubject (method: string, sub: unknown, iss: unknown) {
+  if (!sub || !isName(sub)) throw new TypeError(`${method}() needs a sub: a well-formed string of 1 to 1024 characters`)
+  checkIssuer(method, iss)
+}
+
+function checkIssuer (method: string, iss: unknown) {
+  if (iss !== undefined && !isName(iss)) throw new TypeError(`${method}() takes as iss a well-formed string of at most 1024 characters`)
 }
 
 function expOf (record: TokenRecord | null): number | undefined {

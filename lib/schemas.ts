@@ -52,7 +52,7 @@ export const TokenBody = Type.Object({
   jti: Jti,
   iss: Type.Optional(Issuer),
   sub: Type.Optional(Subject),
-  issuedAt: time('When it was issued'),
+  issuedAt: timeOrNull('When it was issued; null where the token does not say'),
   expiresAt: timeOrNull('When it ends; null: never'),
   meta: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'What the application recorded with it' })),
   status: oneOf('active', 'revoked'),

@@ -68,14 +68,14 @@ export interface AuthorizeTarget {
 
 export type Authorize = (request: FastifyRequest, target: AuthorizeTarget) => boolean | Promise<boolean>
 
-/** One entry of the history. Times are ISO 8601; `expiresAt` is null for a token without `exp`. */
+/** One entry of the history. Times are ISO 8601, and null where the token has no `iat` or `exp`. */
 export interface TokenRecord {
   /** Random, ours, safe to show. */
   id: string
   jti: string
   iss?: string
   sub?: string
-  issuedAt: string
+  issuedAt: string | null
   expiresAt: string | null
   meta?: Record<string, unknown>
 }

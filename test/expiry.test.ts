@@ -58,5 +58,10 @@ t.test('a moment is told in ISO 8601, or is null where it is unknown or beyond a
     [-Infinity, null],
     [NaN, null]
   ]
-  for (const [seconds, expected] of rows) t.equal(isoTime(seconds), expected, String(seconds))
+  for (const [seconds, expected] of rows) t.equal(isoTime(seconds, Math.ceil), expected, String(seconds))
+})
+
+t.test('a moment between two milliseconds is rounded as the caller asks', async (t) => {
+  t.equal(isoTime(NOW + 0.0004, Math.ceil), '2027-01-15T08:00:00.001Z')
+  t.equal(isoTime(NOW + 0.9996, Math.floor), '2027-01-15T08:00:00.999Z')
 })

@@ -98,12 +98,14 @@ export class RedisStore implements Store {
     const { record, identity, subject } = entry
     const end = expireAt(entry)
     const id = this.#keys.id(identity)
+    // The record comes last: an id that has none was left by somebody who failed on the way, and is taken up again.
     return this.#watched(async () => {
-      if (await this.#redis.send(['get', id]) !== null) return
-      // The record first: an id is never without one.
-      await this.#redis.send(['set', this.#keys.token(record.id), JSON.stringify(record), ...end])
-      if (await this.#redis.send(['set', id, record.id, 'NX', ...end]) === null) await this.#redis.send(['del', this.#keys.token(record.id)])
-      else if (subject !== undefined) await this.#redis.all([this.#addToSubject(entry, subject)])
+      const known = await this.#redis.send(['get', id]) ??
+        (await this.#redis.send(['set', id, record.id, 'NX', ...end]) === 'OK' ? record.id : await this.#redis.send(['get', id]))
+      const own = { ...record, id: String(known) }
+      if (own.id !== record.id && await this.#redis.send(['get', this.#keys.token(own.id)]) !== null) return
+      if (subject !== undefined) await this.#redis.all([this.#addToSubject({ ...entry, record: own }, subject)])
+      await this.#redis.send(['set', this.#keys.token(own.id), JSON.stringify(own), ...end])
     }, this.#canWrite)
   }
 
@@ -119,9 +121,11 @@ export class RedisStore implements Store {
     }, this.#canRead, budget)
   }
 
-  records (subject: string, limit: number, after = '') {
+  async records (subject: string, limit: number, after?: string) {
+    // The script's own word for the start.
+    if (after === '') return { records: [] }
     return this.#watched(async () => {
-      const answer = await this.#redis.eval(PAGE, this.#keys.tokens(subject), limit + 1, after, this.#clock() / 1000)
+      const answer = await this.#redis.eval(PAGE, this.#keys.tokens(subject), limit + 1, after ?? '', this.#clock() / 1000)
       if (!Array.isArray(answer)) throw new TypeError('Redis answered nonsense to a page of records')
       const ids = answer.slice(0, limit).map(String)
       const found = await this.#redis.all(ids.map((id) => ['get', this.#keys.token(id)]))

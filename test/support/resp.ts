@@ -15,7 +15,7 @@ function endOfReply (chunk: string, at: number): number {
   let end = chunk.indexOf('\r\n', at) + 2
   if (end < 2) return chunk.length
   const length = Number(chunk.slice(at + 1, end - 2))
-  if (type === '$' && length >= 0) return end + length + 2
+  if ((type === '$' || type === '=' || type === '!') && length >= 0) return end + length + 2
   const elements = type === '%' ? 2 * length : type === '*' || type === '~' || type === '>' ? length : 0
   for (let i = 0; i < elements; i++) end = endOfReply(chunk, end)
   return end
