@@ -47,16 +47,16 @@ export class History {
       // What was signed counts, not what was asked for: sign options may set claims of their own.
       const checked = this.#issuable(claimsOf(token))
       const record = this.#recordOf(checked, checkedMeta, id)
+      if (checked.iat === undefined) await this.#refuseTimeless(checked)
       const cutoff = await this.#save(record, checked)
       if (!isCutOff(checked, cutoff) || signatures === MAX_SIGNATURES) {
         return { token, id, jti: record.jti, expiresAt: record.expiresAt }
       }
       // The subject was cut off in this very second, or by a clock ahead of ours: the first second after that is this token's.
-      if (checked.iat === undefined) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
       const iat = cutoff! + 1
       asked = { ...asked, iat }
       // It still ends when it would have: who cuts off again and again must not get tokens that live longer.
-      if (claims.exp === undefined && checked.exp !== undefined && checked.exp > iat) options = { ...options, expiresIn: checked.exp - iat }
+      if (checked.exp !== undefined && checked.exp > iat) options = { ...options, expiresIn: checked.exp - iat }
     }
   }
 
@@ -103,6 +103,15 @@ export class History {
         else resolve({ ...record, status: revoked || isCutOff(issueOf(record), cutoff) ? 'revoked' : 'active' })
       })
     })
+  }
+
+  /** No iat says that a token is from after a cutoff: none is signed, or recorded, where there is one. */
+  async #refuseTimeless (claims: CheckedClaims) {
+    const subject = subjectOfClaims(claims)
+    const cutoff = await answered(new Promise<number | null>((resolve, reject) => {
+      this.#store.check(undefined, subject, (error, _revoked, cutoff) => error ? reject(error) : resolve(cutoff))
+    }))
+    if (cutoff !== null) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
   }
 
   #issuable (claims: TokenClaims): CheckedClaims {

@@ -44,6 +44,16 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
   }
 }
 
+/** After a failover behind one address the old master answers READONLY: leave it, once for many answers. */
+function leavesReplica () {
+  let left = -Infinity
+  return (error: Error) => {
+    if (!error.message.startsWith('READONLY') || performance.now() - left < 1000) return false
+    left = performance.now()
+    return true
+  }
+}
+
 /** Where a client reads, as far as it says so: `scaleReads` of a cluster's, `role` of one that asks Sentinel. */
 interface ReadOptions {
   scaleReads?: unknown
@@ -63,8 +73,7 @@ async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds
     connectionName: 'fastify-jwt-revocation',
     // Nobody waits longer than storeTimeout: what could not be sent by the second connection attempt is dropped.
     maxRetriesPerRequest: 1,
-    // After a failover behind one address the old master answers READONLY: leave it.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+    reconnectOnError: leavesReplica(),
     connectTimeout: Math.max(2 * storeTimeout, 1000),
     // It keeps the process for so long where there is no connection to end.
     disconnectTimeout: 250,
