@@ -89,9 +89,11 @@ export class History {
   }
 
   async tokens (sub: string, iss: string | undefined, limit: number, cursor?: string): Promise<TokensPage> {
-    const { records, after } = await answered(this.#store.records(identityOf(iss, sub), limit, cursor))
-    const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
-    return { tokens, ...(after !== undefined && { cursor: after }) }
+    return answered(this.#store.within(async () => {
+      const { records, after } = await this.#store.records(identityOf(iss, sub), limit, cursor)
+      const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
+      return { tokens, ...(after !== undefined && { cursor: after }) }
+    }))
   }
 
   /** Those that are asked for in one turn share a round trip. */
@@ -108,6 +110,7 @@ export class History {
   /** No iat says that a token is from after a cutoff: none is signed, or recorded, where there is one. */
   async #refuseTimeless (claims: CheckedClaims) {
     const subject = subjectOfClaims(claims)
+    if (subject === undefined) return
     const cutoff = await answered(new Promise<number | null>((resolve, reject) => {
       this.#store.check(undefined, subject, (error, _revoked, cutoff) => error ? reject(error) : resolve(cutoff))
     }))
@@ -167,6 +170,7 @@ export async function answered<T> (answer: Promise<T>): Promise<T> {
   try {
     return await answer
   } catch (cause) {
+    if (cause instanceof FST_JWT_REVOCATION_UNAVAILABLE) throw cause
     throw new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
   }
 }

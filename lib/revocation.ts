@@ -189,13 +189,16 @@ export class TokenRevocation implements Revocation {
   async #cutOff (sub: string, iss: string | undefined, by: By | undefined): Promise<CutoffResult> {
     const now = this.#clock()
     const seconds = Math.floor(now / 1000)
-    const { cutoff, before } = await answered(this.#store.cutOff(identityOf(iss, sub), seconds, keptUntil(undefined, this.#rules, now)))
-    this.epoch++
     // A token may have been recorded more than once.
     const ended = new Set<string>()
+    let cutoff = seconds
+    let before: number | null = null
     await this.#eachRecord(sub, iss, async (record) => {
       const claims = issueOf(record)
       if (isCutOff(claims, cutoff) && !isCutOff(claims, before) && !await this.#isDenied(record)) ended.add(record.jti)
+    }, async () => {
+      ({ cutoff, before } = await this.#store.cutOff(identityOf(iss, sub), seconds, keptUntil(undefined, this.#rules, now)))
+      this.epoch++
     })
     const result = { sub, ...(iss && { iss }), cutoff, revoked: ended.size }
     this.#audit.revoked(result, by)
@@ -223,12 +226,16 @@ export class TokenRevocation implements Revocation {
     })
   }
 
-  async #eachRecord (sub: string, iss: string | undefined, visit: (record: TokenRecord) => Promise<void>) {
+  /** Each page has the time of one revocation, the first one together with what comes before it. */
+  async #eachRecord (sub: string, iss: string | undefined, visit: (record: TokenRecord) => Promise<void>, first?: () => Promise<void>) {
     let after: string | undefined
     do {
-      const page = await answered(this.#store.records(identityOf(iss, sub), SUBJECT_PAGE, after))
-      await Promise.all(page.records.map(visit))
-      after = page.after
+      after = await answered(this.#store.within(async () => {
+        if (after === undefined) await first?.()
+        const page = await this.#store.records(identityOf(iss, sub), SUBJECT_PAGE, after)
+        await Promise.all(page.records.map(visit))
+        return page.after
+      }))
     } while (after !== undefined)
   }
 }

@@ -83,6 +83,10 @@ export class MemoryStore implements Store {
     return { left: Infinity }
   }
 
+  within<T> (calls: () => Promise<T>) {
+    return calls()
+  }
+
   /** How many entries it holds, those not yet swept included. */
   get size () {
     let size = 0

@@ -35,6 +35,10 @@ export class RedisStore implements Store {
     return { left: this.#deadline.timeout }
   }
 
+  within<T> (calls: () => Promise<T>) {
+    return this.#within(calls, this.#deadline.timeout)
+  }
+
   get available () {
     return this.#health.available
   }

@@ -37,6 +37,8 @@ export interface RecordEntry {
 export interface Store {
   /** The time of one revocation, for the calls that it takes. */
   budget (): Budget
+  /** Gives several calls the time of one. */
+  within<T> (calls: () => Promise<T>): Promise<T>
   readonly kind: 'memory' | 'redis'
   /** Whether the store answered last. */
   readonly available: boolean

@@ -1,0 +1,106 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import t, { type Test } from 'tap'
+import ts from 'typescript'
+import { answerOf, bearer, buildApp, ownPrefix, REVOKED, SECRET } from './support/app.ts'
+import { clockOfMachine, type Deed, type Order } from './support/contender.ts'
+import { startRedis } from './support/redis.ts'
+
+const PROCESSES = 20
+const CONTENDER = join('test', 'support', 'contender.ts')
+const root = join(import.meta.dirname, '..')
+
+/** test/support/contender.ts and lib as JavaScript: twenty processes that load TypeScript take three times as long to start. */
+async function compiled (t: Test): Promise<string> {
+  const dir = await mkdtemp(join(root, 'node_modules', '.contender-'))
+  t.teardown(() => rm(dir, { recursive: true }))
+  const lib = (await readdir(join(root, 'lib'), { recursive: true })).filter((file) => file.endsWith('.ts')).map((file) => join('lib', file))
+  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true, rewriteRelativeImportExtensions: true }
+  const asJavaScript = (file: string) => join(dir, file.replace(/ts$/, 'js'))
+  await Promise.all([CONTENDER, ...lib].map(async (file) => {
+    const { outputText } = ts.transpileModule(await readFile(join(root, file), 'utf8'), { compilerOptions })
+    await mkdir(dirname(asJavaScript(file)), { recursive: true })
+    await writeFile(asJavaScript(file), outputText)
+  }))
+  await writeFile(join(dir, 'package.json'), '{ "type": "module" }')
+  return asJavaScript(CONTENDER)
+}
+
+/** A process that is ready, and what it will have done. */
+async function startContender (t: Test, file: string, env: Record<string, string>) {
+  // tap puts a loader of its own into every process, which takes them 200 ms of CPU each: `env` takes it out again.
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, file], {
+    env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'inherit', 'inherit', 'ipc']
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const ended = once(child, 'exit').then(([code]) => { throw new Error(`a process ended early, with code ${code}`) })
+  ended.catch(() => {})
+  const [ready] = await Promise.race([once(child, 'message'), ended])
+  t.equal(ready, 'ready')
+  return async (order: Order): Promise<Deed[]> => {
+    child.send(order)
+    const [deeds] = await Promise.race([once(child, 'message'), ended])
+    return deeds as Deed[]
+  }
+}
+
+t.test(`${PROCESSES} processes log a subject in and out at once: nothing from before the last log-out lives, everything after it does`, async (t) => {
+  const redis = await startRedis(t)
+  const keyPrefix = ownPrefix()
+  const env = { REDIS_URL: redis.url, KEY_PREFIX: keyPrefix, SECRET, SUBJECT: 'alice' }
+  const app = await buildApp(t, { revocation: { redis: redis.url, keyPrefix, storeTimeout: 10_000 } })
+  const file = await compiled(t)
+  const forked = performance.now()
+  const contenders = await Promise.all(Array.from({ length: PROCESSES }, () => startContender(t, file, env)))
+
+  t.comment(`ready after ${Math.round(performance.now() - forked)} ms`)
+
+  const start = clockOfMachine()
+  const deeds = (await Promise.all(contenders.map((act) => act({ revokeUntil: start + 2000, issueUntil: start + 2500 })))).flat()
+  const issued = deeds.filter(({ kind }) => kind === 'issue')
+  const revoked = deeds.filter(({ kind }) => kind === 'revoke')
+  const lastStart = Math.max(...revoked.map(({ started }) => started))
+  const lastEnd = Math.max(...revoked.map(({ ended }) => ended))
+  const fates = await Promise.all(issued.map(async ({ token }) => answerOf(await app.inject({ url: '/me', headers: bearer(token!) }))))
+
+  const before = issued.flatMap(({ ended }, i) => ended < lastStart ? [fates[i]!] : [])
+  const after = issued.flatMap(({ started }, i) => started > lastEnd ? [fates[i]!] : [])
+  const overlapping = deeds.filter(({ kind, started, ended }) => kind === 'issue' && revoked.some((other) => started < other.ended && ended > other.started)).length
+  const span = Math.max(...revoked.map(({ cutoff }) => cutoff!)) - Math.floor(Date.now() / 1000)
+  t.comment(`${issued.length} log-ins, ${overlapping} of them during one of ${revoked.length} log-outs; ${before.length} before the last, ${after.length} after it; the cutoff is ${span} s ahead`)
+  t.ok(revoked.length > 20 && overlapping > 20 && before.length > 100 && after.length > 10, 'there was a contention')
+
+  t.strictSame(before.filter(({ statusCode }) => statusCode !== 401), [], 'no token from before it is accepted')
+  for (const fate of before.slice(0, 20)) t.strictSame(fate, REVOKED)
+  t.strictSame(after.filter(({ statusCode }) => statusCode !== 200), [], 'every token from after it is')
+
+  const cutoffs = revoked.map(({ cutoff }) => cutoff!)
+  t.equal(new Set(cutoffs).size, cutoffs.length, 'no two log-outs have one cutoff')
+  const inOrder = revoked.toSorted((a, b) => a.cutoff! - b.cutoff!)
+  const lowered = inOrder.filter((one, i) => inOrder.slice(i + 1).some((later) => later.ended < one.started))
+  t.strictSame(lowered, [], 'a log-out after another has the higher one')
+  const counted = revoked.reduce((sum, { revoked }) => sum + revoked!, 0)
+  const dead = fates.filter(({ statusCode }) => statusCode === 401).length
+  // A log-in that was under way may have been recorded, counted, and signed again.
+  t.ok(counted >= before.length && counted <= dead + overlapping, 'each ended token is counted by one of them', { counted, before: before.length, dead, overlapping })
+})
+
+t.test('a subject that is ended by one application is refused by every other that shares its Redis, at once', async (t) => {
+  const redis = await startRedis(t)
+  const keyPrefix = ownPrefix()
+  const build = () => buildApp(t, { revocation: { redis: redis.url, keyPrefix } })
+  const [one, other] = await Promise.all([build(), build()])
+  const get = async (token: string) => answerOf(await other.inject({ url: '/me', headers: bearer(token) }))
+  for (const path of ['alice', 'alice?except=current']) {
+    for (let i = 0; i < 20; i++) {
+      const { token } = await other.revocation.issue({ sub: 'alice' })
+      t.equal((await get(token)).statusCode, 200)
+      const caller = await one.revocation.issue({ sub: 'alice' })
+      t.equal((await one.inject({ method: 'DELETE', url: `/v1/jwt/history/sub/${path}`, headers: bearer(caller.token) })).statusCode, 200)
+      t.strictSame(await get(token), REVOKED)
+      t.equal((await get(caller.token)).statusCode, path === 'alice' ? 401 : 200)
+    }
+  }
+})

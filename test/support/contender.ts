@@ -1,0 +1,72 @@
+import { Redis } from 'ioredis'
+import { createHmac } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { TokenRevocation } from '../../lib/revocation.ts'
+import { RedisStore } from '../../lib/stores/redis.ts'
+
+/*
+ * One of many processes that issue and revoke the tokens of one subject at once: the domain on Redis, without HTTP,
+ * which would take long to start twenty times. Says when it is ready, is told when to start, and tells what it did.
+ */
+
+/** What the parent sends. Times are of the clock that all processes of a machine share, in milliseconds. */
+export interface Order {
+  /** Until when it both revokes and issues. */
+  revokeUntil: number
+  /** Until when it goes on issuing. */
+  issueUntil: number
+}
+
+export interface Deed {
+  kind: 'issue' | 'revoke'
+  started: number
+  ended: number
+  token?: string
+  cutoff?: number
+  /** How many tokens it ended. */
+  revoked?: number
+}
+
+/** Monotonic, and the same for every process of the machine. */
+export const clockOfMachine = () => Number(process.hrtime.bigint()) / 1e6
+
+const { REDIS_URL, KEY_PREFIX, SECRET, SUBJECT } = process.env as Record<string, string>
+
+if (process.send !== undefined && REDIS_URL !== undefined) {
+  const redis = new Redis(REDIS_URL)
+  const store = new RedisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000 }, { clock: Date.now, onLost (error) { throw error }, onBack () {} })
+  const revocation = new TokenRevocation({
+    store,
+    rules: { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject' },
+    clock: Date.now,
+    sign,
+    onStoreFailure: 'reject',
+    recordOnUse: false,
+    log: { info () {}, warn () {}, error () {} }
+  })
+  process.once('message', async ({ revokeUntil, issueUntil }: Order) => {
+    const deeds: Deed[] = []
+    while (clockOfMachine() < issueUntil) {
+      const started = clockOfMachine()
+      if (started < revokeUntil && Math.random() < 0.1) {
+        const { cutoff, revoked } = await revocation.revokeSubject(SUBJECT!)
+        deeds.push({ kind: 'revoke', started, ended: clockOfMachine(), cutoff: cutoff!, revoked })
+      } else {
+        const { token } = await revocation.issue({ sub: SUBJECT })
+        deeds.push({ kind: 'issue', started, ended: clockOfMachine(), token })
+      }
+      await sleep(Math.random() * 60)
+    }
+    process.send!(deeds, () => process.exit())
+  })
+  await store.start()
+  process.send('ready')
+}
+
+/** HS256, as @fastify/jwt does it. */
+function sign (claims: object, options: { expiresIn?: number } = {}): string {
+  const { iat = Math.floor(Date.now() / 1000) } = claims as { iat?: number }
+  const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url')
+  const content = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ ...claims, iat, exp: iat + (options.expiresIn ?? 900) })}`
+  return `${content}.${createHmac('sha256', SECRET!).update(content).digest('base64url')}`
+}
