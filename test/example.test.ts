@@ -5,14 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { bareEnv, node } from './support/child.ts'
 import { startRedis } from './support/redis.ts'
 
 const root = join(import.meta.dirname, '..')
 
 /** The example application on a free port, as `npm start` runs it; `story` is what it prints for pasting. */
-async function startExample (t: Test, env: NodeJS.ProcessEnv) {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/server.ts'], {
-    cwd: root, env: { PATH: process.env.PATH, PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'inherit']
+async function startExample (t: Test, env: Record<string, string>) {
+  const child = spawn(...node('--import', 'tsx', 'examples/server.ts'), {
+    cwd: root, env: bareEnv({ PORT: '0', ...env }), stdio: ['ignore', 'pipe', 'inherit']
   })
   t.teardown(() => child.kill('SIGKILL'))
   let out = ''

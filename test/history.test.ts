@@ -248,18 +248,33 @@ async function fill (store: Store, sub: string, exps: number[]): Promise<string[
   return entries.map(({ record }) => record.id)
 }
 
+/** The same in Redis, by the keys that the contract names: in a tenth of the time. */
+async function fillKeys (keyPrefix: string, sub: string, exps: number[]): Promise<string[]> {
+  const write = client.pipeline()
+  const ids = exps.map((exp) => {
+    const id = randomUUID()
+    const record = { id, jti: id, sub, issuedAt: iso(exp - 3600), expiresAt: iso(exp) }
+    write.set(`${keyPrefix}token:${id}`, JSON.stringify(record), 'EXAT', Math.ceil(exp) + 10)
+    write.zadd(`${keyPrefix}tokens:${sub}`, exp, id)
+    return id
+  })
+  await write.exec()
+  return ids
+}
+
 const MANY = 10_000
 
 for (const [name, build] of Object.entries(STORES)) {
   for (const same of [false, true]) {
     t.test(`${MANY} tokens are each listed once while others come and go${same ? ', when all end in the same second' : ''}, on ${name}`, async (t) => {
       const clock = new Clock()
-      const store = build(clock)
+      const keyPrefix = ownPrefix()
+      const store = build(clock, keyPrefix)
       const domain = buildDomain({ store, clock })
       const start = clock.seconds
       const expOf = (i: number) => same ? start + 3000 : start + 600 + i / 4
       const exps = Array.from({ length: MANY }, (_, i) => expOf(i))
-      const ids = await fill(store, 'alice', exps)
+      const ids = name === 'memory' ? await fill(store, 'alice', exps) : await fillKeys(keyPrefix, 'alice', exps)
       const expires = new Map(ids.map((id, i) => [id, exps[i]!]))
 
       const limit = name === 'memory' ? 500 : 100
@@ -351,14 +366,7 @@ t.test(`${MANY} tokens that end in the same second are listed once each over HTT
   const keyPrefix = ownPrefix()
   const watched = new WatchedClient(client)
   const { seconds } = new Clock()
-  // By the keys that the contract names, which takes a tenth of the time.
-  const write = client.pipeline()
-  for (let i = 0; i < MANY; i++) {
-    const id = randomUUID()
-    write.set(`${keyPrefix}token:${id}`, JSON.stringify({ id, jti: id, sub: 'alice', issuedAt: iso(seconds), expiresAt: iso(seconds + 800) }), 'EX', 810)
-    write.zadd(`${keyPrefix}tokens:alice`, seconds + 800, id)
-  }
-  await write.exec()
+  await fillKeys(keyPrefix, 'alice', Array.from({ length: MANY }, () => seconds + 800))
   const app = await buildApp(t, { revocation: { redis: watched, keyPrefix, storeTimeout: PATIENCE } })
   const { token } = await genuine()
   const bobs = await app.revocation.issue({ sub: 'bob' })

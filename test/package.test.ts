@@ -9,14 +9,13 @@ import { formatMessage } from 'publint/utils'
 import t from 'tap'
 import * as lib from '../lib/index.ts'
 import { ownPrefix } from './support/app.ts'
+import { node } from './support/child.ts'
 import { startRedis } from './support/redis.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const TYPESCRIPT = join(ROOT, 'node_modules/typescript/bin/tsc')
 
 const run = promisify(execFile)
-// The loaders of the test are not the user's.
-const env = { ...process.env, NODE_OPTIONS: '' }
 const folder = await mkdtemp(join(tmpdir(), 'package-'))
 t.teardown(() => rm(folder, { recursive: true, force: true }))
 const installed = join(folder, 'node_modules/fastify-jwt-revocation')
@@ -44,7 +43,7 @@ t.test('the types hold for a strict user, with the clients of ioredis 5, ioredis
 
 t.test('an application runs on it, imported and required', async (t) => {
   const redis = await startRedis(t)
-  const { stdout } = await run(process.execPath, [join(folder, 'app.js'), redis.url, ownPrefix()], { env })
+  const { stdout } = await run(...node(join(folder, 'app.js'), redis.url, ownPrefix()))
   const statuses = [200, 200, 401]
   t.same(JSON.parse(stdout), {
     names: Object.keys(lib).sort(),
@@ -68,13 +67,13 @@ t.test('CommonJS requires it as it is', async (t) => {
       .then(({ status }) => console.log(JSON.stringify({ same: plugin === revocationPlugin, code: new FST_JWT_REVOKED().code, status })))
       .then(() => app.close())
   `)
-  const { stdout } = await run(process.execPath, [script], { env })
+  const { stdout } = await run(...node(script))
   t.same(JSON.parse(stdout), { same: true, code: 'FST_JWT_REVOKED', status: 'revoked' })
 })
 
 /** The tarball, and beside it nothing but what it asks for and what the user's own code imports. */
 async function install () {
-  await run('npm', ['pack', '--pack-destination', folder], { cwd: ROOT, env })
+  await run('env', ['-u', 'NODE_OPTIONS', 'npm', 'pack', '--pack-destination', folder], { cwd: ROOT })
   const tarball = (await readdir(folder)).find((file) => file.endsWith('.tgz'))!
   await mkdir(installed, { recursive: true })
   await run('tar', ['-xzf', join(folder, tarball), '-C', installed, '--strip-components', '1'])
@@ -94,6 +93,6 @@ async function compile (): Promise<string> {
     const source = await readFile(join(ROOT, 'test/support/consumer', file), 'utf8')
     await writeFile(join(folder, file), source.replaceAll('../../../lib/index.ts', 'fastify-jwt-revocation'))
   }
-  const { stdout } = await run(process.execPath, [TYPESCRIPT, '-p', folder], { env }).catch((error) => error)
+  const { stdout } = await run(...node(TYPESCRIPT, '-p', folder)).catch((error) => error)
   return stdout
 }

@@ -6,6 +6,7 @@ import t from 'tap'
 import ts from 'typescript'
 import * as errors from '../lib/errors.ts'
 import { resolveOptions } from '../lib/options.ts'
+import { bareEnv, node } from './support/child.ts'
 import { startRedis } from './support/redis.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -51,7 +52,7 @@ t.test('every snippet of the README compiles, and does what the README says on a
   const diagnostics = ts.getPreEmitDiagnostics(ts.createProgram([file], { ...options, noEmit: true }))
   t.same(diagnostics.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n')), [])
 
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', file], { cwd: root, env: { PATH: process.env.PATH } })
+  const { stdout } = await promisify(execFile)(...node('--import', 'tsx', file), { cwd: root, env: bareEnv() })
   t.same(JSON.parse(stdout.trim().split('\n').at(-1)!), [
     [200, 'alice'], [200, 'revoked'], [401, 'FST_JWT_REVOKED'],
     [200, 'revoked'], [401, 'FST_JWT_REVOKED'],

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { bareEnv, node } from './child.ts'
 import type { Owner } from './redis.ts'
 
 export interface AppProcess {
@@ -13,9 +14,9 @@ const SERVER = fileURLToPath(new URL('server.ts', import.meta.url))
 
 /** test/support/server.ts as a process of its own, with nothing of the test's environment. Resolves when it listens. */
 export async function startApp (t: Owner, env: Record<string, string> = {}): Promise<AppProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', SERVER], {
+  const child = spawn(...node('--import', 'tsx', SERVER), {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { PATH: process.env.PATH, ...env }
+    env: bareEnv(env)
   })
   const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal }))
   t.after(async () => {
