@@ -14,7 +14,7 @@ type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
 
 /** The part of `app.jwt` that the guard needs. */
 export interface JwtDecorator {
-  options: { verify: VerifyOptions, decoratorName?: string }
+  options: { verify: VerifyOptions, decoratorName: string }
   cookie?: { cookieName: string }
   lookupToken (request: FastifyRequest, options?: unknown): string
 }
@@ -67,7 +67,7 @@ export class Guard {
     if (isGuarded(original)) throw badOption(`"${verifyName}" is guarded already: the plugin is registered twice on one scope; register it once`)
     this.#revocation = revocation
     this.#jwt = jwt
-    this.#userKey = jwt.options.decoratorName ?? 'user'
+    this.#userKey = jwt.options.decoratorName
     this.#cookieName = jwt.cookie?.cookieName
     this.#extractsToken = typeof jwt.options.verify.extractToken === 'function'
     this.#original = original as Verify
@@ -221,7 +221,7 @@ export function presentedHook (guards: Guard[]) {
       guard.inspect(request, (refusal) => {
         if (refusal === null) return inspectFrom(index + 1)
         // Fastify's own error handler takes these from the error; one of the application's may not.
-        reply.headers((refusal as { headers?: Record<string, string> }).headers ?? {})
+        reply.headers((refusal as Error & { headers: Record<string, string> }).headers)
         done(refusal)
       })
     }

@@ -42,22 +42,23 @@ export class History {
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
     const id = randomUUID()
     let asked: TokenClaims = { ...claims, jti: claims.jti ?? randomUUID() }
-    for (let signatures = 1; ; signatures++) {
+    let issued: IssuedToken | undefined
+    for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
       const token = await this.#sign(asked, options)
       // What was signed counts, not what was asked for: sign options may set claims of their own.
       const checked = this.#issuable(claimsOf(token))
       const record = this.#recordOf(checked, checkedMeta, id)
       if (checked.iat === undefined) await this.#refuseTimeless(checked)
       const cutoff = await this.#save(record, checked)
-      if (!isCutOff(checked, cutoff) || signatures === MAX_SIGNATURES) {
-        return { token, id, jti: record.jti, expiresAt: record.expiresAt }
-      }
+      issued = { token, id, jti: record.jti, expiresAt: record.expiresAt }
+      if (!isCutOff(checked, cutoff)) break
       // The subject was cut off in this very second, or by a clock ahead of ours: the first second after that is this token's.
       const iat = cutoff! + 1
       asked = { ...asked, iat }
       // It still ends when it would have: who cuts off again and again must not get tokens that live longer.
       if (checked.exp !== undefined && checked.exp > iat) options = { ...options, expiresIn: checked.exp - iat }
     }
+    return issued!
   }
 
   async record (claims: CheckedClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {

@@ -124,8 +124,8 @@ function refuseUnguardedScopes (app: FastifyInstance, verifyNames: string[]) {
 }
 
 /** As `@fastify/jwt` reads it: seconds, or a string that is milliseconds where it has no unit. */
-function lifetimeOf (expiresIn: number | string | undefined): Seconds {
-  return typeof expiresIn === 'string' ? (parseDuration(expiresIn) ?? 0) / 1000 : expiresIn ?? 0
+function lifetimeOf (expiresIn: number | string): Seconds {
+  return typeof expiresIn === 'string' ? parseDuration(expiresIn)! / 1000 : expiresIn
 }
 
 function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt[], kind: string) {
@@ -136,17 +136,19 @@ function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt
   }
   for (const { options, cookie } of jwts) {
     const { expiresIn } = options.sign
-    if (maxTokenLifetime !== null && expiresIn === undefined) {
+    if (maxTokenLifetime === null) {
+      // Any lifetime will do.
+    } else if (expiresIn === undefined) {
       warn('@fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\'')
-    } else if (maxTokenLifetime !== null && lifetimeOf(expiresIn) > maxTokenLifetime + EXPIRY_MARGIN) {
+    } else if (lifetimeOf(expiresIn) > maxTokenLifetime + EXPIRY_MARGIN) {
       warn(`@fastify/jwt signs tokens that live longer (${expiresIn}) than maxTokenLifetime, which are refused; make one of them shorter, or the other longer`)
     }
     if (cookie && !app.hasRequestDecorator('cookies')) {
       warn('register @fastify/cookie before this plugin: cookies are not parsed yet when it looks for a revoked token')
     }
   }
-  const { maxParamLength, routerOptions } = app.initialConfig as { maxParamLength?: number, routerOptions?: { maxParamLength?: number } }
-  const longest = routerOptions?.maxParamLength ?? maxParamLength ?? 0
+  const { maxParamLength, routerOptions } = app.initialConfig as { maxParamLength: number, routerOptions?: { maxParamLength?: number } }
+  const longest = routerOptions?.maxParamLength ?? maxParamLength
   if (settings.routes && longest < MAX_JTI_LENGTH) {
     warn(`a jti longer than ${longest} characters can't be revoked by its path; set Fastify's routerOptions: { maxParamLength: ${MAX_JTI_LENGTH} }`)
   }

@@ -122,6 +122,7 @@ export class TokenRevocation implements Revocation {
 
   async revokeSubject (sub: string, { iss, except }: SubjectOptions = {}, by?: By): Promise<CutoffResult> {
     checkSubject('revokeSubject', sub, iss)
+    if (except !== undefined && typeof except !== 'string') throw new TypeError('revokeSubject() takes as except the jti of a token')
     return except === undefined ? this.#cutOff(sub, iss, by) : this.#revokeOthers(sub, iss, except, by)
   }
 

@@ -87,11 +87,11 @@ export class Batcher {
       this.#health.failed(error)
       for (let i = 0; i < waiting.length; i++) settle(i, error, null)
     })
-    const answer = (index: number, error: unknown, value?: unknown) => {
+    const answer = (index: number, failure: unknown, value?: unknown) => {
       // Only a clear "nothing" is acceptance.
-      if (!error && !isValue(value)) error = new TypeError('Redis answered nonsense')
-      if (error) this.#health.failed(error)
-      settle(index, error || null, value as string | null)
+      const error = failure ?? (isValue(value) ? null : new TypeError('Redis answered nonsense'))
+      if (error !== null) this.#health.failed(error)
+      settle(index, error, value as string | null)
     }
 
     this.#outstanding++

@@ -171,16 +171,14 @@ export class RedisStore implements Store {
   }
 
   /** An operation within its time, its failure reported with what has to work again. */
-  async #watched<T> (operation: () => Promise<T>, needed: () => Promise<void>, budget: Budget = this.budget()): Promise<T> {
+  #watched<T> (operation: () => Promise<T>, needed: () => Promise<void>, budget: Budget = this.budget()): Promise<T> {
     const started = performance.now()
-    try {
-      return await this.#within(operation, budget.left)
-    } catch (error) {
-      this.#health.failed(error, needed)
-      throw error
-    } finally {
-      budget.left = Math.max(budget.left - (performance.now() - started), 1)
-    }
+    return this.#within(operation, budget.left)
+      .finally(() => { budget.left = Math.max(budget.left - (performance.now() - started), 1) })
+      .catch((error) => {
+        this.#health.failed(error, needed)
+        throw error
+      })
   }
 
   #within<T> (operation: () => Promise<T>, left: Milliseconds): Promise<T> {

@@ -1,0 +1,68 @@
+import t from 'tap'
+import { claimsOf } from '../lib/claims.ts'
+import { MemoryStore } from '../lib/stores/memory.ts'
+import { RedisStore } from '../lib/stores/redis.ts'
+import { requestPrototype } from '../lib/scopes.ts'
+import type { RedisClient } from '../lib/types.ts'
+import { buildDomain, Clock, presented, tokenOf } from './support/domain.ts'
+
+const context = { clock: Date.now, onLost () {}, onBack () {} }
+
+function storeOver (t: Test, client: Partial<RedisClient>) {
+  const store = new RedisStore({ isCluster: false, call: async () => null, pipeline: () => ({ exec: async () => null }), ...client }, { keyPrefix: 'x:', storeTimeout: 100 }, context)
+  t.teardown(() => store.close())
+  return store
+}
+
+type Test = typeof t
+
+t.test('P3 a client whose pipeline gives nothing, or too little, has acknowledged nothing', async (t) => {
+  for (const results of [null, []]) {
+    const store = storeOver(t as Test, { pipeline: () => ({ exec: async () => results }) })
+    await t.rejects(store.revoke('a', { at: 1, exp: null }, null), { name: 'TypeError', message: 'Redis answered nonsense to a pipeline' })
+  }
+})
+
+t.test('P4 a client that rejects with something that is no error, or with nothing, is a store that failed', async (t) => {
+  for (const reason of ['down', undefined]) {
+    const store = storeOver(t as Test, { call: () => Promise.reject(reason) })
+    t.ok(await new Promise((resolve) => store.check('a', undefined, resolve)))
+    t.equal(store.available, false)
+  }
+})
+
+t.test('P4 a count that fails after the cutoff is an answer of 503', async (t) => {
+  const clock = new Clock()
+  const store = new MemoryStore({ clock: clock.read })
+  const domain = buildDomain({ clock, store })
+  const { token } = await domain.issue({ sub: 'alice' })
+  t.intercept(store, 'check', { value: (_identity: unknown, _subject: unknown, done: (error: Error) => void) => done(new Error('down')) })
+  const unavailable = { statusCode: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE', cause: { message: 'down' } }
+  await t.rejects(domain.revokeSubject('alice'), unavailable)
+  await t.rejects(domain.isRevoked(claimsOf(token)), unavailable)
+})
+
+t.test('a token that never ends is issued after the cutoff that lies ahead of it', async (t) => {
+  const clock = new Clock()
+  const store = new MemoryStore({ clock: clock.read })
+  const domain = buildDomain({
+    clock,
+    store,
+    rules: { maxTokenLifetime: null, clockTolerance: 0, tokensWithoutJti: 'reject' },
+    sign: (claims) => tokenOf({ iat: clock.seconds, ...claims })
+  })
+  await domain.revokeSubject('alice')
+  const { token, expiresAt } = await domain.issue({ sub: 'alice' })
+  t.equal(expiresAt, null)
+  t.equal(await presented(domain, claimsOf(token)), 'accepted')
+  await t.rejects(domain.revokeSubject('alice', { except: null as never }), {
+    name: 'TypeError', message: 'revokeSubject() takes as except the jti of a token'
+  })
+})
+
+t.test('a Fastify that keeps its requests elsewhere stops the start', async (t) => {
+  t.throws(() => requestPrototype({} as never), {
+    code: 'FST_JWT_REVOCATION_BAD_OPTION',
+    message: 'fastify-jwt-revocation: this version of Fastify keeps no "fastify.Request" where the plugin looks for it; use Fastify 5'
+  })
+})
