@@ -66,3 +66,16 @@ t.test('a Fastify that keeps its requests elsewhere stops the start', async (t) 
     message: 'fastify-jwt-revocation: this version of Fastify keeps no "fastify.Request" where the plugin looks for it; use Fastify 5'
   })
 })
+
+t.test('a token without iat is issued where no cutoff can be meant for it, and where it is known that there is none', async (t) => {
+  const clock = new Clock()
+  const store = new MemoryStore({ clock: clock.read })
+  const domain = buildDomain({ clock, store, sign: (claims) => tokenOf({ exp: clock.seconds + 900, ...claims }) })
+  for (const claims of [{}, { sub: 'alice' }]) {
+    const { token } = await domain.issue(claims)
+    t.equal(await presented(domain, claimsOf(token)), 'accepted')
+  }
+  t.intercept(store, 'check', { value: (_identity: unknown, _subject: unknown, done: (error: Error) => void) => done(new Error('down')) })
+  await t.rejects(domain.issue({ sub: 'alice' }), { statusCode: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE', cause: { message: 'down' } })
+  await t.rejects(domain.tokens('alice'), { statusCode: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE', cause: { message: 'down' } })
+})
