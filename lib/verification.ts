@@ -16,38 +16,40 @@ export class Verification {
   readonly header: string | undefined
   claims: TokenClaims | undefined
   user: unknown
-  /** Whether it is ours to refuse: the token is genuine, and revoked, not revocable, or can't be checked. */
-  refused = false
+  /** What of it is ours to refuse: the token is genuine, and revoked, not revocable, or can't be checked. */
+  refusal: Error | null = null
   /** Why the token could not be checked, where it is accepted all the same. */
   unchecked: Error | null = null
   /** The revocation's, at the time of the check. */
   epoch = 0
   #error: Error | null = null
-  #settledAt: Milliseconds = 0
-  /** undefined: settled. */
-  #waiting: Callback[] | undefined = []
+  #settledAt: Milliseconds | undefined
+  #waiting: Callback[] | undefined
 
   constructor (token: string, header?: string) {
     this.token = token
     this.header = header
   }
 
+  get isSettled (): boolean {
+    return this.#settledAt !== undefined
+  }
+
   isFresh (epoch: number): boolean {
-    return this.#waiting !== undefined || (this.epoch === epoch && Date.now() - this.#settledAt < FRESH)
+    return this.#settledAt === undefined || (this.epoch === epoch && Date.now() - this.#settledAt < FRESH)
   }
 
   whenSettled (callback: Callback) {
-    if (this.#waiting === undefined) callback(this.#error, this.user)
+    if (this.#settledAt !== undefined) callback(this.#error, this.user)
+    else if (this.#waiting === undefined) this.#waiting = [callback]
     else this.#waiting.push(callback)
   }
 
   settle (error: Error | null) {
-    const waiting = this.#waiting
-    if (waiting === undefined) return
-    this.#waiting = undefined
-    this.#error = error
+    if (this.#settledAt !== undefined) return
     this.#settledAt = Date.now()
-    for (const callback of waiting) {
+    this.#error = error
+    for (const callback of this.#waiting ?? []) {
       try {
         callback(error, this.user)
       } catch (thrown) {
