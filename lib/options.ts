@@ -18,6 +18,7 @@ export interface Settings {
   onStoreFailure: 'reject' | 'accept'
   storeTimeout: Milliseconds
   maxStaleness: Milliseconds
+  minReplicas: number
   authorize: Authorize
   routes: false | { prefix: string }
   /** undefined: `@fastify/jwt` was registered without one. */
@@ -93,6 +94,7 @@ const OPTIONS = {
   onStoreFailure: oneOf('reject', 'accept'),
   storeTimeout: milliseconds(1),
   maxStaleness: milliseconds(MIN_STALENESS),
+  minReplicas: { read: (value: unknown) => Number.isInteger(value) && Number(value) >= 0 ? Number(value) : undefined, wanted: 'a whole number, 0 or more' },
   authorize: { read: (value: unknown) => typeof value === 'function' ? value as Authorize : undefined, wanted: 'a function (request, target) => boolean or Promise<boolean>' },
   routes: { read: readRoutes, wanted: "false, or { prefix } with a path that starts with '/'" },
   recordOnUse: { read: (value: unknown) => typeof value === 'boolean' ? value : undefined, wanted: 'true or false' },
@@ -139,6 +141,7 @@ export function resolveOptions (options: RevocationOptions): Settings {
     onStoreFailure: read(options, 'onStoreFailure') ?? 'reject',
     storeTimeout: read(options, 'storeTimeout') ?? 500,
     maxStaleness: read(options, 'maxStaleness') ?? 5000,
+    minReplicas: read(options, 'minReplicas') ?? 0,
     authorize: read(options, 'authorize') ?? nobody,
     routes: read(options, 'routes') ?? { prefix: '/v1/jwt/history' },
     recordOnUse: read(options, 'recordOnUse') ?? false,

@@ -8,6 +8,7 @@ import { badOption, resolveOptions, type Settings } from './options.ts'
 import { requestPrototype, scopesBelow } from './scopes.ts'
 import { TokenRevocation } from './revocation.ts'
 import { registerRoutes } from './routes.ts'
+import { adviceOn } from './stores/advice.ts'
 import { isRedisClient, openStore } from './stores/open.ts'
 import type { Revocation, RevocationOptions } from './types.ts'
 
@@ -43,14 +44,16 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   const { store, close } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: logSpan(rules) }, {
     clock: Date.now,
     onLost (error) {
-      app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back`)
+      const advice = adviceOn(error)
+      app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back${advice && `. Redis says: ${advice}`}`)
       revocation.events.emit('storeLost', error)
     },
     onBack () {
       app.log.warn('jwt revocation: the store is back')
       revocation.events.emit('storeBack')
     },
-    onHeard: (entry) => revocation.hear(entry)
+    onHeard: (entry) => revocation.hear(entry),
+    onWarning: (sentence) => app.log.warn(`jwt revocation: ${sentence}`)
   })
   app.addHook('onClose', async () => close())
 
@@ -83,9 +86,13 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   fastify: '5.x'
 })
 
+/** Whatever it is that failed: a check, a revocation, or the reading of the log. */
 function whatNow ({ mode, maxStaleness, onStoreFailure }: Settings): string {
-  const consequence = onStoreFailure === 'accept' ? 'tokens are accepted unchecked' : 'requests with a token are answered 503'
-  return mode === 'strict' ? consequence : `once nothing was heard from it for ${maxStaleness} ms, ${consequence} where they are not known to be revoked,`
+  const checks = onStoreFailure === 'accept'
+    ? 'tokens are accepted unchecked where it does not answer'
+    : 'requests with a token are answered 503 where it can not be checked'
+  const staleness = mode === 'replica' ? `once nothing was heard from it for ${maxStaleness} ms, ` : ''
+  return `${staleness}${checks}, and revocations that it does not acknowledge are answered 503,`
 }
 
 function findJwt (app: FastifyInstance, namespace: string | undefined, settings: Settings): { jwt: GuardedJwt, verifyName: string } {

@@ -132,7 +132,8 @@ export class TokenRevocation implements Revocation {
       store: this.#store.kind,
       available: this.#store.available,
       ...(entries !== undefined && { entries }),
-      ...(stalenessMs !== undefined && { stalenessMs })
+      ...(stalenessMs !== undefined && { stalenessMs }),
+      ...(this.#store.warnings.length > 0 && { warnings: [...this.#store.warnings] })
     }
   }
 

@@ -49,6 +49,11 @@ export interface RevocationOptions {
    */
   maxStaleness?: number
   /**
+   * How many replicas of Redis must hold a revocation before it is acknowledged (`WAIT`, within `storeTimeout`); where
+   * there are fewer: 503. Default 0: the master's word is enough, and a failover may lose the last writes.
+   */
+  minReplicas?: number
+  /**
    * Who else may act on a token, beside itself and its own subject. Default: nobody.
    * Only `true` lets; what it throws is the request's answer.
    */
@@ -170,6 +175,8 @@ export interface RevocationStatus {
   entries?: number
   /** Of a replica: milliseconds since it was in step with Redis. Absent before it has been for the first time. */
   stalenessMs?: number
+  /** What was found at the start to be wrong with Redis, a sentence each. Absent where nothing was. */
+  warnings?: string[]
 }
 
 export interface RevocationEvents {

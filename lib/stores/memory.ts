@@ -61,6 +61,7 @@ class ExpiringMap<V> {
 export class MemoryStore implements Store {
   readonly kind = 'memory'
   readonly available = true
+  readonly warnings: readonly string[] = []
   readonly #now: () => Seconds
   readonly #denials: ExpiringMap<Denial>
   readonly #cutoffs: ExpiringMap<Seconds>

@@ -4,7 +4,7 @@ import type { Milliseconds } from '../expiry.ts'
 import type { RedisClient } from '../types.ts'
 import { MemoryStore } from './memory.ts'
 import { RedisStore } from './redis.ts'
-import { ReplicaStore, type LogClient, type ReplicaOptions } from './replica.ts'
+import { ReplicaStore, type ReplicaOptions } from './replica.ts'
 import type { Store, StoreContext } from './store.ts'
 
 export interface StoreSettings extends ReplicaOptions {
@@ -51,31 +51,34 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
 }
 
 function opened (client: RedisClient, settings: StoreSettings, context: StoreContext): { store: Store, close: () => void } {
-  if (settings.mode === 'strict') {
-    const store = new RedisStore(client, settings, context)
-    return { store, close: () => store.close() }
-  }
-  const log = logClientOf(client, settings.storeTimeout)
-  const store = new ReplicaStore(client, log, settings, context)
+  // WAIT keeps its connection waiting, and counts what that connection wrote.
+  const writer = settings.minReplicas > 0 ? ownConnection(client, 'minReplicas', settings) : undefined
+  const log = settings.mode === 'replica' ? ownConnection(client, 'log', settings) : undefined
+  const store = log === undefined
+    ? new RedisStore(client, settings, context, writer)
+    : new ReplicaStore(client, { client: log, reconnect: () => log.disconnect(true) }, settings, context, writer)
   return {
     store,
     close () {
       store.close()
-      log.client.disconnect()
+      log?.disconnect()
+      writer?.disconnect()
     }
   }
 }
 
-/** A connection of our own, for reads that wait: nobody else's commands queue behind them. */
-function logClientOf (client: RedisClient, storeTimeout: Milliseconds): LogClient & { client: Duplicable } {
+/** A connection for commands that wait: nobody else's queue behind them. */
+function ownConnection (client: RedisClient, purpose: string, { storeTimeout }: StoreSettings): Duplicable {
   if (typeof (client as Partial<Duplicable>).duplicate !== 'function') {
-    throw new FST_JWT_REVOCATION_BAD_OPTION('mode "replica" needs a second connection; give option "redis" a URL, ioredis options, or a client with duplicate()')
+    throw new FST_JWT_REVOCATION_BAD_OPTION('mode "replica" and option "minReplicas" need a connection of their own; give option "redis" a URL, ioredis options, or a client with duplicate()')
   }
   const options = {
     ...ownLimits(storeTimeout),
-    connectionName: 'fastify-jwt-revocation:log',
+    // Nothing is sent again over the next connection: a WAIT would then count nothing, and be content.
+    maxRetriesPerRequest: 0,
+    connectionName: `fastify-jwt-revocation:${purpose}`,
     enableAutoPipelining: false,
-    // A read waits longer than any other command may take.
+    // Those that wait do so longer than others may take.
     commandTimeout: undefined,
     socketTimeout: undefined,
     // Replies are arrays, whatever the client's own are.
@@ -88,7 +91,7 @@ function logClientOf (client: RedisClient, storeTimeout: Milliseconds): LogClien
     ? duplicate.call(client, [], { ...alive, clusterRetryStrategy: options.retryStrategy, redisOptions: { ...given?.redisOptions, ...options } })
     : duplicate.call(client, { ...options, ...alive })
   own.on('error', () => {})
-  return { client: own, reconnect: () => own.disconnect(true) }
+  return own
 }
 
 /** After a failover behind one address the old master answers READONLY: leave it, once for many answers. */

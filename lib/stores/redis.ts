@@ -1,21 +1,22 @@
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder, type Keys } from '../keys.ts'
-import type { RedisClient, TokenRecord } from '../types.ts'
+import type { RedisClient } from '../types.ts'
 import { Batcher, isValue } from './batcher.ts'
 import { Commands, type Command } from './commands.ts'
 import { Deadline } from './deadline.ts'
 import { Health } from './health.ts'
 import type { DenylistEntry } from './denylist.ts'
-import { toWords, type LogEntry } from './log.ts'
-import { ADD_TOKEN, APPEND, CUT_OFF, KEEP_CUTOFF, LAST_ID, PAGE, REVOKE } from './scripts.ts'
-import type { Budget, CheckCallback, Denial, NewDenial, RecordEntry, Store, StoreContext } from './store.ts'
+import { inspect } from './inspection.ts'
+import { ADD_TOKEN, PAGE } from './scripts.ts'
+import type { Budget, CheckCallback, NewDenial, RecordEntry, Store, StoreContext } from './store.ts'
+import { parseCutoff, parseRecord } from './values.ts'
+import { lasting, Writer, type WriterOptions, type Written } from './writer.ts'
 
-export interface RedisStoreOptions {
+export interface RedisStoreOptions extends WriterOptions {
   keyPrefix: string
-  storeTimeout: Milliseconds
-  /** How long an entry of the log matters; null: for ever. */
-  logSpan: Seconds | null
 }
+
+const MAX_OUTSTANDING = 1000
 
 /** Keeps everything in Redis, on one node or a cluster: each command touches the slot of one key, but for MGET on one node (P8). */
 export class RedisStore implements Store {
@@ -23,18 +24,33 @@ export class RedisStore implements Store {
   readonly #redis: Commands
   readonly #keys: Keys
   readonly #clock: () => Milliseconds
-  readonly #logSpan: Seconds | null
+  readonly #writer: Writer
   readonly #deadline: Deadline
   protected readonly health: Health
   readonly #batcher: Batcher
+  readonly #onWarning: (sentence: string) => void
+  readonly #minReplicas: number
+  warnings: readonly string[] = []
+  #inspected = false
+  #outstanding = 0
 
-  constructor (client: RedisClient, { keyPrefix, storeTimeout, logSpan }: RedisStoreOptions, context: StoreContext) {
+  /** `writing`: the client that writes revocations, where that is another one. `written` is told of each before it is acknowledged. */
+  constructor (client: RedisClient, options: RedisStoreOptions, context: StoreContext, writing = client, written?: Written) {
+    const { keyPrefix, storeTimeout } = options
     this.#redis = new Commands(client)
     this.#keys = keysUnder(keyPrefix)
     this.#clock = context.clock
-    this.#logSpan = logSpan
+    this.#minReplicas = options.minReplicas
     this.#deadline = new Deadline(storeTimeout)
-    this.health = new Health(this.#canRead, context)
+    this.#writer = new Writer(writing, { ...options, keys: this.#keys }, context.clock, written)
+    this.#onWarning = context.onWarning ?? (() => {})
+    this.health = new Health(this.#canRead, {
+      ...context,
+      onBack: () => {
+        context.onBack()
+        this.#inspect()
+      }
+    })
     this.#batcher = new Batcher(this.#deadline, this.health, this.#redis.read)
   }
 
@@ -50,8 +66,9 @@ export class RedisStore implements Store {
     return this.health.available
   }
 
-  start () {
-    return this.health.start(this.#deadline.timeout)
+  async start () {
+    await this.health.start(this.#deadline.timeout)
+    if (this.available) await this.#inspect()
   }
 
   close () {
@@ -76,37 +93,17 @@ export class RedisStore implements Store {
     })
   }
 
-  revoke (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null, budget?: Budget) {
-    return this.#watched(async () => {
-      const { first, ...standing } = await this.#deny(identity, denial, keptUntil)
-      // Also where it was denied before: whoever did may not have got as far as this.
-      await this.append({ kind: 'revoked', name: identity, ...standing, until: keptUntil, ...(id && { id }), ...(sub && { sub }) })
-      return { ...standing, first }
-    }, this.#canWrite, budget)
+  revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, budget?: Budget) {
+    return this.#watched(() => this.#writer.deny(identity, denial, keptUntil), this.#canWrite, budget)
   }
 
   cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null) {
-    return this.#watched(async () => {
-      const answer = await this.#redis.eval(CUT_OFF, this.#keys.cutoff(subject), cutoff, ...this.#lasting(keptUntil))
-      const [standing, before] = Array.isArray(answer) && answer.length === 2 ? answer.map((value) => parseCutoff(value === '' ? null : value)) : []
-      // Lower than what was asked for: nothing that the script gives.
-      if (!(standing! >= cutoff) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
-      const until = keptUntil && keptUntil + standing! - cutoff
-      await this.append({ kind: 'cutoff', name: subject, at: standing!, exp: null, until })
-      return { cutoff: standing!, before }
-    }, this.#canWrite)
+    return this.#watched(() => this.#writer.cutOff(subject, cutoff, keptUntil), this.#canWrite)
   }
 
-  /** Writes again what Redis has lost: all of it, but for keys that are in somebody else's use. */
+  /** Writes again what Redis has lost. */
   protected putBack (entries: DenylistEntry[]) {
-    return this.#within(async () => {
-      const failures = await this.#redis.settled(entries.map(({ kind, name, at, exp, until }) => kind === 'revoked'
-        ? ['eval', REVOKE, 1, this.#keys.revoked(name), JSON.stringify({ at, exp }), ...this.#lasting(until)]
-        : ['eval', KEEP_CUTOFF, 1, this.#keys.cutoff(name), at, ...this.#lasting(until)]))
-      const written = entries.filter((_entry, i) => failures[i] === null)
-      if (written.length === 0) throw failures[0]
-      await this.#redis.all(written.map((entry) => this.#toLog(entry)))
-    }, this.#deadline.timeout)
+    return this.within(() => this.#writer.putBack(entries))
   }
 
   saveRecord (entry: RecordEntry) {
@@ -164,21 +161,16 @@ export class RedisStore implements Store {
     }, this.#canRead)
   }
 
-  async #deny (identity: string, denial: Denial, keptUntil: Seconds | null) {
-    const answer = await this.#redis.eval(REVOKE, this.#keys.revoked(identity), JSON.stringify(denial), ...this.#lasting(keptUntil))
-    const [first, value] = Array.isArray(answer) && answer.length === 2 ? answer : []
-    if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
-    return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
-  }
-
-  /** For what stands under its key by now. */
-  protected async append (entry: LogEntry) {
-    const [id] = await this.#redis.all([this.#toLog(entry)])
-    if (typeof id !== 'string') throw new TypeError('Redis answered nonsense to an entry of the log')
-  }
-
-  #toLog (entry: LogEntry): Command {
-    return ['eval', APPEND, 1, this.#keys.log, ...toWords(entry), this.#logSpan ?? '']
+  /** Once: at the start, or when it answers for the first time. A user that may not ask INFO gets no warnings. */
+  async #inspect () {
+    if (this.#inspected) return
+    this.#inspected = true
+    try {
+      this.warnings = await this.within(async () => inspect(String(await this.#redis.send(['info'])), this.#minReplicas))
+    } catch {
+      return
+    }
+    for (const sentence of this.warnings) this.#onWarning(sentence)
   }
 
   /** What a check does, on the key of no token: no identity is empty. */
@@ -191,31 +183,32 @@ export class RedisStore implements Store {
     if (failure !== undefined) throw failure
   }, this.#deadline.timeout)
 
-  /** What a revocation does, on the same key, for a second; and without an entry, since those stay. */
-  readonly #canWrite = () => this.#within(async () => {
-    const soon = Math.ceil(this.#clock() / 1000) + 1
-    await this.#deny('', { at: soon, exp: null }, soon)
-    await this.#redis.eval(LAST_ID, this.#keys.log)
-  }, this.#deadline.timeout)
+  readonly #canWrite = () => this.within(() => this.#writer.probe())
 
   #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
-    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...this.#lasting(keptUntil), this.#clock() / 1000]
-  }
-
-  /** How long to keep, as the scripts take it. */
-  #lasting (keptUntil: Seconds | null): [until: number | '', span: number | ''] {
-    return keptUntil === null ? ['', ''] : [keptUntil * 1000, Math.ceil(keptUntil * 1000 - this.#clock())]
+    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...lasting(keptUntil, this.#clock()), this.#clock() / 1000]
   }
 
   /** An operation within its time, its failure reported with what has to work again. */
   #watched<T> (operation: () => Promise<T>, needed: () => Promise<void>, budget: Budget = this.budget()): Promise<T> {
     const started = performance.now()
-    return this.#within(operation, budget.left)
+    return this.#within(() => this.#counted(operation), budget.left)
       .finally(() => { budget.left = Math.max(budget.left - (performance.now() - started), 1) })
       .catch((error) => {
         this.health.failed(error, needed)
         throw error
       })
+  }
+
+  /** A client queues without bound while Redis is away. */
+  async #counted<T> (operation: () => Promise<T>): Promise<T> {
+    if (this.#outstanding >= MAX_OUTSTANDING) throw new Error(`Redis owes answers to ${MAX_OUTSTANDING} operations`)
+    this.#outstanding++
+    try {
+      return await operation()
+    } finally {
+      this.#outstanding--
+    }
   }
 
   #within<T> (operation: () => Promise<T>, left: Milliseconds): Promise<T> {
@@ -228,28 +221,4 @@ export class RedisStore implements Store {
 
 function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
   return keptUntil === null ? [] : ['EXAT', keptUntil]
-}
-
-/** A denial that another service wrote in a form of its own stands as well. */
-export function parseDenial (value: string): Denial | null {
-  try {
-    const { at, exp } = JSON.parse(value)
-    return typeof at === 'number' ? { at, exp: typeof exp === 'number' ? exp : null } : null
-  } catch {
-    return null
-  }
-}
-
-function parseRecord (value: unknown): TokenRecord | null {
-  if (value === null) return null
-  const record = JSON.parse(String(value))
-  if (typeof record?.id !== 'string' || typeof record.jti !== 'string') throw new TypeError('Redis holds no record under the key of a record')
-  return record
-}
-
-function parseCutoff (value: unknown): Seconds | null {
-  if (value === null) return null
-  const cutoff = typeof value === 'string' && value.trim() !== '' ? Number(value) : NaN
-  if (Number.isNaN(cutoff)) throw new TypeError('Redis holds no number under the key of a cutoff')
-  return cutoff
 }

@@ -6,9 +6,10 @@ import { Commands } from './commands.ts'
 import { Denylist, type DenylistEntry } from './denylist.ts'
 import { Follower } from './follower.ts'
 import type { LogEntry } from './log.ts'
-import { parseDenial, RedisStore, type RedisStoreOptions } from './redis.ts'
+import { RedisStore, type RedisStoreOptions } from './redis.ts'
 import { scanDenylist } from './scan.ts'
 import type { CheckCallback, StoreContext } from './store.ts'
+import { parseDenial } from './values.ts'
 
 export interface ReplicaOptions extends RedisStoreOptions {
   maxStaleness: Milliseconds
@@ -48,8 +49,9 @@ export class ReplicaStore extends RedisStore {
   #puttingBack = false
   #closed = false
 
-  constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext) {
-    super(client, options, context)
+  constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext, writing = client) {
+    // Known here before the log brings it, which is then no news.
+    super(client, options, context, writing, (entry) => { this.denylist.add(entry, false) })
     this.#clock = context.clock
     this.#maxStaleness = options.maxStaleness
     this.#keyPrefix = options.keyPrefix
@@ -102,12 +104,6 @@ export class ReplicaStore extends RedisStore {
     super.check(identity, subject, (error, revoked, inRedis) => {
       done(error, revoked, cutoff === null || inRedis === null ? cutoff ?? inRedis : Math.max(cutoff, inRedis))
     })
-  }
-
-  /** Known here before the log brings it, which is then no news. */
-  protected override append (entry: LogEntry) {
-    this.denylist.add(entry, false)
-    return super.append(entry)
   }
 
   #isStale (): boolean {

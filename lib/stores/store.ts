@@ -51,6 +51,8 @@ export interface Store {
   readonly available: boolean
   /** Where checks look into a copy in this process: how much it holds, and how old it is, undefined before it is complete. */
   readonly copy?: { readonly entries: number, readonly stalenessMs: Milliseconds | undefined }
+  /** What is wrong with its settings, a sentence each. */
+  readonly warnings: readonly string[]
   /** Resolves once the store has answered, or failed to; never rejects: an application starts without its store. */
   start (): Promise<void>
   close (): void
@@ -86,6 +88,8 @@ export interface StoreContext {
   onBack: () => void
   /** Called for each denial and cutoff that another process made, where the store hears of them. */
   onHeard?: (entry: LogEntry) => void
+  /** Called once for each of the store's warnings. */
+  onWarning?: (sentence: string) => void
   /** Called each time it was asked again, while it is lost, and gave no answer. */
   onStuck?: () => void
 }

@@ -1,0 +1,30 @@
+/** What Redis means by the first word of an error, and what to do. */
+const ADVICE: Record<string, string> = {
+  NOAUTH: 'it asks for a password: set it in option "redis"',
+  WRONGPASS: 'it knows no such user, or another password: correct option "redis"',
+  NOPERM: 'its user may not do this: give it the commands and keys that docs/operations.md lists',
+  WRONGTYPE: 'a key of the plugin is in somebody else\'s use: set option "keyPrefix" to one that nobody else has',
+  OOM: 'it has reached maxmemory: raise that, or free memory; evicting keys would revive revoked tokens',
+  READONLY: 'it is a read-only replica: connect to the master, through Sentinel or a Cluster client where it moves',
+  LOADING: 'it is reading its data from disk: wait',
+  BUSY: 'a script of somebody keeps it busy: see SLOWLOG, or end it with SCRIPT KILL',
+  MISCONF: 'it can not write its snapshot to disk and refuses writes: see its log, and the space on its disk',
+  NOREPLICAS: 'it has fewer replicas in step than its min-replicas-to-write: see INFO replication',
+  MASTERDOWN: 'it is a replica that has lost its master: wait for the failover, or see INFO replication',
+  CLUSTERDOWN: 'its cluster does not serve all slots: see CLUSTER INFO',
+  MOVED: 'it is a node of a cluster: give option "redis" a Cluster client',
+  CROSSSLOT: 'it is a node of a cluster: give option "redis" a Cluster client'
+}
+
+/** '' where there is nothing to say. */
+export function adviceOn (error: unknown): string {
+  const words = messagesOf(error).map((message) => /^-?([A-Z]+) /.exec(message)?.[1] ?? '')
+  return words.map((word) => Object.hasOwn(ADVICE, word) ? ADVICE[word]! : '').find((advice) => advice !== '') ?? ''
+}
+
+/** A client wraps what a script, or a cluster's last node, has answered. */
+function messagesOf (error: unknown): string[] {
+  if (!(error instanceof Error)) return []
+  const { message, cause, lastNodeError } = error as Error & { lastNodeError?: unknown }
+  return [message, ...[cause, lastNodeError].flatMap(messagesOf)]
+}
