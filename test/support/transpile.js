@@ -19,27 +19,25 @@ const settings = [version, config, await readFile(fileURLToPath(import.meta.url)
 /** Node's hook. Gives each file its own code, under its own name. */
 export async function load (url, context, nextLoad) {
   if (!/^file:.*\.ts(?:\?|$)/.test(url) || url.includes('/node_modules/')) return await nextLoad(url, context)
-  const { module } = await transpiled(fileURLToPath(url))
-  return { format: 'module', source: module, shortCircuit: true }
+  return { format: 'module', source: await transpiled(fileURLToPath(url)), shortCircuit: true }
 }
 
 /**
- * What became of a file: `module` names what it imports as the source does, for the hook; `program` is where it stands
- * as a file among those it imports, which runs without any hook.
+ * What became of a file, for the hook: it names what it imports as the source does. Beside it stands what runs without
+ * any hook, as a file among those that it imports.
  */
-export async function transpiled (file) {
+async function transpiled (file) {
   const source = await readFile(file, 'utf8')
   const key = createHash('sha256').update(JSON.stringify([source, ...settings])).digest('hex')
   const name = relative(ROOT, file).slice(0, -'ts'.length)
   const place = join(KEPT, `${name}json`)
-  const program = join(KEPT, `${name}js`)
   const kept = await readFile(place, 'utf8').then(JSON.parse, () => ({}))
-  if (kept.key === key) return { module: kept.module, program }
+  if (kept.key === key) return kept.module
 
   const module = await transpile(file, source, false)
-  await write(program, await transpile(file, source, true))
+  await write(join(KEPT, `${name}js`), await transpile(file, source, true))
   await write(place, JSON.stringify({ key, module }))
-  return { module, program }
+  return module
 }
 
 export async function transpileAll (...folders) {
