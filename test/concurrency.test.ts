@@ -1,37 +1,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import ts from 'typescript'
 import { answerOf, bearer, buildApp, ownPrefix, REVOKED, SECRET } from './support/app.ts'
-import { bareEnv, node } from './support/child.ts'
+import { bareEnv, program } from './support/child.ts'
 import { clockOfMachine, type Deed, type Order } from './support/contender.ts'
 import { startRedis } from './support/redis.ts'
 
 const PROCESSES = 20
-const CONTENDER = join('test', 'support', 'contender.ts')
-const root = join(import.meta.dirname, '..')
-
-/** test/support/contender.ts and lib as JavaScript: twenty processes that load TypeScript take three times as long to start. */
-async function compiled (t: Test): Promise<string> {
-  const dir = await mkdtemp(join(root, 'node_modules', '.contender-'))
-  t.teardown(() => rm(dir, { recursive: true }))
-  const lib = (await readdir(join(root, 'lib'), { recursive: true })).filter((file) => file.endsWith('.ts')).map((file) => join('lib', file))
-  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true, rewriteRelativeImportExtensions: true }
-  const asJavaScript = (file: string) => join(dir, file.replace(/ts$/, 'js'))
-  await Promise.all([CONTENDER, ...lib].map(async (file) => {
-    const { outputText } = ts.transpileModule(await readFile(join(root, file), 'utf8'), { compilerOptions })
-    await mkdir(dirname(asJavaScript(file)), { recursive: true })
-    await writeFile(asJavaScript(file), outputText)
-  }))
-  await writeFile(join(dir, 'package.json'), '{ "type": "module" }')
-  return asJavaScript(CONTENDER)
-}
+const CONTENDER = join(import.meta.dirname, 'support', 'contender.ts')
 
 /** A process that is ready, and what it will have done. */
-async function startContender (t: Test, file: string, env: Record<string, string>) {
-  const child = spawn(...node(file), {
+async function startContender (t: Test, env: Record<string, string>) {
+  const child = spawn(...program(CONTENDER), {
     env: bareEnv(env), stdio: ['ignore', 'inherit', 'inherit', 'ipc']
   })
   t.teardown(() => child.kill('SIGKILL'))
@@ -51,9 +32,8 @@ t.test(`${PROCESSES} processes log a subject in and out at once: nothing from be
   const keyPrefix = ownPrefix()
   const env = { REDIS_URL: redis.url, KEY_PREFIX: keyPrefix, SECRET, SUBJECT: 'alice' }
   const app = await buildApp(t, { revocation: { redis: redis.url, keyPrefix, storeTimeout: 10_000 } })
-  const file = await compiled(t)
   const forked = performance.now()
-  const contenders = await Promise.all(Array.from({ length: PROCESSES }, () => startContender(t, file, env)))
+  const contenders = await Promise.all(Array.from({ length: PROCESSES }, () => startContender(t, env)))
 
   t.comment(`ready after ${Math.round(performance.now() - forked)} ms`)
 

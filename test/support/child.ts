@@ -1,9 +1,26 @@
+import { execFileSync } from 'node:child_process'
+import { join, relative } from 'node:path'
+
+const ROOT = join(import.meta.dirname, '..', '..')
+let transpiled = false
+
 /**
  * The command line of Node.js for a process of its own. tap puts a loader into every process that a test starts, which
- * costs a second of CPU beside tsx and counts other lines of lib: `env` takes it out again.
+ * costs half a second of CPU and counts other lines of lib: `env` takes it out again.
  */
 export function node (...args: string[]): [file: string, args: string[]] {
   return ['env', ['-u', 'NODE_OPTIONS', process.execPath, ...args]]
+}
+
+/**
+ * The same for a file of test/support, as JavaScript: with a hook for TypeScript Node.js takes twice as long to load what
+ * it imports. Stacks show the lines of the source.
+ */
+export function program (file: string): [file: string, args: string[]] {
+  // Here, once: many processes that start together would each load the compiler.
+  if (!transpiled) execFileSync(...node(join(import.meta.dirname, 'transpile-all.js')))
+  transpiled = true
+  return node('--enable-source-maps', join(ROOT, '.tap', 'transpiled', relative(ROOT, file).replace(/ts$/, 'js')))
 }
 
 /** Nothing of the test's environment but where programs are. */
