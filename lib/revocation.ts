@@ -37,7 +37,7 @@ export class TokenRevocation implements Revocation {
   readonly #recordOnUse: boolean
   readonly #clock: () => Milliseconds
   readonly #audit: Audit
-  /** Rises with every revocation made here: what was checked before one may be wrong after it. */
+  /** Rises with every revocation: what was checked before one may be wrong after it. */
   epoch = 0
 
   constructor (context: RevocationContext) {
@@ -126,14 +126,14 @@ export class TokenRevocation implements Revocation {
   }
 
   status (): RevocationStatus {
-    const { entries, stalenessMs } = this.#store.copy ?? {}
+    const { kind, available, warnings, copy: { entries, stalenessMs } = {} } = this.#store
     return {
       mode: this.#mode,
-      store: this.#store.kind,
-      available: this.#store.available,
+      store: kind,
+      available,
       ...(entries !== undefined && { entries }),
       ...(stalenessMs !== undefined && { stalenessMs }),
-      ...(this.#store.warnings.length > 0 && { warnings: [...this.#store.warnings] })
+      ...(warnings.length > 0 && { warnings: [...warnings] })
     }
   }
 
@@ -224,9 +224,11 @@ export class TokenRevocation implements Revocation {
   async #revokeOthers (sub: string, iss: string | undefined, except: string, by: By | undefined): Promise<CutoffResult> {
     let revoked = 0
     await this.#eachRecord(sub, iss, async (record) => {
-      if (record.jti === except || (await this.history.withStatus(record)).status === 'revoked') return
+      if (record.jti === except) return
+      const { status } = await this.history.withStatus(record)
+      // Also one that is revoked: whoever did that may have failed halfway.
       const { first } = await this.#deny({ jti: record.jti, ...(iss && { iss }) }, record, undefined, by)
-      if (first) revoked++
+      if (first && status === 'active') revoked++
     })
     return { sub, ...(iss && { iss }), cutoff: null, revoked }
   }

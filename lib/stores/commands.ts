@@ -53,10 +53,11 @@ export class Commands {
     return results
   }
 
-  /** What each command failed with, or null. */
-  async settled (commands: Command[]): Promise<unknown[]> {
-    if (!this.#client.isCluster) return (await this.#executed(commands)).map(([error]) => error)
-    return Promise.all(commands.map((command) => this.together([command]).then(() => null, (error) => error)))
+  /** What each command failed with, or null, and what it gave. */
+  async settled (commands: Command[]): Promise<Array<[error: Error | null, result?: unknown]>> {
+    if (!this.#client.isCluster) return this.#executed(commands)
+    const settled = await Promise.all(commands.map((command) => this.#executed([command]).catch((error): [[Error]] => [[error]])))
+    return settled.map(([answer]) => answer!)
   }
 
   async #readAll (keys: string[], answer: Answer) {

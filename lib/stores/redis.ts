@@ -73,6 +73,7 @@ export class RedisStore implements Store {
 
   close () {
     this.health.close()
+    this.#writer.close()
   }
 
   check (identity: string | undefined, subject: string | undefined, done: CheckCallback) {

@@ -64,12 +64,12 @@ if ARGV[2] ~= '' then
 end
 return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[1] - 1)`
 
-/* Puts a cutoff back: it stands unless a later one does. ARGV: the cutoff in seconds, until, for. */
+/* Puts a cutoff back: it stands unless a later one does. ARGV: the cutoff in seconds, until, for. Returns the one that stands. */
 export const KEEP_CUTOFF = `${KEEP}
 local before = redis.call('GET', KEYS[1])
 if not before or tonumber(before) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL') end
 keep(not before, ARGV[2], ARGV[3])
-return 1`
+return redis.call('GET', KEYS[1])`
 
 const LAST = `
 local function last()

@@ -1,8 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands, type Command } from './commands.ts'
-import type { DenylistEntry } from './denylist.ts'
 import { toWords, type LogEntry } from './log.ts'
 import { APPEND, CUT_OFF, KEEP_CUTOFF, LAST_ID, REVOKE } from './scripts.ts'
 import type { Denial, NewDenial } from './store.ts'
@@ -16,6 +16,11 @@ export interface WriterOptions {
   minReplicas: number
 }
 
+const FINISH_INTERVAL: Milliseconds = 1000
+const FINISHED_AT_ONCE = 100
+/** More are not remembered: Redis is away, and nothing of theirs is likely to stand. */
+const MAX_UNFINISHED = 10_000
+
 /** Told of what stands under its key by now, before it is in the log. */
 export type Written = (entry: LogEntry) => void
 
@@ -28,6 +33,9 @@ export class Writer {
   readonly #patience: Milliseconds
   readonly #clock: () => Milliseconds
   readonly #written: Written
+  readonly #unfinished = new Map<string, LogEntry>()
+  #finisher: Promise<void> | undefined
+  #closed = false
 
   constructor (
     client: RedisClient, { keys, storeTimeout, logSpan, minReplicas }: WriterOptions & { keys: Keys },
@@ -44,29 +52,74 @@ export class Writer {
   }
 
   async deny (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null): Promise<Denial & { first: boolean }> {
-    const { first, ...standing } = await this.#deny(identity, denial, keptUntil)
-    // Also where it was denied before: whoever did may not have got as far as this.
-    await this.#append({ kind: 'revoked', name: identity, ...standing, until: keptUntil, ...(id && { id }), ...(sub && { sub }) })
-    return { ...standing, first }
+    const entry: LogEntry = { kind: 'revoked', name: identity, ...denial, until: keptUntil, ...(id && { id }), ...(sub && { sub }) }
+    return this.#finished(entry, async () => {
+      const { first, ...standing } = await this.#deny(identity, denial, keptUntil)
+      // Also where it was denied before: whoever did may not have got as far as this.
+      const isKept = await this.#append({ ...entry, ...standing }, this.#keys.revoked(identity))
+      if (!isKept) await this.putBack([entry])
+      return { ...standing, first }
+    })
   }
 
   async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }> {
-    const answer = await this.#write(['eval', CUT_OFF, 1, this.#keys.cutoff(subject), cutoff, ...lasting(keptUntil, this.#clock())])
-    const [standing, before] = Array.isArray(answer) && answer.length === 2 ? answer.map((value) => parseCutoff(value === '' ? null : value)) : []
-    // Lower than what was asked for: nothing that the script gives.
-    if (!(standing! >= cutoff) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
-    await this.#append({ kind: 'cutoff', name: subject, at: standing!, exp: null, until: keptUntil && keptUntil + standing! - cutoff })
-    return { cutoff: standing!, before }
+    const entry: LogEntry = { kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }
+    return this.#finished(entry, async () => {
+      const answer = await this.#write(['eval', CUT_OFF, 1, this.#keys.cutoff(subject), cutoff, ...lasting(keptUntil, this.#clock())])
+      const [standing, before] = Array.isArray(answer) && answer.length === 2 ? answer.map((value) => parseCutoff(value === '' ? null : value)) : []
+      // Lower than what was asked for: nothing that the script gives.
+      if (!(standing! >= cutoff) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
+      const kept = { ...entry, at: standing!, until: keptUntil && keptUntil + standing! - cutoff }
+      if (!await this.#append(kept, this.#keys.cutoff(subject))) await this.putBack([kept])
+      return { cutoff: standing!, before }
+    })
   }
 
-  /** Writes again what Redis has lost: all of it, but for keys that are in somebody else's use. */
-  async putBack (entries: DenylistEntry[]) {
-    const failures = await this.#redis.settled(entries.map(({ kind, name, at, exp, until }) => kind === 'revoked'
+  /** Writes again what Redis has lost, but for keys that are in somebody else's use. */
+  async putBack (entries: LogEntry[]) {
+    const answers = await this.#redis.settled(entries.map(({ kind, name, at, exp, until }) => kind === 'revoked'
       ? ['eval', REVOKE, 1, this.#keys.revoked(name), JSON.stringify({ at, exp }), ...lasting(until, this.#clock())]
       : ['eval', KEEP_CUTOFF, 1, this.#keys.cutoff(name), at, ...lasting(until, this.#clock())]))
-    const written = entries.filter((_entry, i) => failures[i] === null)
-    if (written.length === 0) throw failures[0]
-    await this.#redis.all(written.map((entry) => this.#toLog(entry)))
+    const written: Command[] = []
+    for (const [i, entry] of entries.entries()) {
+      const [error, standing] = answers[i]!
+      if (error === null) written.push(this.#toLog(entry.kind === 'revoked' ? entry : { ...entry, at: parseCutoff(standing)! }))
+      else if (!error.message.includes('WRONGTYPE')) throw error
+    }
+    await this.#redis.all(written)
+  }
+
+  close () {
+    this.#closed = true
+  }
+
+  /**
+   * A revocation that failed on its way may stand under its key and not be in the log, so that those who read the key
+   * refuse the token, also to whoever tries to revoke it again with it, and those who follow the log never do.
+   */
+  async #finished<T> (entry: LogEntry, write: () => Promise<T>): Promise<T> {
+    try {
+      return await write()
+    } catch (error) {
+      if (this.#unfinished.size < MAX_UNFINISHED) this.#unfinished.set(`${entry.kind}:${entry.name}`, entry)
+      this.#finisher ??= this.#finish()
+      throw error
+    }
+  }
+
+  async #finish () {
+    while (this.#unfinished.size > 0) {
+      await sleep(FINISH_INTERVAL, undefined, { ref: false })
+      if (this.#closed) return
+      const some = [...this.#unfinished].slice(0, FINISHED_AT_ONCE)
+      try {
+        await this.putBack(some.map(([, entry]) => entry))
+      } catch {
+        continue
+      }
+      for (const [key, entry] of some) if (this.#unfinished.get(key) === entry) this.#unfinished.delete(key)
+    }
+    this.#finisher = undefined
   }
 
   /** What a revocation does, on the key of no token, for a second; and without an entry, since those stay. */
@@ -83,10 +136,15 @@ export class Writer {
     return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
   }
 
-  async #append (entry: LogEntry) {
+  /** Gives whether the key is still there: Redis may lose its data between the two writes. */
+  async #append (entry: LogEntry, key: string): Promise<boolean> {
     this.#written(entry)
-    const id = await this.#write(this.#toLog(entry))
-    if (typeof id !== 'string') throw new TypeError('Redis answered nonsense to an entry of the log')
+    const exists: Command = ['exists', key]
+    const [id, isThere] = this.#minReplicas === 0
+      ? await this.#redis.all([this.#toLog(entry), exists])
+      : [await this.#write(this.#toLog(entry)), await this.#redis.send(exists)]
+    if (typeof id !== 'string' || typeof isThere !== 'number') throw new TypeError('Redis answered nonsense to an entry of the log')
+    return isThere === 1
   }
 
   #toLog (entry: LogEntry): Command {
