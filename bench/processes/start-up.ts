@@ -1,0 +1,51 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { build } from '../contenders/build.ts'
+import type { Build } from '../contenders/contender.ts'
+import { serve } from '../support/child.ts'
+
+/* Starts one application and watches the event loop meanwhile. */
+
+export interface StartUpResult {
+  /** Until the application is ready, in milliseconds. */
+  ready: number
+  /** The longest block, as a timer of 1 ms saw it. */
+  delay: number
+  /** The longest block, as setImmediate saw it, which was called in each turn of the event loop; 0 where it was not. */
+  gap: number
+  status: unknown
+}
+
+/** The application goes on for so long before the watching ends. */
+const AFTERWARDS = 1000
+
+const handlers = {
+  async run ({ what, immediates }: { what: Build, immediates: boolean }): Promise<StartUpResult> {
+    const histogram = monitorEventLoopDelay({ resolution: 1 })
+    const gaps = immediates ? watchGaps() : undefined
+    histogram.enable()
+    const started = performance.now()
+    const running = await build(what)
+    const ready = performance.now() - started
+    await new Promise((resolve) => setTimeout(resolve, AFTERWARDS))
+    histogram.disable()
+    return { ready, delay: histogram.max / 1e6, gap: gaps?.() ?? 0, status: running.revocation?.status() }
+  }
+}
+
+function watchGaps () {
+  let longest = 0
+  let last = performance.now()
+  let immediate = setImmediate(function turn () {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+    immediate = setImmediate(turn)
+  })
+  return () => {
+    clearImmediate(immediate)
+    return longest
+  }
+}
+
+export type StartUpHandlers = typeof handlers
+serve(handlers)
