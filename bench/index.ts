@@ -40,7 +40,7 @@ const results: Results = {
   redisBytes: await step('Redis\' memory', () => measureRedisBytes(settings))
 }
 
-const matrix = new Matrix(results.requests)
+const matrix = new Matrix(results)
 await write('results.json', `${JSON.stringify(results, rounded, 1)}\n`)
 await write('results.md', markdown(results))
 await write('results.svg', chart(matrix))

@@ -48,7 +48,7 @@ export function measurePropagation (settings: Settings): Promise<Propagation[]> 
       const tokens = await tokensOf(keys, revocations)
       const claims = tokens.map(({ token, ...claims }) => claims)
       await Promise.all(followers.map(({ server }) => server.call('watch', claims)))
-      // Longer than the revocations take, which full load makes slower.
+      // Longer than the revocations take: full load makes them slower.
       const seconds = revocations * PAUSE / 1000 * 2 + 1
       const loaded = load === 'idle' ? undefined : generator.call('run', { ports, connections, seconds })
       const answered = await revoker.call('revokeEach', { tokens: claims, pause: PAUSE })

@@ -22,7 +22,7 @@ export interface DirectResult {
 const AT_ONCE = 64
 /** Requests of one window in which bytes are counted. */
 const WINDOW = 10 * AT_ONCE
-const WINDOWS = 15
+const WINDOWS = 7
 
 class Swallow extends Duplex {
   readonly remoteAddress = '127.0.0.1'

@@ -7,8 +7,8 @@ import { targetsOf, targetTable } from './targets.ts'
 
 /** results.md. */
 export function markdown (results: Results): string {
-  const { requests, settings } = results
-  const matrix = new Matrix(requests)
+  const { settings } = results
+  const matrix = new Matrix(results)
   return [
     '# Benchmark',
     ...settings.quick ? ['This was a quick run (`npm run bench -- --quick`): few and short rounds, smaller numbers of entries. It shows that the benchmark works, and little more.'] : [],

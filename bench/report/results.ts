@@ -1,3 +1,4 @@
+import { contendersWith } from '../contenders/contender.ts'
 import type { DirectSample } from '../measures/direct.ts'
 import type { MemorySample } from '../measures/memory.ts'
 import type { Propagation } from '../measures/propagation.ts'
@@ -35,13 +36,12 @@ export interface Cell {
 /** Medians over the rounds, and medians of the ratios within each round: what slowed a round down slowed it for all. */
 export class Matrix {
   readonly #samples: Sample[]
+  /** In the order in which they are listed. */
+  readonly contenders: string[]
 
-  constructor (samples: Sample[]) {
-    this.#samples = samples
-  }
-
-  get contenders (): string[] {
-    return [...new Set(this.#samples.map(({ contender }) => contender))]
+  constructor ({ requests, settings }: Pick<Results, 'requests' | 'settings'>) {
+    this.#samples = requests
+    this.contenders = contendersWith(settings.entries).map(({ name }) => name)
   }
 
   connections (algorithm: Algorithm): number[] {

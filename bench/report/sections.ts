@@ -1,16 +1,16 @@
-import { JWT } from '../contenders/contender.ts'
+import { contendersWith, JWT } from '../contenders/contender.ts'
 import { median } from '../support/stats.ts'
 import { figure, megabytes, table, times } from './format.ts'
 import { directRatio, type Results } from './results.ts'
 
 const unique = <T>(values: T[]) => [...new Set(values)]
 
-export function directSection ({ direct }: Results): string {
+export function directSection ({ direct, settings }: Results): string {
   const of = (contender: string) => direct.filter((sample) => sample.contender === contender)
   return [
     '## Within the process',
     'Without clients: Node.js\' own request and response objects on a socket that swallows what is written, 64 requests at a time, given to the application\'s request listener; Redis is the real one. Bytes are what V8\'s heap grows by over 640 requests in which nothing was collected (young generation of 64 MB).',
-    table(['contender', 'CPU µs/request', 'to JWT alone', 'bytes/request'], unique(direct.map(({ contender }) => contender)).map((contender) => [
+    table(['contender', 'CPU µs/request', 'to JWT alone', 'bytes/request'], contendersWith(settings.entries).map(({ name: contender }) => [
       contender,
       figure(median(of(contender).map(({ cpu }) => cpu))),
       times(directRatio(direct, contender, JWT)),
@@ -61,14 +61,15 @@ export function memorySection ({ memory }: Results): string {
 export function startUpSection ({ startUp }: Results): string {
   return [
     '## Start',
-    'A process in replica mode, from registering to `app.ready()`, each time a new one, and one second after it. The longest block of the event loop as `monitorEventLoopDelay` with a resolution of 1 ms saw it, and, in other starts, as the longest time between two `setImmediate`.',
-    table(['entries in the log', 'ready after ms', 'longest block ms, timer', 'worst', 'longest block ms, setImmediate', 'worst'], unique(startUp.map(({ entries }) => entries)).map((entries) => {
+    'A process in replica mode, from registering to `app.ready()`, each time a new one, and one second after it. The longest block of the event loop as `monitorEventLoopDelay` with a resolution of 1 ms saw it, and, in other starts, as the longest time between two `setImmediate`, and the most CPU that the process used between two.',
+    table(['entries in the log', 'ready after ms', 'longest block ms, timer', 'worst', 'longest block ms, setImmediate', 'worst', 'longest in ms of CPU'], unique(startUp.map(({ entries }) => entries)).map((entries) => {
       const plain = startUp.filter((sample) => sample.entries === entries && !sample.immediates)
-      const gaps = startUp.filter((sample) => sample.entries === entries && sample.immediates).map(({ gap }) => gap)
+      const watched = startUp.filter((sample) => sample.entries === entries && sample.immediates)
+      const gaps = watched.map(({ gap }) => gap)
       const delays = plain.map(({ delay }) => delay)
       return [
         entries.toLocaleString('en'), figure(median(plain.map(({ ready }) => ready))),
-        figure(median(delays)), figure(Math.max(...delays)), figure(median(gaps)), figure(Math.max(...gaps))
+        figure(median(delays)), figure(Math.max(...delays)), figure(median(gaps)), figure(Math.max(...gaps)), figure(median(watched.map(({ gapCpu }) => gapCpu)))
       ]
     }))
   ].join('\n\n')

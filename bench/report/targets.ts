@@ -18,8 +18,8 @@ export interface Target {
 export const isReached = ({ found, limit, below = false }: Target) => below ? found < limit : found <= limit
 
 export function targetsOf (results: Results): Target[] {
-  const { requests, propagation, memory, startUp, settings } = results
-  const matrix = new Matrix(requests)
+  const { propagation, memory, startUp, settings } = results
+  const matrix = new Matrix(results)
   const cell: Cell = { algorithm: 'HS256', connections: MAIN_CONNECTIONS }
   const replicas = [settings.entries[0]!, settings.entries.at(-1)!].map(replicaName)
   const arrival = (load: string) => propagation.find((one) => one.load === load)!.p99
@@ -54,7 +54,7 @@ export function targetsOf (results: Results): Target[] {
 export function targetTable (targets: Target[]): string {
   return table(['target', 'wanted', 'measured', ''], targets.map((target) => {
     const { what, limit, unit, found, below } = target
-    return [what, `${below ? '<' : '≤'} ${figure(limit)} ${unit}`.trim(), `${found.toFixed(3)} ${unit}`.trim(), isReached(target) ? 'reached' : 'not reached']
+    return [what, `${below ? '<' : '≤'} ${Number(limit.toPrecision(3))} ${unit}`.trim(), `${found.toFixed(3)} ${unit}`.trim(), isReached(target) ? 'reached' : 'not reached']
   }))
 }
 

@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { startRedis, type Owner, type RedisServer } from '../../test/support/redis.ts'
 
-/** Commands that answer a check, whoever sends them. The rest is background: a follower's reading, its pings. */
-const CHECKS = ['get', 'mget', 'exists', 'eval', 'evalsha', 'fcall']
+/** Commands that answer checks. The rest is background: a follower's reading with all that its script calls, its pings. */
+const CHECKS = ['get', 'mget']
 /** What Database sends itself. */
 const OURS = ['info', 'memory', 'replicaof']
 
