@@ -27,6 +27,14 @@ export function keptUntil (exp: number | undefined, lifetimes: Lifetimes, now: M
   return end < END_OF_TIME ? end : null
 }
 
+/** Room for the clocks of those who write to the log and those who read it. */
+const LOG_MARGIN: Seconds = 60
+
+/** How long an entry of the log matters: as long as a revocation is kept at most. null: for ever. */
+export function logSpan ({ maxTokenLifetime, clockTolerance }: Lifetimes): Seconds | null {
+  return maxTokenLifetime === null ? null : maxTokenLifetime + clockTolerance + EXPIRY_MARGIN + LOG_MARGIN
+}
+
 /**
  * ISO 8601, or null where the moment is unknown or beyond what a Date can tell. `round` makes it milliseconds: what is
  * read back from a record must end no earlier, and be issued in no later second.

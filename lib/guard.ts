@@ -1,11 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { claimsOf, type TokenClaims } from './claims.ts'
-import type { Milliseconds } from './expiry.ts'
 import { badOption } from './options.ts'
 import type { TokenRevocation } from './revocation.ts'
 import { requestPrototype } from './scopes.ts'
+import { Verification, type Callback } from './verification.ts'
 
-type Callback = (error: Error | null, user?: unknown) => void
 type VerifiedCallback = (error: Error | null, user?: unknown, verification?: Verification) => void
 type VerifyOptions = Record<string, unknown>
 /** `request.jwtVerify` of `@fastify/jwt`. Only its callback form is used: its promise form calls back through the request, that is, us. */
@@ -19,33 +18,7 @@ export interface JwtDecorator {
   lookupToken (request: FastifyRequest, options?: unknown): string
 }
 
-/**
- * How long a verified token counts as verified within one request. It lets the hook and the route share one
- * verification and one check; a request that lasts (a WebSocket, an upload) is checked again.
- */
-const FRESH: Milliseconds = 1000
-
 const kGuarded = Symbol('fastify-jwt-revocation.guarded')
-
-/** What came of verifying one token of one request. */
-class Verification {
-  readonly token: string
-  claims: TokenClaims | undefined
-  error: Error | null = null
-  user: unknown
-  /** Whether it is ours to refuse: the token is genuine, and revoked, not revocable, or can't be checked. */
-  refused = false
-  /** Why the token could not be checked, where it is accepted all the same. */
-  unchecked: Error | null = null
-  /** undefined: settled. */
-  waiting: Callback[] | undefined = []
-  settledAt: Milliseconds = 0
-  epoch = 0
-
-  constructor (token: string) {
-    this.token = token
-  }
-}
 
 /** Stands before one verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
 export class Guard {
@@ -54,6 +27,8 @@ export class Guard {
   readonly #userKey: string
   readonly #cookieName: string | undefined
   readonly #extractsToken: boolean
+  /** Nothing but the `Authorization` header decides which token it is: no need to look it up twice. */
+  readonly #headerOnly: boolean
   readonly #original: Verify
   readonly #kVerification = Symbol('fastify-jwt-revocation.verification')
 
@@ -70,6 +45,7 @@ export class Guard {
     this.#userKey = jwt.options.decoratorName
     this.#cookieName = jwt.cookie?.cookieName
     this.#extractsToken = typeof jwt.options.verify.extractToken === 'function'
+    this.#headerOnly = !this.#extractsToken && this.#cookieName === undefined
     this.#original = original as Verify
     // Also marks the scope's requests as decorated: Fastify drops the request class of a scope that has no decorator.
     scope.decorateRequest(this.#kVerification, null)
@@ -87,7 +63,7 @@ export class Guard {
       return done(null)
     }
     const verification = this.#verification(request as GuardedRequest, token, this.#bound(undefined, token))
-    settled(verification, (error) => done(verification.refused ? error : null))
+    verification.whenSettled((error) => done(verification.refused ? error : null))
   }
 
   /**
@@ -120,19 +96,22 @@ export class Guard {
 
   #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: VerifiedCallback) {
     const request = givenRequest as GuardedRequest
-    let token: string
-    try {
-      token = this.#jwt.lookupToken(request, options?.verify ?? options)
-    } catch (error) {
-      if (options === undefined) return callback(error as Error)
-      // Options that @fastify/jwt refuses are refused before it looks for a token.
-      return this.#original.call(request, withExtractor(options, () => { throw error }), callback)
+    let verification = options === undefined ? this.#sameHeader(request) : undefined
+    if (verification === undefined) {
+      let token: string
+      try {
+        token = this.#jwt.lookupToken(request, options?.verify ?? options)
+      } catch (error) {
+        if (options === undefined) return callback(error as Error)
+        // Options that @fastify/jwt refuses are refused before it looks for a token.
+        return this.#original.call(request, withExtractor(options, () => { throw error }), callback)
+      }
+      const bound = this.#bound(options, token)
+      verification = options === undefined || changesLookupOnly(options)
+        ? this.#verification(request, token, bound)
+        : this.#start(request, new Verification(token), bound)
     }
-    const bound = this.#bound(options, token)
-    const verification = options === undefined || changesLookupOnly(options)
-      ? this.#verification(request, token, bound)
-      : this.#start(request, new Verification(token), bound)
-    settled(verification, (error, user) => {
+    verification.whenSettled((error, user) => {
       if (verification.refused) request[this.#userKey] = null
       else if (!error) request[this.#userKey] = user
       callback(error, user, verification)
@@ -148,22 +127,23 @@ export class Guard {
   /** The verification of a token by the options of `@fastify/jwt`: one that the request has already, or a new one. */
   #verification (request: GuardedRequest, token: string, bound: VerifyOptions | undefined): Verification {
     const known = request[this.#kVerification] as Verification | null | undefined
-    if (known && known.token === token && this.#isFresh(known)) return known
-    const verification = new Verification(token)
+    if (known && known.token === token && known.isFresh(this.#revocation.epoch)) return known
+    const verification = new Verification(token, this.#headerOnly ? request.headers.authorization : undefined)
     request[this.#kVerification] = verification
     return this.#start(request, verification, bound)
   }
 
-  #isFresh (known: Verification) {
-    return known.waiting !== undefined ||
-      (known.epoch === this.#revocation.epoch && Date.now() - known.settledAt < FRESH)
+  #sameHeader (request: GuardedRequest): Verification | undefined {
+    const known = request[this.#kVerification] as Verification | null
+    const isSame = known && known.header !== undefined && known.header === request.headers.authorization
+    return isSame && known.isFresh(this.#revocation.epoch) ? known : undefined
   }
 
   #start (request: GuardedRequest, verification: Verification, options: VerifyOptions | undefined): Verification {
     try {
       // Without options @fastify/jwt uses the verifier it has; with any, even {}, it builds one (40 µs).
       this.#original.call(request, options, (error, user) => {
-        if (error) return this.#settle(verification, error)
+        if (error) return verification.settle(error)
         // Unset until the check has passed.
         request[this.#userKey] = null
         verification.claims = claimsOf(verification.token)
@@ -172,30 +152,14 @@ export class Guard {
           verification.refused = refusal !== null
           verification.unchecked = unchecked
           if (refusal === null) verification.user = user
-          this.#settle(verification, refusal)
+          verification.settle(refusal)
         })
       })
     } catch (error) {
       // A secret function that throws.
-      this.#settle(verification, error as Error)
+      verification.settle(error as Error)
     }
     return verification
-  }
-
-  #settle (verification: Verification, error: Error | null) {
-    const { waiting } = verification
-    if (waiting === undefined) return
-    verification.waiting = undefined
-    verification.error = error
-    verification.settledAt = Date.now()
-    for (const callback of waiting) {
-      try {
-        callback(error, verification.user)
-      } catch (thrown) {
-        // By the application's own callback: it is uncaught, as it would be anywhere, and not an answer to others who wait.
-        process.nextTick(() => { throw thrown })
-      }
-    }
   }
 
   /** Cheaper than to let lookupToken() throw for every anonymous request. */
@@ -226,11 +190,6 @@ export function presentedHook (guards: Guard[]) {
       })
     }
   }
-}
-
-function settled (verification: Verification, callback: Callback) {
-  if (verification.waiting === undefined) callback(verification.error, verification.user)
-  else verification.waiting.push(callback)
 }
 
 /** Both forms that `@fastify/jwt` takes: { verify: {…}, decode: {…} }, or verify options alone. */

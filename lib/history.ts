@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE } from './errors.ts'
-import { isoTime, keptUntil, type Milliseconds } from './expiry.ts'
+import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
 import { identityOf } from './keys.ts'
 import type { Budget, RecordEntry, Store } from './stores/store.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from './types.ts'
@@ -48,7 +48,7 @@ export class History {
       // What was signed counts, not what was asked for: sign options may set claims of their own.
       const checked = this.#issuable(claimsOf(token))
       const record = this.#recordOf(checked, checkedMeta, id)
-      if (checked.iat === undefined) await this.#refuseTimeless(checked)
+      if (checked.iat === undefined && checked.sub !== undefined) await this.#refuseTimeless(checked)
       const cutoff = await this.#save(record, checked)
       issued = { token, id, jti: record.jti, expiresAt: record.expiresAt }
       if (!isCutOff(checked, cutoff)) break
@@ -97,24 +97,25 @@ export class History {
     }))
   }
 
-  /** Those that are asked for in one turn share a round trip. */
-  withStatus (record: TokenRecord): Promise<ListedToken> {
+  async withStatus (record: TokenRecord): Promise<ListedToken> {
     const { jti, iss, sub } = record
+    const { revoked, cutoff } = await this.lookUp(identityOf(iss, jti), sub && identityOf(iss, sub))
+    return { ...record, status: revoked || isCutOff(issueOf(record), cutoff) ? 'revoked' : 'active' }
+  }
+
+  /** What the store has under an identity and a subject. What is asked for in one turn shares a round trip. */
+  lookUp (identity: string | undefined, subject: string | undefined): Promise<{ revoked: boolean, cutoff: Seconds | null }> {
     return new Promise((resolve, reject) => {
-      this.#store.check(identityOf(iss, jti), sub && identityOf(iss, sub), (error, revoked, cutoff) => {
-        if (error) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error }))
-        else resolve({ ...record, status: revoked || isCutOff(issueOf(record), cutoff) ? 'revoked' : 'active' })
+      this.#store.check(identity, subject, (cause, revoked, cutoff) => {
+        if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
+        else resolve({ revoked, cutoff })
       })
     })
   }
 
   /** No iat says that a token is from after a cutoff: none is signed, or recorded, where there is one. */
   async #refuseTimeless (claims: CheckedClaims) {
-    const subject = subjectOfClaims(claims)
-    if (subject === undefined) return
-    const cutoff = await answered(new Promise<number | null>((resolve, reject) => {
-      this.#store.check(undefined, subject, (error, _revoked, cutoff) => error ? reject(error) : resolve(cutoff))
-    }))
+    const { cutoff } = await this.lookUp(undefined, subjectOfClaims(claims))
     if (cutoff !== null) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
   }
 

@@ -1,6 +1,6 @@
 export { revocationPlugin, revocationPlugin as default } from './plugin.ts'
 export * from './errors.ts'
 export type {
-  Authorize, AuthorizeTarget, CutoffResult, IssuedToken, IssueOptions, ListedToken, RedisClient, Revocation, RevocationEvents,
+  Authorize, AuthorizeTarget, CutoffEvent, CutoffResult, IssuedToken, IssueOptions, ListedToken, RedisClient, Revocation, RevocationEvents,
   RevocationOptions, RevocationResult, RevocationStatus, SubjectOptions, TokenClaims, TokenRecord, TokensOptions, TokensPage
 } from './types.ts'

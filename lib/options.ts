@@ -9,7 +9,7 @@ import type { Authorize, RedisClient, RevocationOptions } from './types.ts'
 /** The options with every default filled in and every unit settled. */
 export interface Settings {
   redis: string | RedisOptions | RedisClient | undefined
-  mode: 'strict'
+  mode: 'strict' | 'replica'
   enforce: 'presented' | 'verified'
   keyPrefix: string
   /** null: unbounded. */
@@ -17,6 +17,7 @@ export interface Settings {
   tokensWithoutJti: 'reject' | 'accept'
   onStoreFailure: 'reject' | 'accept'
   storeTimeout: Milliseconds
+  maxStaleness: Milliseconds
   authorize: Authorize
   routes: false | { prefix: string }
   /** undefined: `@fastify/jwt` was registered without one. */
@@ -29,6 +30,8 @@ export interface Settings {
 type Read<T> = (value: unknown) => T | undefined
 
 const MAX_TIMEOUT = 2 ** 31 - 1
+/** The log is asked four times within it. */
+const MIN_STALENESS = 100
 
 const nobody: Authorize = () => false
 
@@ -41,6 +44,13 @@ function oneOf<const T extends string> (...allowed: T[]): { read: Read<T>, wante
   return {
     read: (value) => allowed.find((one) => one === value),
     wanted: allowed.map((one) => `'${one}'`).join(' or ')
+  }
+}
+
+function milliseconds (least: Milliseconds): { read: Read<Milliseconds>, wanted: string } {
+  return {
+    read: (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= MAX_TIMEOUT ? Number(value) : undefined,
+    wanted: `a whole number of milliseconds from ${least} to ${MAX_TIMEOUT}`
   }
 }
 
@@ -75,16 +85,14 @@ function readRoutes (value: unknown): Settings['routes'] | undefined {
 
 const OPTIONS = {
   redis: { read: readRedis, wanted: 'a redis:// or rediss:// URL, ioredis options or an ioredis-shaped client (with call and pipeline)' },
-  mode: oneOf('strict'),
+  mode: oneOf('strict', 'replica'),
   enforce: oneOf('presented', 'verified'),
   keyPrefix: { read: (value: unknown) => typeof value === 'string' ? value : undefined, wanted: 'a string' },
   maxTokenLifetime: { read: readLifetime, wanted: "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'" },
   tokensWithoutJti: oneOf('reject', 'accept'),
   onStoreFailure: oneOf('reject', 'accept'),
-  storeTimeout: {
-    read: (value: unknown) => Number.isInteger(value) && Number(value) > 0 && Number(value) <= MAX_TIMEOUT ? Number(value) : undefined,
-    wanted: `a whole number of milliseconds from 1 to ${MAX_TIMEOUT}`
-  },
+  storeTimeout: milliseconds(1),
+  maxStaleness: milliseconds(MIN_STALENESS),
   authorize: { read: (value: unknown) => typeof value === 'function' ? value as Authorize : undefined, wanted: 'a function (request, target) => boolean or Promise<boolean>' },
   routes: { read: readRoutes, wanted: "false, or { prefix } with a path that starts with '/'" },
   recordOnUse: { read: (value: unknown) => typeof value === 'boolean' ? value : undefined, wanted: 'true or false' },
@@ -130,6 +138,7 @@ export function resolveOptions (options: RevocationOptions): Settings {
     tokensWithoutJti: read(options, 'tokensWithoutJti') ?? 'reject',
     onStoreFailure: read(options, 'onStoreFailure') ?? 'reject',
     storeTimeout: read(options, 'storeTimeout') ?? 500,
+    maxStaleness: read(options, 'maxStaleness') ?? 5000,
     authorize: read(options, 'authorize') ?? nobody,
     routes: read(options, 'routes') ?? { prefix: '/v1/jwt/history' },
     recordOnUse: read(options, 'recordOnUse') ?? false,

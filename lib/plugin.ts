@@ -2,7 +2,7 @@ import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Access } from './access.ts'
-import { EXPIRY_MARGIN, type Seconds } from './expiry.ts'
+import { EXPIRY_MARGIN, logSpan, type Seconds } from './expiry.ts'
 import { Guard, isGuarded, presentedHook, type JwtDecorator } from './guard.ts'
 import { badOption, resolveOptions, type Settings } from './options.ts'
 import { requestPrototype, scopesBelow } from './scopes.ts'
@@ -38,26 +38,26 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   const guarded = settings.namespaces.map((namespace) => findJwt(app, namespace, settings))
   const jwts = guarded.map(({ jwt }) => jwt)
   const { sign } = jwts[0]!
+  const rules = { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) }
 
-  const { store, close } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app) }, {
+  const { store, close } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: logSpan(rules) }, {
     clock: Date.now,
     onLost (error) {
-      app.log.error({ err: error }, settings.onStoreFailure === 'accept'
-        ? 'jwt revocation: the store is lost; tokens are accepted unchecked until it is back'
-        : 'jwt revocation: the store is lost; requests with a token are answered 503 until it is back')
-      revocation.emit('storeLost', error)
+      app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back`)
+      revocation.events.emit('storeLost', error)
     },
     onBack () {
       app.log.warn('jwt revocation: the store is back')
-      revocation.emit('storeBack')
-    }
+      revocation.events.emit('storeBack')
+    },
+    onHeard: (entry) => revocation.hear(entry)
   })
   app.addHook('onClose', async () => close())
 
   const revocation = new TokenRevocation({
     ...settings,
     store,
-    rules: { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) },
+    rules,
     clock: Date.now,
     sign: (claims, signOptions) => sign(claims, signOptions),
     log: app.log
@@ -82,6 +82,11 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   name: 'fastify-jwt-revocation',
   fastify: '5.x'
 })
+
+function whatNow ({ mode, maxStaleness, onStoreFailure }: Settings): string {
+  const consequence = onStoreFailure === 'accept' ? 'tokens are accepted unchecked' : 'requests with a token are answered 503'
+  return mode === 'strict' ? consequence : `once nothing was heard from it for ${maxStaleness} ms, ${consequence} where they are not known to be revoked,`
+}
 
 function findJwt (app: FastifyInstance, namespace: string | undefined, settings: Settings): { jwt: GuardedJwt, verifyName: string } {
   if (!app.hasDecorator('jwt')) {

@@ -1,14 +1,16 @@
-import { EventEmitter } from 'node:events'
 import { Audit, type AuditLog, type By } from './audit.ts'
 import { checkClaims, identityOfClaims, isCutOff, isJti, isName, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
+import { Events } from './events.ts'
 import { isoTime, keptUntil, type Milliseconds } from './expiry.ts'
 import { answered, History, issueOf, type HistoryContext } from './history.ts'
-import { identityOf } from './keys.ts'
+import { identityOf, namesOf } from './keys.ts'
+import type { LogEntry } from './stores/log.ts'
 import type { Budget, Store } from './stores/store.ts'
 import type { CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
 
 export interface RevocationContext extends HistoryContext {
+  mode: 'strict' | 'replica'
   onStoreFailure: 'reject' | 'accept'
   recordOnUse: boolean
   log: AuditLog & { error: (fields: object, message: string) => void }
@@ -27,14 +29,14 @@ const MAX_PAGE = 1000
 /** What revoking means, whatever the door: no HTTP in here, and no Redis. */
 export class TokenRevocation implements Revocation {
   readonly history: History
+  readonly events: Events
   readonly #store: Store
   readonly #rules: Rules
+  readonly #mode: RevocationContext['mode']
   readonly #acceptUnchecked: boolean
   readonly #recordOnUse: boolean
   readonly #clock: () => Milliseconds
-  readonly #log: RevocationContext['log']
   readonly #audit: Audit
-  readonly #events = new EventEmitter()
   /** Rises with every revocation made here: what was checked before one may be wrong after it. */
   epoch = 0
 
@@ -42,10 +44,11 @@ export class TokenRevocation implements Revocation {
     this.history = new History(context)
     this.#store = context.store
     this.#rules = context.rules
+    this.#mode = context.mode
     this.#acceptUnchecked = context.onStoreFailure === 'accept'
     this.#recordOnUse = context.recordOnUse
     this.#clock = context.clock
-    this.#log = context.log
+    this.events = new Events((event, error) => context.log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`))
     this.#audit = new Audit(context.log, context.clock)
   }
 
@@ -60,13 +63,13 @@ export class TokenRevocation implements Revocation {
     const subject = subjectOfClaims(checked)
     if (identity === undefined && subject === undefined) return done(null, null)
     this.#store.check(identity, subject, (error, revoked, cutoff) => {
-      if (error) {
-        const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error })
-        return this.#acceptUnchecked ? done(null, unavailable) : done(unavailable, null)
-      }
       if (revoked || isCutOff(checked, cutoff)) {
         this.#audit.reused(identity ?? `${subject}?`, checked)
         return done(new FST_JWT_REVOKED(), null)
+      }
+      if (error) {
+        const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error })
+        return this.#acceptUnchecked ? done(null, unavailable) : done(unavailable, null)
       }
       if (this.#recordOnUse) this.history.noteUse(checked)
       done(null, null)
@@ -78,12 +81,8 @@ export class TokenRevocation implements Revocation {
     const identity = identityOfClaims(checked)
     const subject = subjectOfClaims(checked)
     if (identity === undefined && subject === undefined) return false
-    return new Promise((resolve, reject) => {
-      this.#store.check(identity, subject, (error, revoked, cutoff) => {
-        if (error) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error }))
-        else resolve(revoked || isCutOff(checked, cutoff))
-      })
-    })
+    const { revoked, cutoff } = await this.history.lookUp(identity, subject)
+    return revoked || isCutOff(checked, cutoff)
   }
 
   async issue (claims: object, options: IssueOptions = {}): Promise<IssuedToken> {
@@ -127,30 +126,41 @@ export class TokenRevocation implements Revocation {
   }
 
   status (): RevocationStatus {
-    return { mode: 'strict', store: this.#store.kind, available: this.#store.available }
+    const { entries, stalenessMs } = this.#store.copy ?? {}
+    return {
+      mode: this.#mode,
+      store: this.#store.kind,
+      available: this.#store.available,
+      ...(entries !== undefined && { entries }),
+      ...(stalenessMs !== undefined && { stalenessMs })
+    }
   }
 
   on<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this {
-    this.#events.on(event, listener)
+    this.events.on(event, listener)
     return this
   }
 
   off<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this {
-    this.#events.off(event, listener)
+    this.events.off(event, listener)
     return this
   }
 
-  emit<E extends keyof RevocationEvents> (event: E, ...args: RevocationEvents[E]) {
-    for (const listener of this.#events.listeners(event)) this.#tell(event, listener, args)
-  }
-
-  /** What has been revoked stays revoked: a listener's error is neither the answer to who revoked it, nor the end of the process. */
-  async #tell (event: string, listener: Function, args: unknown[]) {
-    try {
-      await listener(...args)
-    } catch (error) {
-      this.#log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`)
-    }
+  /** Another process has revoked something. */
+  hear ({ kind, name, at, exp, id, sub }: LogEntry) {
+    this.epoch++
+    const { iss, name: own } = namesOf(name)
+    this.events.emit('revoked', kind === 'cutoff'
+      ? { sub: own, ...(iss && { iss }), cutoff: at }
+      : {
+          jti: own,
+          ...(id && { id }),
+          ...(iss && { iss }),
+          ...(sub && { sub }),
+          status: 'revoked',
+          revokedAt: isoTime(at, Math.floor)!,
+          expiresAt: isoTime(exp ?? undefined, Math.ceil)
+        })
   }
 
   /** @throws FST_JWT_NOT_REVOCABLE */
@@ -168,7 +178,7 @@ export class TokenRevocation implements Revocation {
   async #deny (target: Pick<Target, 'jti' | 'iss' | 'exp'>, record: TokenRecord | null, budget: Budget | undefined, by: By | undefined) {
     const { jti, iss, exp = expOf(record) } = target
     const now = this.#clock()
-    const denial = { at: Math.floor(now / 1000), exp: exp ?? null }
+    const denial = { at: Math.floor(now / 1000), exp: exp ?? null, ...(record && { id: record.id }), ...(record?.sub && { sub: record.sub }) }
     const kept = await answered(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(exp, this.#rules, now), budget))
     this.epoch++
     const revocation: RevocationResult = {
@@ -182,7 +192,7 @@ export class TokenRevocation implements Revocation {
     }
     if (kept.first) {
       this.#audit.revoked(revocation, by)
-      this.emit('revoked', revocation)
+      this.events.emit('revoked', revocation)
     }
     return { revocation, first: kept.first }
   }
@@ -196,14 +206,16 @@ export class TokenRevocation implements Revocation {
     let before: number | null = null
     await this.#eachRecord(sub, iss, async (record) => {
       const claims = issueOf(record)
-      if (isCutOff(claims, cutoff) && !isCutOff(claims, before) && !await this.#isDenied(record)) ended.add(record.jti)
+      if (!isCutOff(claims, cutoff) || isCutOff(claims, before)) return
+      const { revoked } = await this.history.lookUp(identityOf(iss, record.jti), undefined)
+      if (!revoked) ended.add(record.jti)
     }, async () => {
       ({ cutoff, before } = await this.#store.cutOff(identityOf(iss, sub), seconds, keptUntil(undefined, this.#rules, now)))
       this.epoch++
     })
     const result = { sub, ...(iss && { iss }), cutoff, revoked: ended.size }
     this.#audit.revoked(result, by)
-    this.emit('revoked', result)
+    this.events.emit('revoked', { sub, ...(iss && { iss }), cutoff })
     return result
   }
 
@@ -216,15 +228,6 @@ export class TokenRevocation implements Revocation {
       if (first) revoked++
     })
     return { sub, ...(iss && { iss }), cutoff: null, revoked }
-  }
-
-  async #isDenied ({ iss, jti }: TokenRecord): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      this.#store.check(identityOf(iss, jti), undefined, (error, revoked) => {
-        if (error) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error }))
-        else resolve(revoked)
-      })
-    })
   }
 
   /** Each page has the time of one revocation, the first one together with what comes before it. */

@@ -19,8 +19,12 @@ export interface RevocationOptions {
    * Default: `app.redis` where `@fastify/redis` put one, else a store in this process's memory.
    */
   redis?: string | RedisOptions | RedisClient
-  /** Where a request's check looks. `'strict'` (the default): in Redis. */
-  mode?: 'strict'
+  /**
+   * Where a request's check looks. `'strict'` (the default): in Redis, which knows of every revocation at once.
+   * `'replica'`: in a copy of the denylist in this process, which follows Redis on a connection of its own and is
+   * milliseconds behind; a request then costs no round trip.
+   */
+  mode?: 'strict' | 'replica'
   /**
    * `'presented'` (the default): a revoked token is refused by every route, also one that would not look at it.
    * `'verified'`: only where a route verifies it.
@@ -39,6 +43,11 @@ export interface RevocationOptions {
   onStoreFailure?: 'reject' | 'accept'
   /** Milliseconds that one check or revoke may take. Default 500. */
   storeTimeout?: number
+  /**
+   * Milliseconds that a replica may go without hearing from Redis, at least 100. Then each token is checked in Redis
+   * again; where that fails too, `onStoreFailure` decides. Default 5000.
+   */
+  maxStaleness?: number
   /**
    * Who else may act on a token, beside itself and its own subject. Default: nobody.
    * Only `true` lets; what it throws is the request's answer.
@@ -114,6 +123,13 @@ export interface CutoffResult {
   revoked: number
 }
 
+export interface CutoffEvent {
+  sub: string
+  iss?: string
+  /** Seconds since the epoch. */
+  cutoff: number
+}
+
 export interface RevocationResult {
   jti: string
   /** The id of its record, where it has one. */
@@ -146,14 +162,19 @@ export interface IssuedToken {
 }
 
 export interface RevocationStatus {
-  mode: 'strict'
+  mode: 'strict' | 'replica'
   store: 'memory' | 'redis'
   /** Whether the store answered last. */
   available: boolean
+  /** Of a replica: how many revocations and cutoffs it holds. */
+  entries?: number
+  /** Of a replica: milliseconds since it was in step with Redis. Absent before it has been for the first time. */
+  stalenessMs?: number
 }
 
 export interface RevocationEvents {
-  revoked: [RevocationResult | CutoffResult]
+  /** A token, or all of a subject until the cutoff. In replica mode on every node. */
+  revoked: [RevocationResult | CutoffEvent]
   storeLost: [error: unknown]
   storeBack: []
 }

@@ -36,7 +36,7 @@ function recorded (client: RedisClient) {
 
 function storeOn (t: Test, client: RedisClient, { keyPrefix = ownPrefix(), storeTimeout = PATIENCE } = {}) {
   const events: string[] = []
-  const store = new RedisStore(client, { keyPrefix, storeTimeout }, {
+  const store = new RedisStore(client, { keyPrefix, storeTimeout, logSpan: 3600 }, {
     clock: Date.now, onLost: () => events.push('lost'), onBack: () => events.push('back')
   })
   t.teardown(() => store.close())

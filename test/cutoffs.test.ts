@@ -16,7 +16,7 @@ const redis = new Redis(server.url)
 t.teardown(() => redis.disconnect())
 
 function redisStore (clock: Clock, keyPrefix = ownPrefix()) {
-  return new RedisStore(redis, { keyPrefix, storeTimeout: 10_000 }, { clock: clock.read, onLost () {}, onBack () {} })
+  return new RedisStore(redis, { keyPrefix, storeTimeout: 10_000, logSpan: 3600 }, { clock: clock.read, onLost () {}, onBack () {} })
 }
 
 /** A store for each process that shares it: each with a clock of its own, but for memory, which is one process. */

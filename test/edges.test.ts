@@ -9,7 +9,7 @@ import { buildDomain, Clock, presented, tokenOf } from './support/domain.ts'
 const context = { clock: Date.now, onLost () {}, onBack () {} }
 
 function storeOver (t: Test, client: Partial<RedisClient>) {
-  const store = new RedisStore({ isCluster: false, call: async () => null, pipeline: () => ({ exec: async () => null }), ...client }, { keyPrefix: 'x:', storeTimeout: 100 }, context)
+  const store = new RedisStore({ isCluster: false, call: async () => null, pipeline: () => ({ exec: async () => null }), ...client }, { keyPrefix: 'x:', storeTimeout: 100, logSpan: 3600 }, context)
   t.teardown(() => store.close())
   return store
 }

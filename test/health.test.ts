@@ -265,7 +265,7 @@ t.test('P4 after a stall of the event loop an answer that lies in the socket sti
     const client = new Redis(server.url, { enableAutoPipelining })
     t.teardown(() => client.disconnect())
     const events: unknown[] = []
-    const store = new RedisStore(client, { keyPrefix: ownPrefix(), storeTimeout: 50 }, {
+    const store = new RedisStore(client, { keyPrefix: ownPrefix(), storeTimeout: 50, logSpan: 3600 }, {
       clock: Date.now, onLost: (error) => events.push(error), onBack: () => events.push('back')
     })
     t.teardown(() => store.close())

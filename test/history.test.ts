@@ -24,7 +24,7 @@ const APP_STORES: Record<string, () => RevocationOptions> = {
 const STORES: Record<string, (clock: Clock, keyPrefix?: string) => Store> = {
   memory: ({ read }) => new MemoryStore({ clock: read }),
   redis: ({ read }, keyPrefix = ownPrefix()) =>
-    new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE }, { clock: read, onLost () {}, onBack () {} })
+    new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600 }, { clock: read, onLost () {}, onBack () {} })
 }
 
 const errorOf = (statusCode: number, error: string, code: string, message: string) =>

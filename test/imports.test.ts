@@ -11,9 +11,9 @@ const LAYERS = [
   ['index.ts'],
   ['plugin.ts'],
   ['guard.ts', 'routes.ts'],
-  ['scopes.ts', 'schemas.ts', 'options.ts', 'access.ts'],
+  ['scopes.ts', 'verification.ts', 'schemas.ts', 'options.ts', 'access.ts'],
   ['revocation.ts'],
-  ['history.ts', 'audit.ts'],
+  ['history.ts', 'audit.ts', 'events.ts'],
   ['stores/open.ts'],
   ['stores/'],
   ['types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']

@@ -4,12 +4,12 @@ import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import {
-  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, type IssueOptions, type RevocationOptions, type CutoffResult, type RevocationResult
+  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, type IssueOptions, type RevocationOptions, type CutoffEvent, type RevocationResult
 } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownClock, ownPrefix, REVOKED, SECRET, signed } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
 
-const jtiOf = (revocation: RevocationResult | CutoffResult) => 'jti' in revocation ? revocation.jti : undefined
+const jtiOf = (revocation: RevocationResult | CutoffEvent) => 'jti' in revocation ? revocation.jti : undefined
 
 const redis = await startRedis(t)
 const STORES: Record<string, () => RevocationOptions> = {
@@ -249,9 +249,9 @@ for (const [name, store] of Object.entries(STORES)) {
 
   t.test(`'revoked' is told once, for the first revocation only, on the store ${name}`, async (t) => {
     const app = await buildApp(t, { revocation: store() })
-    const told: Array<RevocationResult | CutoffResult> = []
+    const told: Array<RevocationResult | CutoffEvent> = []
     const others: string[] = []
-    const listener = (revocation: RevocationResult | CutoffResult) => told.push(revocation)
+    const listener = (revocation: RevocationResult | CutoffEvent) => told.push(revocation)
     t.equal(app.revocation.on('revoked', listener), app.revocation)
     app.revocation.on('revoked', (revocation) => others.push(jtiOf(revocation)!))
 

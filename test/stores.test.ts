@@ -47,7 +47,7 @@ interface Subject {
 }
 
 function redisStore (client: RedisClient, keyPrefix: string) {
-  return new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE }, {
+  return new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600 }, {
     clock: Date.now,
     onLost (error) { throw error },
     onBack () {}
@@ -371,7 +371,7 @@ for (const [name, connect] of Object.entries(clients)) {
     const client = connected(t, connect)
     const keyPrefix = ownPrefix()
     const lost: unknown[] = []
-    const store = new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE }, { clock: Date.now, onLost: (error) => lost.push(error), onBack () {} })
+    const store = new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600 }, { clock: Date.now, onLost: (error) => lost.push(error), onBack () {} })
     t.teardown(() => store.close())
     const key = `${keyPrefix}revoked:a`
     await client.call('rpush', key, 'x', 'y')

@@ -31,19 +31,32 @@ export class Commands {
   /** One flush to the socket where one node takes all; on a cluster each command goes to the node of its key. */
   async all (commands: Command[]): Promise<unknown[]> {
     if (commands.length === 0) return []
-    if (!this.#client.isCluster) return this.#pipelined(commands)
-    const answers = await Promise.all(commands.map((command) => this.#pipelined([command])))
+    if (!this.#client.isCluster) return this.together(commands)
+    const answers = await Promise.all(commands.map((command) => this.together([command])))
     return answers.map(([answer]) => answer)
   }
 
-  /** As a pipeline a command keeps out of a cluster client's auto-pipelining, which can take an EVAL's script for its key. */
-  async #pipelined (commands: Command[]): Promise<unknown[]> {
-    const results = await this.#client.pipeline(commands).exec()
-    if (results?.length !== commands.length) throw new TypeError('Redis answered nonsense to a pipeline')
-    return results.map(([error, result]) => {
+  /**
+   * Commands on one key, one after another. As a pipeline a command keeps out of a cluster client's auto-pipelining,
+   * which can take an EVAL's script for its key.
+   */
+  async together (commands: Command[]): Promise<unknown[]> {
+    return (await this.#executed(commands)).map(([error, result]) => {
       if (error) throw withoutCommand(error)
       return result
     })
+  }
+
+  async #executed (commands: Command[]) {
+    const results = await this.#client.pipeline(commands).exec()
+    if (results?.length !== commands.length) throw new TypeError('Redis answered nonsense to a pipeline')
+    return results
+  }
+
+  /** What each command failed with, or null. */
+  async settled (commands: Command[]): Promise<unknown[]> {
+    if (!this.#client.isCluster) return (await this.#executed(commands)).map(([error]) => error)
+    return Promise.all(commands.map((command) => this.together([command]).then(() => null, (error) => error)))
   }
 
   async #readAll (keys: string[], answer: Answer) {

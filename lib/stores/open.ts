@@ -4,12 +4,21 @@ import type { Milliseconds } from '../expiry.ts'
 import type { RedisClient } from '../types.ts'
 import { MemoryStore } from './memory.ts'
 import { RedisStore } from './redis.ts'
+import { ReplicaStore, type LogClient, type ReplicaOptions } from './replica.ts'
 import type { Store, StoreContext } from './store.ts'
 
-export interface StoreSettings {
+export interface StoreSettings extends ReplicaOptions {
   redis: string | RedisOptions | RedisClient | undefined
-  keyPrefix: string
-  storeTimeout: Milliseconds
+  mode: 'strict' | 'replica'
+}
+
+/** What every client of ioredis and iovalkey has, for a second connection. */
+interface Duplicable extends RedisClient {
+  options?: { redisOptions?: object }
+  /** Of a cluster: nodes and options. */
+  duplicate (...args: unknown[]): Duplicable
+  on (event: 'error', listener: () => void): void
+  disconnect (reconnect?: boolean): void
 }
 
 export function isRedisClient (value: unknown): value is RedisClient {
@@ -25,23 +34,61 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
     return { store, close: () => store.close() }
   }
   refuseReplicaReads(typeof redis === 'string' ? undefined : isRedisClient(redis) ? (redis as { options?: ReadOptions }).options : redis)
-  if (isRedisClient(redis)) {
-    const store = new RedisStore(redis, settings, context)
-    return { store, close: () => store.close() }
-  }
+  if (isRedisClient(redis)) return opened(redis, settings, context)
   const client = await connect(redis, settings.storeTimeout)
   // A peer that takes commands and never answers: the operating system notices after many minutes.
   const onStuck = () => {
     if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
   }
-  const store = new RedisStore(client, settings, { ...context, onStuck })
+  const { store, close } = opened(client, settings, { ...context, onStuck })
+  return {
+    store,
+    close () {
+      close()
+      client.disconnect()
+    }
+  }
+}
+
+function opened (client: RedisClient, settings: StoreSettings, context: StoreContext): { store: Store, close: () => void } {
+  if (settings.mode === 'strict') {
+    const store = new RedisStore(client, settings, context)
+    return { store, close: () => store.close() }
+  }
+  const log = logClientOf(client, settings.storeTimeout)
+  const store = new ReplicaStore(client, log, settings, context)
   return {
     store,
     close () {
       store.close()
-      client.disconnect()
+      log.client.disconnect()
     }
   }
+}
+
+/** A connection of our own, for reads that wait: nobody else's commands queue behind them. */
+function logClientOf (client: RedisClient, storeTimeout: Milliseconds): LogClient & { client: Duplicable } {
+  if (typeof (client as Partial<Duplicable>).duplicate !== 'function') {
+    throw new FST_JWT_REVOCATION_BAD_OPTION('mode "replica" needs a second connection; give option "redis" a URL, ioredis options, or a client with duplicate()')
+  }
+  const options = {
+    ...ownLimits(storeTimeout),
+    connectionName: 'fastify-jwt-revocation:log',
+    enableAutoPipelining: false,
+    // A read waits longer than any other command may take.
+    commandTimeout: undefined,
+    socketTimeout: undefined,
+    // Replies are arrays, whatever the client's own are.
+    protocol: 2,
+    replyMapping: 'legacy'
+  }
+  const alive = { lazyConnect: false, enableOfflineQueue: true }
+  const { duplicate, options: given } = client as Duplicable
+  const own = client.isCluster
+    ? duplicate.call(client, [], { ...alive, clusterRetryStrategy: options.retryStrategy, redisOptions: { ...given?.redisOptions, ...options } })
+    : duplicate.call(client, { ...options, ...alive })
+  own.on('error', () => {})
+  return { client: own, reconnect: () => own.disconnect(true) }
 }
 
 /** After a failover behind one address the old master answers READONLY: leave it, once for many answers. */
@@ -67,10 +114,9 @@ function refuseReplicaReads ({ scaleReads = 'master', role = 'master' }: ReadOpt
   )
 }
 
-async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
-  const { Redis } = await import('ioredis')
-  const defaults = {
-    connectionName: 'fastify-jwt-revocation',
+/** Of every connection that we make. */
+function ownLimits (storeTimeout: Milliseconds) {
+  return {
     // Nobody waits longer than storeTimeout: what could not be sent by the second connection attempt is dropped.
     maxRetriesPerRequest: 1,
     reconnectOnError: leavesReplica(),
@@ -79,6 +125,11 @@ async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds
     disconnectTimeout: 250,
     retryStrategy: (attempt: number) => Math.min(attempt * 50, 1000)
   }
+}
+
+async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
+  const { Redis } = await import('ioredis')
+  const defaults = { ...ownLimits(storeTimeout), connectionName: 'fastify-jwt-revocation' }
   const client = typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' })
   // Without a listener ioredis prints each failed attempt to connect. The store's health reports the loss, once.
   client.on('error', () => {})

@@ -5,12 +5,16 @@ import { Batcher, isValue } from './batcher.ts'
 import { Commands, type Command } from './commands.ts'
 import { Deadline } from './deadline.ts'
 import { Health } from './health.ts'
-import { ADD_TOKEN, CUT_OFF, PAGE, REVOKE } from './scripts.ts'
-import type { Budget, CheckCallback, Denial, RecordEntry, Store, StoreContext } from './store.ts'
+import type { DenylistEntry } from './denylist.ts'
+import { toWords, type LogEntry } from './log.ts'
+import { ADD_TOKEN, APPEND, CUT_OFF, KEEP_CUTOFF, LAST_ID, PAGE, REVOKE } from './scripts.ts'
+import type { Budget, CheckCallback, Denial, NewDenial, RecordEntry, Store, StoreContext } from './store.ts'
 
 export interface RedisStoreOptions {
   keyPrefix: string
   storeTimeout: Milliseconds
+  /** How long an entry of the log matters; null: for ever. */
+  logSpan: Seconds | null
 }
 
 /** Keeps everything in Redis, on one node or a cluster: each command touches the slot of one key, but for MGET on one node (P8). */
@@ -19,16 +23,19 @@ export class RedisStore implements Store {
   readonly #redis: Commands
   readonly #keys: Keys
   readonly #clock: () => Milliseconds
+  readonly #logSpan: Seconds | null
   readonly #deadline: Deadline
-  readonly #health: Health
+  protected readonly health: Health
   readonly #batcher: Batcher
-  constructor (client: RedisClient, { keyPrefix, storeTimeout }: RedisStoreOptions, context: StoreContext) {
+
+  constructor (client: RedisClient, { keyPrefix, storeTimeout, logSpan }: RedisStoreOptions, context: StoreContext) {
     this.#redis = new Commands(client)
     this.#keys = keysUnder(keyPrefix)
     this.#clock = context.clock
+    this.#logSpan = logSpan
     this.#deadline = new Deadline(storeTimeout)
-    this.#health = new Health(this.#canRead, context)
-    this.#batcher = new Batcher(this.#deadline, this.#health, this.#redis.read)
+    this.health = new Health(this.#canRead, context)
+    this.#batcher = new Batcher(this.#deadline, this.health, this.#redis.read)
   }
 
   budget () {
@@ -40,15 +47,15 @@ export class RedisStore implements Store {
   }
 
   get available () {
-    return this.#health.available
+    return this.health.available
   }
 
   start () {
-    return this.#health.start(this.#deadline.timeout)
+    return this.health.start(this.#deadline.timeout)
   }
 
   close () {
-    this.#health.close()
+    this.health.close()
   }
 
   check (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
@@ -69,8 +76,13 @@ export class RedisStore implements Store {
     })
   }
 
-  revoke (identity: string, denial: Denial, keptUntil: Seconds | null, budget?: Budget) {
-    return this.#watched(() => this.#deny(identity, denial, keptUntil), this.#canWrite, budget)
+  revoke (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null, budget?: Budget) {
+    return this.#watched(async () => {
+      const { first, ...standing } = await this.#deny(identity, denial, keptUntil)
+      // Also where it was denied before: whoever did may not have got as far as this.
+      await this.append({ kind: 'revoked', name: identity, ...standing, until: keptUntil, ...(id && { id }), ...(sub && { sub }) })
+      return { ...standing, first }
+    }, this.#canWrite, budget)
   }
 
   cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null) {
@@ -79,8 +91,22 @@ export class RedisStore implements Store {
       const [standing, before] = Array.isArray(answer) && answer.length === 2 ? answer.map((value) => parseCutoff(value === '' ? null : value)) : []
       // Lower than what was asked for: nothing that the script gives.
       if (!(standing! >= cutoff) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
+      const until = keptUntil && keptUntil + standing! - cutoff
+      await this.append({ kind: 'cutoff', name: subject, at: standing!, exp: null, until })
       return { cutoff: standing!, before }
     }, this.#canWrite)
+  }
+
+  /** Writes again what Redis has lost: all of it, but for keys that are in somebody else's use. */
+  protected putBack (entries: DenylistEntry[]) {
+    return this.#within(async () => {
+      const failures = await this.#redis.settled(entries.map(({ kind, name, at, exp, until }) => kind === 'revoked'
+        ? ['eval', REVOKE, 1, this.#keys.revoked(name), JSON.stringify({ at, exp }), ...this.#lasting(until)]
+        : ['eval', KEEP_CUTOFF, 1, this.#keys.cutoff(name), at, ...this.#lasting(until)]))
+      const written = entries.filter((_entry, i) => failures[i] === null)
+      if (written.length === 0) throw failures[0]
+      await this.#redis.all(written.map((entry) => this.#toLog(entry)))
+    }, this.#deadline.timeout)
   }
 
   saveRecord (entry: RecordEntry) {
@@ -145,6 +171,16 @@ export class RedisStore implements Store {
     return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
   }
 
+  /** For what stands under its key by now. */
+  protected async append (entry: LogEntry) {
+    const [id] = await this.#redis.all([this.#toLog(entry)])
+    if (typeof id !== 'string') throw new TypeError('Redis answered nonsense to an entry of the log')
+  }
+
+  #toLog (entry: LogEntry): Command {
+    return ['eval', APPEND, 1, this.#keys.log, ...toWords(entry), this.#logSpan ?? '']
+  }
+
   /** What a check does, on the key of no token: no identity is empty. */
   readonly #canRead = () => this.#within(async () => {
     const key = this.#keys.revoked('')
@@ -155,10 +191,11 @@ export class RedisStore implements Store {
     if (failure !== undefined) throw failure
   }, this.#deadline.timeout)
 
-  /** What a revocation does, on the same key, for a second. */
+  /** What a revocation does, on the same key, for a second; and without an entry, since those stay. */
   readonly #canWrite = () => this.#within(async () => {
     const soon = Math.ceil(this.#clock() / 1000) + 1
     await this.#deny('', { at: soon, exp: null }, soon)
+    await this.#redis.eval(LAST_ID, this.#keys.log)
   }, this.#deadline.timeout)
 
   #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
@@ -176,7 +213,7 @@ export class RedisStore implements Store {
     return this.#within(operation, budget.left)
       .finally(() => { budget.left = Math.max(budget.left - (performance.now() - started), 1) })
       .catch((error) => {
-        this.#health.failed(error, needed)
+        this.health.failed(error, needed)
         throw error
       })
   }
@@ -194,7 +231,7 @@ function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
 }
 
 /** A denial that another service wrote in a form of its own stands as well. */
-function parseDenial (value: string): Denial | null {
+export function parseDenial (value: string): Denial | null {
   try {
     const { at, exp } = JSON.parse(value)
     return typeof at === 'number' ? { at, exp: typeof exp === 'number' ? exp : null } : null

@@ -63,3 +63,34 @@ if ARGV[2] ~= '' then
   first = rank + 1
 end
 return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[1] - 1)`
+
+/* Puts a cutoff back: it stands unless a later one does. ARGV: the cutoff in seconds, until, for. */
+export const KEEP_CUTOFF = `${KEEP}
+local before = redis.call('GET', KEYS[1])
+if not before or tonumber(before) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL') end
+keep(not before, ARGV[2], ARGV[3])
+return 1`
+
+const LAST = `
+local function last()
+  if redis.call('EXISTS', KEYS[1]) == 0 then return '0-0' end
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return info[i + 1] end
+  end
+end
+`
+
+/*
+ * Appends to the log. ARGV: the words before and after that for the entry before it, and how many seconds an entry
+ * matters, '' for ever. Who reads can tell from `prev` that nothing is missing in between.
+ */
+export const APPEND = `${LAST}
+local words = ARGV[1] .. ' ' .. last() .. ' ' .. ARGV[2]
+if ARGV[3] == '' then return redis.call('XADD', KEYS[1], '*', 'entry', words) end
+local oldest = math.max(redis.call('TIME')[1] - ARGV[3], 0) * 1000
+return redis.call('XADD', KEYS[1], 'MINID', '~', string.format('%.0f', oldest), '*', 'entry', words)`
+
+/* The id of the last entry that the log ever had, be it there or not. */
+export const LAST_ID = `${LAST}
+return last()`

@@ -1,5 +1,6 @@
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import type { TokenRecord } from '../types.ts'
+import type { LogEntry } from './log.ts'
 
 /** Whether a denial of the identity is kept, and the subject's cutoff (seconds since the epoch), or null. */
 export type CheckCallback = (error: unknown, revoked: boolean, cutoff: Seconds | null) => void
@@ -8,6 +9,12 @@ export type CheckCallback = (error: unknown, revoked: boolean, cutoff: Seconds |
 export interface Denial {
   at: number
   exp: number | null
+}
+
+/** A denial as it is asked for, with what is known of its token: those who follow the log are told. */
+export interface NewDenial extends Denial {
+  id?: string
+  sub?: string
 }
 
 /** What is left of a time that several calls share; what happens between them does not count. */
@@ -42,16 +49,21 @@ export interface Store {
   readonly kind: 'memory' | 'redis'
   /** Whether the store answered last. */
   readonly available: boolean
+  /** Where checks look into a copy in this process: how much it holds, and how old it is, undefined before it is complete. */
+  readonly copy?: { readonly entries: number, readonly stalenessMs: Milliseconds | undefined }
   /** Resolves once the store has answered, or failed to; never rejects: an application starts without its store. */
   start (): Promise<void>
   close (): void
-  /** By callback, which must not throw: this runs for every request. */
+  /**
+   * By callback, which must not throw: this runs for every request. What comes with an error is known all the same, and
+   * nothing else is.
+   */
   check (identity: string | undefined, subject: string | undefined, done: CheckCallback): void
   /**
    * Keeps a denial until `keptUntil` (null: for ever). One that stands already stays, and is never shortened.
    * Gives the one that stands, and whether this is the first.
    */
-  revoke (identity: string, denial: Denial, keptUntil: Seconds | null, budget?: Budget): Promise<Denial & { first: boolean }>
+  revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, budget?: Budget): Promise<Denial & { first: boolean }>
   /** Raises a subject's cutoff to `cutoff`, or by one second where it is there already. Gives it, and the one before. */
   cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }>
   /** Keeps a record, in the place of one with its id. Gives the cutoff of its subject, read after that. */
@@ -72,6 +84,8 @@ export interface StoreContext {
   onLost: (error: unknown) => void
   /** Called when it answers again, once. */
   onBack: () => void
+  /** Called for each denial and cutoff that another process made, where the store hears of them. */
+  onHeard?: (entry: LogEntry) => void
   /** Called each time it was asked again, while it is lost, and gave no answer. */
   onStuck?: () => void
 }

@@ -34,12 +34,13 @@ const { REDIS_URL, KEY_PREFIX, SECRET, SUBJECT } = process.env as Record<string,
 
 if (process.send !== undefined && REDIS_URL !== undefined) {
   const redis = new Redis(REDIS_URL)
-  const store = new RedisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000 }, { clock: Date.now, onLost (error) { throw error }, onBack () {} })
+  const store = new RedisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000, logSpan: 3600 }, { clock: Date.now, onLost (error) { throw error }, onBack () {} })
   const revocation = new TokenRevocation({
     store,
     rules: { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject' },
     clock: Date.now,
     sign,
+    mode: 'strict',
     onStoreFailure: 'reject',
     recordOnUse: false,
     log: { info () {}, warn () {}, error () {} }

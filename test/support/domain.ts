@@ -57,6 +57,7 @@ export function buildDomain ({ clock, ...options }: DomainOptions): TokenRevocat
   return new TokenRevocation({
     rules: RULES,
     sign: signedBy(clock),
+    mode: 'strict',
     onStoreFailure: 'reject',
     recordOnUse: false,
     log: { info () {}, warn () {}, error () {} },

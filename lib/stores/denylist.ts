@@ -1,0 +1,174 @@
+import type { Seconds } from '../expiry.ts'
+import { PackedName } from './names.ts'
+import { FOR_EVER, type Kept } from './segment.ts'
+import { Table } from './table.ts'
+
+export interface DenylistEntry {
+  kind: 'revoked' | 'cutoff'
+  /** The identity, or the subject. */
+  name: string
+  /** Seconds since the epoch: when it was revoked, or the cutoff. */
+  at: Seconds
+  /** null: unknown. */
+  exp: Seconds | null
+  /** null: for ever. */
+  until: Seconds | null
+}
+
+type Kind = DenylistEntry['kind']
+
+/** Of one kind. What is too long for the table is rare, and has an object of its own. */
+class Names {
+  readonly #packed: PackedName
+  readonly table: Table
+  readonly #others = new Map<string, Kept>()
+
+  constructor (packed: PackedName) {
+    this.#packed = packed
+    this.table = new Table(packed)
+  }
+
+  get size () {
+    return this.table.size + this.#others.size
+  }
+
+  until (name: string): Seconds {
+    if (this.#packed.pack(name, false)) return this.table.until()
+    return this.#others.size === 0 ? 0 : this.#others.get(name)?.until ?? 0
+  }
+
+  get (name: string): Kept | null {
+    return this.#packed.pack(name, false) ? this.table.get() : this.#others.get(name) ?? null
+  }
+
+  set (name: string, kept: Kept) {
+    if (this.#packed.pack(name, true)) this.table.set(kept)
+    else this.#others.set(name, kept)
+  }
+
+  /** Parts of a bounded size; what is too long comes with the first one. */
+  get parts () {
+    return this.table.segments
+  }
+
+  sweep (part: number, now: Seconds) {
+    this.table.sweep(part, now)
+    if (part > 0) return
+    for (const [name, { until }] of this.#others) if (until <= now) this.#others.delete(name)
+  }
+
+  unmark (part: number) {
+    this.table.unmark(part)
+    if (part > 0) return
+    for (const other of this.#others.values()) other.marked = false
+  }
+
+  entries (part: number): Array<Kept & { name: string }> {
+    const entries = this.table.entries(part)
+    if (part === 0) for (const [name, kept] of this.#others) entries.push({ name, ...kept })
+    return entries
+  }
+}
+
+/**
+ * What a replica knows: every denial and every cutoff that still matters. About 28 bytes for a jti that is a UUID, 36
+ * with an issuer, 12 and its length for any other. Names are compared as a whole, so that no token is ever refused for
+ * another one's sake.
+ */
+export class Denylist {
+  readonly #now: () => Seconds
+  readonly #denials: Names
+  readonly #cutoffs: Names
+  #swept = 0
+
+  constructor (now: () => Seconds) {
+    this.#now = now
+    const packed = new PackedName()
+    this.#denials = new Names(packed)
+    this.#cutoffs = new Names(packed)
+  }
+
+  /** Those whose time is up included, until they are swept. */
+  get size () {
+    return this.#denials.size + this.#cutoffs.size
+  }
+
+  isDenied (identity: string): boolean {
+    const until = this.#denials.until(identity)
+    return until !== 0 && until > this.#now()
+  }
+
+  cutoffOf (subject: string): Seconds | null {
+    if (this.#cutoffs.size === 0) return null
+    const kept = this.#cutoffs.get(subject)
+    return kept !== null && kept.until > this.#now() ? kept.at : null
+  }
+
+  /**
+   * Keeps what an entry says; what is known stays: the first `at` of a denial, the highest cutoff, the latest end.
+   * Gives whether it was new. `marked`: it was read from the log.
+   */
+  add ({ kind, name, at, exp, until }: DenylistEntry, marked: boolean): boolean {
+    const now = this.#now()
+    const names = this.#of(kind)
+    const fresh = {
+      at: clamp(Math.floor(at)),
+      exp: exp === null ? null : clamp(Math.ceil(exp)),
+      until: until === null ? FOR_EVER : clamp(Math.ceil(until)),
+      marked
+    }
+    if (fresh.until <= now) return false
+    const standing = names.get(name)
+    if (standing === null || standing.until <= now) {
+      names.set(name, fresh)
+      return true
+    }
+    names.set(name, {
+      at: kind === 'revoked' ? standing.at : Math.max(standing.at, fresh.at),
+      exp: standing.exp ?? fresh.exp,
+      until: Math.max(standing.until, fresh.until),
+      marked: marked || standing.marked
+    })
+    return kind === 'cutoff' && fresh.at > standing.at
+  }
+
+  /** Whether the log had it. */
+  isMarked ({ kind, name }: DenylistEntry): boolean {
+    return this.#of(kind).get(name)?.marked === true
+  }
+
+  /** Forgets what has ended in the next part of each kind; a part is about five thousand entries. */
+  sweep () {
+    const now = this.#now()
+    for (const names of [this.#denials, this.#cutoffs]) names.sweep(this.#swept % names.parts, now)
+    this.#swept++
+  }
+
+  /** As if nothing were in the log. Part by part: what is added between two of them may be unmarked or not. */
+  * unmark (): Generator<void> {
+    for (const names of [this.#denials, this.#cutoffs]) {
+      for (let part = 0; part < names.parts; part++) yield names.unmark(part)
+    }
+  }
+
+  /** What is kept, part by part; with `unmarked`: and was not read from the log. */
+  * entries (unmarked = false): Generator<DenylistEntry[]> {
+    for (const kind of ['revoked', 'cutoff'] as const) {
+      const names = this.#of(kind)
+      for (let part = 0; part < names.parts; part++) {
+        const now = this.#now()
+        yield names.entries(part)
+          .filter(({ until, marked }) => until > now && !(unmarked && marked))
+          .map(({ name, at, exp, until }) => ({ kind, name, at, exp, until: until === FOR_EVER ? null : until }))
+      }
+    }
+  }
+
+  #of (kind: Kind) {
+    return kind === 'revoked' ? this.#denials : this.#cutoffs
+  }
+}
+
+function clamp (seconds: number): Seconds {
+  return Math.min(Math.max(seconds, 0), FOR_EVER)
+}

@@ -1,0 +1,154 @@
+import { randomBytes } from 'node:crypto'
+
+/** What a packed name is made of. */
+export const UUID = 0
+export const ISSUER_UUID = 1
+export const TEXT = 2
+
+/** Its length fits in the byte in front of a text. */
+export const MAX_TEXT = 255
+
+const NIBBLES = new Int8Array(128).fill(-1)
+for (const [value, digit] of [...'0123456789abcdef'].entries()) NIBBLES[digit.charCodeAt(0)] = value
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const HYPHEN = 45
+const SLASH = 47
+
+/**
+ * One identity as 32-bit words, to be compared, hashed and kept without its string. Four words for a UUID, as nearly
+ * every jti is; five for one of an issuer, which gets a number; else its characters. Always the same object, so that a
+ * look-up allocates nothing.
+ */
+export class PackedName {
+  readonly words = new Uint32Array((MAX_TEXT + 4) >>> 2)
+  form = UUID
+  /** How many of the words count. */
+  length = 0
+  readonly #numbers = new Map<string, number>()
+  readonly #issuers: string[] = []
+
+  /** Packs an identity, or gives false where it can't be: for a look-up (`learn` is false) one of an unknown issuer is not there. */
+  pack (identity: string, learn: boolean): boolean {
+    const { length } = identity
+    if (length === 36 && this.#packUuid(identity, 0, 0)) {
+      this.form = UUID
+      this.length = 4
+      return true
+    }
+    if (length > 37 && identity.charCodeAt(length - 37) === SLASH && this.#packUuid(identity, length - 36, 1)) {
+      const issuer = this.#numberOf(identity.slice(0, -37), learn)
+      if (issuer === undefined) return false
+      this.words[0] = issuer
+      this.form = ISSUER_UUID
+      this.length = 5
+      return true
+    }
+    return this.#packText(identity)
+  }
+
+  #packUuid (text: string, start: number, word: number): boolean {
+    if (text.charCodeAt(start + 8) !== HYPHEN || text.charCodeAt(start + 13) !== HYPHEN ||
+      text.charCodeAt(start + 18) !== HYPHEN || text.charCodeAt(start + 23) !== HYPHEN) return false
+    const a = fourDigits(text, start)
+    const b = fourDigits(text, start + 4)
+    const c = fourDigits(text, start + 9)
+    const d = fourDigits(text, start + 14)
+    const e = fourDigits(text, start + 19)
+    const f = fourDigits(text, start + 24)
+    const g = fourDigits(text, start + 28)
+    const h = fourDigits(text, start + 32)
+    if ((a | b | c | d | e | f | g | h) < 0) return false
+    const { words } = this
+    words[word] = a << 16 | b
+    words[word + 1] = c << 16 | d
+    words[word + 2] = e << 16 | f
+    words[word + 3] = g << 16 | h
+    return true
+  }
+
+  #packText (text: string): boolean {
+    if (text.length > MAX_TEXT) return false
+    let bits = text.length
+    let i = 0
+    for (; i < text.length; i++) {
+      const code = text.charCodeAt(i)
+      // What encodeURIComponent made has ASCII only.
+      if (code > 127) return false
+      if ((i & 3) === 3) {
+        this.words[i >>> 2] = bits
+        bits = code
+      } else bits |= code << (((i + 1) & 3) << 3)
+    }
+    this.words[i >>> 2] = bits
+    this.form = TEXT
+    this.length = (i >>> 2) + 1
+    return true
+  }
+
+  #numberOf (issuer: string, learn: boolean): number | undefined {
+    const known = this.#numbers.get(issuer)
+    if (known !== undefined || !learn) return known
+    this.#numbers.set(issuer, this.#issuers.length)
+    return this.#issuers.push(issuer) - 1
+  }
+
+  /** The identity that was packed into the words from `start` on. */
+  unpack (words: Uint32Array, start: number, form: number): string {
+    if (form === ISSUER_UUID) return `${this.#issuers[words[start]!]}/${unpackUuid(words, start + 1)}`
+    if (form === UUID) return unpackUuid(words, start)
+    const byte = (i: number) => words[start + (i >>> 2)]! >>> ((i & 3) << 3) & 255
+    return String.fromCharCode(...Array.from({ length: byte(0) }, (_, i) => byte(i + 1)))
+  }
+}
+
+/** Negative where one of them is no lower-case hexadecimal digit. */
+function fourDigits (text: string, start: number): number {
+  return digit(text, start) << 12 | digit(text, start + 1) << 8 | digit(text, start + 2) << 4 | digit(text, start + 3)
+}
+
+function digit (text: string, i: number): number {
+  const code = text.charCodeAt(i)
+  return code < 128 ? NIBBLES[code]! : -1
+}
+
+function unpackUuid (words: Uint32Array, start: number): string {
+  const byte = (i: number) => HEX[words[start + (i >>> 2)]! >>> 24 - ((i & 3) << 3) & 255]
+  return `${byte(0)}${byte(1)}${byte(2)}${byte(3)}-${byte(4)}${byte(5)}-${byte(6)}${byte(7)}-${byte(8)}${byte(9)}-` +
+    `${byte(10)}${byte(11)}${byte(12)}${byte(13)}${byte(14)}${byte(15)}`
+}
+
+const [KEY_0, KEY_1] = new Uint32Array(new Uint8Array(randomBytes(8)).buffer) as unknown as [number, number]
+
+/**
+ * HalfSipHash-1-3, 32 bits, keyed for this process: who chooses the names of tokens can't choose which of them collide.
+ * A collision costs time and nothing else, since names are compared as a whole.
+ */
+export function hashOf (words: Uint32Array, start: number, length: number): number {
+  let v0 = KEY_0 | 0
+  let v1 = KEY_1 | 0
+  let v2 = 0x6c796765 ^ KEY_0
+  let v3 = 0x74656462 ^ KEY_1
+  // One round for each word and one for the length, then three.
+  for (let i = 0; i < length + 4; i++) {
+    const word = i < length ? words[start + i]! : i === length ? length << 26 : 0
+    if (i === length + 1) v2 ^= 0xff
+    v3 ^= word
+    v0 = (v0 + v1) | 0
+    v1 = v1 << 5 | v1 >>> 27
+    v1 ^= v0
+    v0 = v0 << 16 | v0 >>> 16
+    v2 = (v2 + v3) | 0
+    v3 = v3 << 8 | v3 >>> 24
+    v3 ^= v2
+    v0 = (v0 + v3) | 0
+    v3 = v3 << 7 | v3 >>> 25
+    v3 ^= v0
+    v2 = (v2 + v1) | 0
+    v1 = v1 << 13 | v1 >>> 19
+    v1 ^= v2
+    v2 = v2 << 16 | v2 >>> 16
+    v0 ^= word
+  }
+  return (v1 ^ v3) >>> 0
+}
