@@ -18,6 +18,8 @@ import { inSession } from './support/owner.ts'
 import { Database } from './support/redis.ts'
 
 const settings = settingsOf(process.argv.slice(2))
+// Ends the servers as well, which a signal would leave alone.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 const started = performance.now()
 const machine = await inSession(async (session) => describeMachine((await Database.start(session)).redis))
 

@@ -2,7 +2,6 @@ import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import type { AddressInfo } from 'node:net'
-import type { RevocationOptions } from '../../lib/index.ts'
 import { builtPlugin } from '../support/plugin.ts'
 import type { Keys } from '../support/tokens.ts'
 import { denialKey, type Build, type Running } from './contender.ts'
@@ -24,8 +23,7 @@ export async function buildFastify ({ contender, keys, redisUrl }: Build): Promi
       ...(kind === 'trusted' && { trusted: trusted(new Redis(redisUrl, { enableAutoPipelining: autoPipelining })) })
     })
     if (kind === 'ours') {
-      const options = { redis: redisUrl, mode, authorize: () => true }
-      await app.register(await builtPlugin(), options as RevocationOptions)
+      await app.register(await builtPlugin(), { redis: redisUrl, mode, authorize: () => true })
     }
     app.get('/me', { onRequest: (request) => request.jwtVerify() }, async (request) => {
       handled++

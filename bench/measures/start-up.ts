@@ -25,8 +25,6 @@ export function measureStartUp ({ startUp }: Settings): Promise<StartUpSample[]>
         for (const immediates of [false, true]) {
           const result = await inSession((own) =>
             startChild<StartUpHandlers>(own, 'start-up').call('run', { what: { contender, keys, redisUrl }, immediates }))
-          const held = (result.status as { entries?: number } | undefined)?.entries
-          if (held !== entries) throw new Error(`of ${entries} entries a replica holds ${held}`)
           samples.push({ entries, immediates, ...result })
         }
       }
