@@ -61,7 +61,7 @@ export function memorySection ({ memory }: Results): string {
 export function startUpSection ({ startUp }: Results): string {
   return [
     '## Start',
-    'A process in replica mode, from registering to `app.ready()` and to when it held every entry, each time a new one; and one second after that. The longest block of the event loop as `monitorEventLoopDelay` with a resolution of 1 ms saw it, and, in other starts, as the longest time between two `setImmediate`, and the most CPU that the process used between two.',
+    'A process in replica mode, from registering to `app.ready()` and to when it held every entry, each time a new one, in which another application in strict mode has started before, so that loading modules does not count; and one second after that. The longest block of the event loop as `monitorEventLoopDelay` with a resolution of 1 ms saw it, and, in other starts, as the longest time between two `setImmediate`, and the most CPU that the process used between two.',
     table(['entries in the log', 'ready after ms', 'all held after ms', 'longest block ms, timer', 'worst', 'longest block ms, setImmediate', 'worst', 'longest in ms of CPU'], unique(startUp.map(({ entries }) => entries)).map((entries) => {
       const plain = startUp.filter((sample) => sample.entries === entries && !sample.immediates)
       const watched = startUp.filter((sample) => sample.entries === entries && sample.immediates)
