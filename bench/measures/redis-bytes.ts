@@ -1,0 +1,40 @@
+import type { ServerHandlers } from '../processes/server.ts'
+import type { Settings } from '../settings.ts'
+import { startChild } from '../support/child.ts'
+import { inSession } from '../support/owner.ts'
+import { Database } from '../support/redis.ts'
+import { keysFor } from '../support/tokens.ts'
+import { REVOKERS } from './revocations.ts'
+
+/** What one revocation takes in Redis, in bytes. */
+export interface RedisBytes {
+  revocations: number
+  /** What Redis' memory grew by, all told. */
+  grown: number
+  /** The key of one, as MEMORY USAGE says. */
+  key: number
+  /** Its part of the log, as MEMORY USAGE says. */
+  log: number
+}
+
+export function measureRedisBytes ({ redisBytes: { revocations } }: Settings): Promise<RedisBytes> {
+  return inSession(async (session) => {
+    const database = await Database.start(session)
+    const { url: redisUrl, redis } = database
+    const server = startChild<ServerHandlers>(session, 'server')
+    await server.call('start', { contender: REVOKERS[0]!, keys: await keysFor('HS256'), redisUrl })
+    // What a connection and a first revocation take is not what one more takes.
+    await server.call('revokeMany', { count: 500 })
+    const before = await database.usedMemory()
+    await server.call('revokeMany', { count: revocations })
+    const after = await database.usedMemory()
+    const [, [key]] = await redis.scan('0', 'MATCH', 'jwt:revoked:*', 'COUNT', 100)
+    const length = await redis.xlen('jwt:log')
+    return {
+      revocations,
+      grown: (after - before) / revocations,
+      key: Number(await redis.memory('USAGE', key!)),
+      log: length === 0 ? 0 : Number(await redis.memory('USAGE', 'jwt:log', 'SAMPLES', 0)) / length
+    }
+  })
+}

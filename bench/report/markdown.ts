@@ -1,0 +1,47 @@
+import { MAIN_CONNECTIONS } from '../settings.ts'
+import { figure } from './format.ts'
+import { byConnections, mainTable } from './main-table.ts'
+import { Matrix, type Results } from './results.ts'
+import { directSection, memorySection, propagationSection, redisBytesSection, revocationsSection, startUpSection } from './sections.ts'
+import { targetsOf, targetTable } from './targets.ts'
+
+/** results.md. */
+export function markdown (results: Results): string {
+  const { settings } = results
+  const matrix = new Matrix(results)
+  return [
+    '# Benchmark',
+    ...settings.quick ? ['This was a quick run (`npm run bench -- --quick`): few and short rounds, smaller numbers of entries. It shows that the benchmark works, and little more.'] : [],
+    machine(results),
+    method(results),
+    '## Requests',
+    '![CPU per request](results.svg)',
+    mainTable(matrix),
+    byConnections(matrix),
+    directSection(results),
+    revocationsSection(results),
+    propagationSection(results),
+    memorySection(results),
+    startUpSection(results),
+    redisBytesSection(results),
+    '## Targets',
+    `At ${MAIN_CONNECTIONS} connections with HS256, where nothing else is said.`,
+    targetTable(targetsOf(results))
+  ].join('\n\n') + '\n'
+}
+
+function machine ({ date, machine: { cpu, cores, memory, os, versions } }: Results): string {
+  return [
+    `- ${date.slice(0, 10)}`,
+    `- ${cpu}, ${cores} cores, ${memory} GB of memory, ${os}`,
+    `- ${Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(', ')}`
+  ].join('\n')
+}
+
+function method ({ settings: { tokens, hs256, es256 } }: Results): string {
+  const loads = [...hs256.map((load) => ({ algorithm: 'HS256', ...load })), ...es256.map((load) => ({ algorithm: 'ES256', ...load }))]
+    .map(({ algorithm, connections, rounds, seconds }) => `${algorithm} with ${connections} connections: ${rounds} rounds of ${figure(seconds)} s`)
+  return `All contenders run at once as processes of their own, each with a Redis of its own on the same machine, and in each round the load generator (autocannon, a further process) asks one after the other, in a random order, as fast as they answer (${loads.join('; ')}); requests draw at random from ${tokens.toLocaleString('en')} valid tokens, more than \`verify.cache: true\` holds, and each contender has been seen to accept a good token and refuse a forged and a revoked one. ` +
+    'CPU is `process.cpuUsage()` of the server\'s process before and after, by the requests that its route handled; commands are what `INFO commandstats` of its Redis counted in the meantime for checks, and what a replica\'s own reading of the log adds is counted apart. ' +
+    'Figures are medians of the rounds, and ratios medians of the ratios within each round.'
+}

@@ -1,0 +1,71 @@
+/** One load: so many connections, measured in so many rounds of so many seconds. */
+export interface Load {
+  connections: number
+  rounds: number
+  seconds: number
+}
+
+export interface Settings {
+  quick: boolean
+  /** How many distinct valid tokens the requests draw from at random: more than @fastify/jwt's verify.cache holds. */
+  tokens: number
+  /** Revoked tokens that replicas hold. */
+  entries: number[]
+  hs256: Load[]
+  es256: Load[]
+  /** Before anything of a server is measured, and for how long. */
+  warmUp: { connections: number, seconds: number }
+  direct: { rounds: number, seconds: number }
+  revocations: { rounds: number, seconds: number, concurrency: number }
+  propagation: { followers: number, revocations: number, connections: number }
+  memory: Array<{ entries: number, processes: number }>
+  startUp: { entries: number, processes: number }
+  redisBytes: { revocations: number }
+}
+
+/** What the main table, the chart and the targets speak of. */
+export const MAIN_CONNECTIONS = 64
+
+const FULL: Settings = {
+  quick: false,
+  tokens: 1250,
+  entries: [0, 100_000, 1_000_000],
+  hs256: [
+    { connections: 1, rounds: 5, seconds: 1.2 },
+    { connections: 8, rounds: 5, seconds: 1.2 },
+    { connections: MAIN_CONNECTIONS, rounds: 9, seconds: 2 },
+    { connections: 256, rounds: 5, seconds: 1.2 }
+  ],
+  es256: [{ connections: MAIN_CONNECTIONS, rounds: 5, seconds: 1.5 }],
+  warmUp: { connections: MAIN_CONNECTIONS, seconds: 3 },
+  direct: { rounds: 5, seconds: 0.8 },
+  revocations: { rounds: 5, seconds: 1, concurrency: 64 },
+  propagation: { followers: 8, revocations: 500, connections: 64 },
+  memory: [{ entries: 1_000_000, processes: 3 }, { entries: 10_000_000, processes: 1 }],
+  startUp: { entries: 1_000_000, processes: 5 },
+  redisBytes: { revocations: 50_000 }
+}
+
+const QUICK: Settings = {
+  ...FULL,
+  quick: true,
+  entries: [0, 1000, 100_000],
+  hs256: FULL.hs256.map(({ connections }) => connections === MAIN_CONNECTIONS
+    ? { connections, rounds: 3, seconds: 0.7 }
+    : { connections, rounds: 1, seconds: 0.3 }),
+  es256: [{ connections: MAIN_CONNECTIONS, rounds: 1, seconds: 0.3 }],
+  warmUp: { connections: MAIN_CONNECTIONS, seconds: 0.5 },
+  direct: { rounds: 1, seconds: 0.2 },
+  revocations: { rounds: 1, seconds: 0.5, concurrency: 64 },
+  propagation: { followers: 8, revocations: 50, connections: 64 },
+  memory: [{ entries: 100_000, processes: 1 }],
+  startUp: { entries: 100_000, processes: 1 },
+  redisBytes: { revocations: 5000 }
+}
+
+export function settingsOf (args: string[]): Settings {
+  for (const arg of args) {
+    if (arg !== '--quick') throw new Error(`unknown argument ${arg}; there is only --quick`)
+  }
+  return args.includes('--quick') ? QUICK : FULL
+}
