@@ -1,5 +1,5 @@
 import type { Seconds } from '../expiry.ts'
-import { PackedName } from './names.ts'
+import { copied, PackedName } from './names.ts'
 import { FOR_EVER, type Kept } from './segment.ts'
 import { Table } from './table.ts'
 
@@ -41,9 +41,10 @@ class Names {
     return this.#packed.pack(name, false) ? this.table.get() : this.#others.get(name) ?? null
   }
 
-  set (name: string, kept: Kept) {
-    if (this.#packed.pack(name, true)) this.table.set(kept)
-    else this.#others.set(name, kept)
+  /** Keeps of a name what `change` makes of what stands. */
+  update (name: string, change: (standing: Kept | null) => Kept) {
+    if (this.#packed.pack(name, true)) this.table.set(change(this.table.get()))
+    else this.#others.set(copied(name), change(this.#others.get(name) ?? null))
   }
 
   /** Parts of a bounded size; what is too long comes with the first one. */
@@ -118,18 +119,18 @@ export class Denylist {
       marked
     }
     if (fresh.until <= now) return false
-    const standing = names.get(name)
-    if (standing === null || standing.until <= now) {
-      names.set(name, fresh)
-      return true
-    }
-    names.set(name, {
-      at: kind === 'revoked' ? standing.at : Math.max(standing.at, fresh.at),
-      exp: standing.exp ?? fresh.exp,
-      until: Math.max(standing.until, fresh.until),
-      marked: marked || standing.marked
+    let isNew = true
+    names.update(name, (standing) => {
+      if (standing === null || standing.until <= now) return fresh
+      isNew = kind === 'cutoff' && fresh.at > standing.at
+      return {
+        at: kind === 'revoked' ? standing.at : Math.max(standing.at, fresh.at),
+        exp: standing.exp ?? fresh.exp,
+        until: Math.max(standing.until, fresh.until),
+        marked: marked || standing.marked
+      }
     })
-    return kind === 'cutoff' && fresh.at > standing.at
+    return isNew
   }
 
   /** Whether the log had it. */

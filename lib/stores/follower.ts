@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
-import type { Commands } from './commands.ts'
+import type { Command, Commands } from './commands.ts'
 import { Deadline } from './deadline.ts'
-import { fromWords, isLater, secondOf, START, type LogEntry } from './log.ts'
-import { LAST_ID } from './scripts.ts'
+import { fromWords, isId, isLater, secondOf, START, type LogEntry } from './log.ts'
+import { LOG_PAGE } from './scripts.ts'
 
 export interface FollowerOptions {
   key: string
@@ -31,20 +31,28 @@ export interface FollowerContext {
 const PAGE = 1000
 const MAX_PAUSE: Milliseconds = 1000
 
-type Row = [id: string, fields: string[]]
+type Page = [last: string, lines: string[]]
+
+interface Read {
+  sentAt: Milliseconds
+  answer: Promise<Page>
+}
 
 /**
  * Reads the log from its start and goes on as it grows, over a connection that nobody else uses. Each entry tells the
- * one before it, and each read begins with the last id of the log: so it is noticed when entries are missing, whatever
+ * one before it, and each read tells the last id of the log: so it is noticed when entries are missing, whatever
  * took them (a flush, a failover that lost writes, somebody who trimmed it).
  */
 export class Follower {
   /** When the last read that was answered, and found the end, was sent: what was revoked before it is known. Monotonic. */
   heardAt: Milliseconds | undefined
+  /** The same, of a read that may not have come to the end. */
+  progressAt: Milliseconds | undefined
   readonly #redis: Commands
   readonly #options: FollowerOptions
   readonly #context: FollowerContext
   #last = START
+  #next: Read | undefined
   #broken = false
   #complete = true
   #following = false
@@ -64,6 +72,7 @@ export class Follower {
         failures = 0
       } catch (error) {
         if (this.#closed) return
+        this.#next = undefined
         this.#context.onFailed(error)
         await sleep(Math.min(50 * 2 ** failures++, MAX_PAUSE), undefined, { ref: false })
       }
@@ -78,18 +87,24 @@ export class Follower {
     if (this.#broken) {
       await this.#context.onBroken()
       this.#broken = false
+      this.#next = undefined
       this.#complete = true
       this.#last = START
     }
-    const sentAt = performance.now()
-    const [last, rows] = await this.#read()
+    const { sentAt, answer } = this.#next ?? this.#read(this.#last)
+    this.#next = undefined
+    const [last, lines] = await answer
     if (this.#closed) return
-    if (rows.length > 0) {
-      if (!this.#take(rows)) return this.#break()
+    if (lines.length > 0) {
+      // Redis gathers the next page while this one is taken in.
+      if (lines.length === PAGE && !this.#following) this.#next = this.#read(idOf(lines[PAGE - 1]!))
+      if (!this.#take(lines)) return this.#break()
       // There may be more.
-      if (rows.length === PAGE) return
+      if (lines.length === PAGE) {
+        this.progressAt = sentAt
+        return
+      }
     } else if (last !== this.#last) {
-      // The last id was asked for before: an entry that came in between would have been read.
       if (this.#following || !isLater(last, this.#last)) return this.#break()
       this.#complete = false
       this.#last = last
@@ -98,7 +113,7 @@ export class Follower {
       await this.#context.onRead(this.#complete)
       this.#following = true
     }
-    this.heardAt = sentAt
+    this.progressAt = this.heardAt = sentAt
   }
 
   #break () {
@@ -106,28 +121,36 @@ export class Follower {
     this.#following = false
   }
 
-  async #read (): Promise<[last: string, rows: Row[]]> {
+  #read (after: string): Read {
+    const answer = this.#page(after)
+    // Of one that was read ahead nobody may want to know any more.
+    answer.catch(() => {})
+    return { sentAt: performance.now(), answer }
+  }
+
+  /** The last id of the log, and what came after an entry: as they were at one moment. */
+  async #page (after: string): Promise<Page> {
     const { key, block, storeTimeout } = this.#options
-    const waiting = this.#following ? ['BLOCK', block] : []
-    const [last, reply] = await new Promise<unknown[]>((resolve, reject) => {
+    const wait: Command[] = this.#following ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
+    const answers = await new Promise<unknown[]>((resolve, reject) => {
       const cancel = new Deadline(storeTimeout + (this.#following ? block : 0)).start((error) => {
         this.#context.reconnect()
         reject(error)
       })
-      this.#redis.together([
-        ['eval', LAST_ID, 1, key],
-        ['xread', 'COUNT', PAGE, ...waiting, 'STREAMS', key, this.#last]
-      ]).then(resolve, reject).finally(cancel)
+      this.#redis.together([...wait, ['eval', LOG_PAGE, 1, key, after, PAGE]]).then(resolve, reject).finally(cancel)
     })
-    if (typeof last !== 'string') throw new TypeError('Redis answered nonsense about the log')
-    return [last, reply === null ? [] : rowsOf(reply)]
+    const [last, lines] = Array.isArray(answers.at(-1)) ? answers.at(-1) as unknown[] : []
+    if (!isId(last) || typeof lines !== 'string') throw new TypeError('Redis answered nonsense about the log')
+    return [last, lines === '' ? [] : lines.split('\n')]
   }
 
   /** Gives false where entries are missing between those that were read before and these. */
-  #take (rows: Row[]): boolean {
+  #take (lines: string[]): boolean {
     const entries: LogEntry[] = []
-    for (const [id, fields] of rows) {
-      const read = fromWords(fields[1])
+    for (const line of lines) {
+      const id = idOf(line)
+      if (!isId(id)) throw new TypeError('Redis answered nonsense about the log')
+      const read = fromWords(line.slice(id.length + 1), this.heardAt !== undefined)
       if (read !== null) {
         if (read.prev !== this.#last) {
           if (this.#following) return false
@@ -148,10 +171,6 @@ export class Follower {
   }
 }
 
-function rowsOf (reply: unknown): Row[] {
-  const [stream] = Array.isArray(reply) ? reply : []
-  const rows = Array.isArray(stream) ? stream[1] : undefined
-  const isRow = (row: unknown) => Array.isArray(row) && typeof row[0] === 'string' && /^\d+-\d+$/.test(row[0]) && Array.isArray(row[1])
-  if (!Array.isArray(rows) || !rows.every(isRow)) throw new TypeError('Redis answered nonsense about the log')
-  return rows as Row[]
+function idOf (line: string): string {
+  return line.slice(0, line.indexOf(' '))
 }

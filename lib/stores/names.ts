@@ -89,8 +89,9 @@ export class PackedName {
   #numberOf (issuer: string, learn: boolean): number | undefined {
     const known = this.#numbers.get(issuer)
     if (known !== undefined || !learn) return known
-    this.#numbers.set(issuer, this.#issuers.length)
-    return this.#issuers.push(issuer) - 1
+    const own = copied(issuer)
+    this.#numbers.set(own, this.#issuers.length)
+    return this.#issuers.push(own) - 1
   }
 
   /** The identity that was packed into the words from `start` on. */
@@ -100,6 +101,11 @@ export class PackedName {
     const byte = (i: number) => words[start + (i >>> 2)]! >>> ((i & 3) << 3) & 255
     return String.fromCharCode(...Array.from({ length: byte(0) }, (_, i) => byte(i + 1)))
   }
+}
+
+/** A part of a string keeps the whole of it in memory: here that is a page of the log. */
+export function copied (part: string): string {
+  return Buffer.from(part).toString()
 }
 
 /** Negative where one of them is no lower-case hexadecimal digit. */

@@ -111,15 +111,16 @@ export class ReplicaStore extends RedisStore {
     return heardAt === undefined || performance.now() - heardAt > this.#maxStaleness
   }
 
+  /** A long log takes its time. */
   readonly #canFollow = async () => {
-    if (this.#isStale()) throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
+    const { progressAt = this.#started } = this.#follower
+    if (performance.now() - progressAt > this.#maxStaleness) throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
   }
 
   #tick () {
     this.denylist.sweep()
     if (this.#owes && !this.#puttingBack && !this.#isStale()) this.#putBackMissing()
-    if (!this.available || performance.now() - this.#started <= this.#maxStaleness) return
-    this.#canFollow().catch((error) => this.health.failed(error, this.#canFollow))
+    if (this.available) this.#canFollow().catch((error) => this.health.failed(error, this.#canFollow))
   }
 
   #learn (entries: LogEntry[], news: boolean) {

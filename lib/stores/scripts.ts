@@ -91,6 +91,16 @@ if ARGV[3] == '' then return redis.call('XADD', KEYS[1], '*', 'entry', words) en
 local oldest = math.max(redis.call('TIME')[1] - ARGV[3], 0) * 1000
 return redis.call('XADD', KEYS[1], 'MINID', '~', string.format('%.0f', oldest), '*', 'entry', words)`
 
-/* The id of the last entry that the log ever had, be it there or not. */
-export const LAST_ID = `${LAST}
-return last()`
+/*
+ * What comes in the log after an entry. ARGV: its id, how many. Returns the id of the last entry that the log ever had,
+ * be it there or not, and lines of an id and its words. One string, because a million entries as arrays of their own
+ * take a client longer to read than everything that is done with them.
+ */
+export const LOG_PAGE = `${LAST}
+local lines = {}
+for i, row in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])) do
+  local words = row[2][2]
+  if row[2][1] ~= 'entry' or string.find(words, '\\n', 1, true) then words = '' end
+  lines[i] = row[1] .. ' ' .. words
+end
+return {last(), table.concat(lines, '\\n')}`

@@ -14,6 +14,10 @@ export class Table {
   readonly #segments = [new Segment()]
   #words = 0
   #size = 0
+  /** Where the name is that was asked for last, or would be. */
+  #segment = this.#segments[0]!
+  #slot = 0
+  #hash = 0
 
   /** `name` is where the caller has packed the name that a method is about. */
   constructor (name: PackedName) {
@@ -31,34 +35,27 @@ export class Table {
 
   /** Until when the name is kept; 0 where it is not. */
   until (): Seconds {
-    const { words, length } = this.#name
-    const hash = hashOf(words, 0, length)
-    const segment = this.#segments[this.#number(hash)]!
-    const unit = segment.index[segment.slotOf(this.#name, hash)]!
-    return unit === 0 ? 0 : segment.data[unit << 1]!
+    this.#seek()
+    const unit = this.#segment.index[this.#slot]!
+    return unit === 0 ? 0 : this.#segment.data[unit << 1]!
   }
 
   get (): Kept | null {
-    const { words, length } = this.#name
-    const hash = hashOf(words, 0, length)
-    const segment = this.#segments[this.#number(hash)]!
-    const unit = segment.index[segment.slotOf(this.#name, hash)]!
-    return unit === 0 ? null : segment.keptAt(unit << 1)
+    this.#seek()
+    const unit = this.#segment.index[this.#slot]!
+    return unit === 0 ? null : this.#segment.keptAt(unit << 1)
   }
 
-  /** Keeps the name so, whatever was kept of it. */
+  /** Keeps the name that `get` was just asked for so, whatever was kept of it. */
   set (kept: Kept) {
-    const { words, length } = this.#name
-    const hash = hashOf(words, 0, length)
-    const segment = this.#segments[this.#number(hash)]!
-    const slot = segment.slotOf(this.#name, hash)
+    const segment = this.#segment
     const size = sizeOf(kept, this.#name)
-    const standing = segment.index[slot]! << 1
+    const standing = segment.index[this.#slot]! << 1
     const used = segment.used
     if (standing === 0) this.#size++
     segment.write(standing === 0
-      ? segment.add(hash, size)
-      : segment.sizeOf(standing) === size ? standing : segment.replace(slot, size), kept, this.#name)
+      ? segment.add(this.#hash, size)
+      : segment.sizeOf(standing) === size ? standing : segment.replace(this.#slot, size), kept, this.#name)
     this.#words += segment.used - used
     if (this.#words > this.#segments.length * SEGMENT_WORDS) this.#split()
   }
@@ -87,6 +84,13 @@ export class Table {
     const found: Array<Kept & { name: string }> = []
     segment.each((offset) => found.push({ name: segment.identityAt(offset, this.#name), ...segment.keptAt(offset) }))
     return found
+  }
+
+  #seek () {
+    const { words, length } = this.#name
+    this.#hash = hashOf(words, 0, length)
+    this.#segment = this.#segments[this.#number(this.#hash)]!
+    this.#slot = this.#segment.slotOf(this.#name, this.#hash)
   }
 
   #number (hash: number): number {

@@ -3,8 +3,8 @@ import type { Milliseconds, Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands, type Command } from './commands.ts'
-import { toWords, type LogEntry } from './log.ts'
-import { APPEND, CUT_OFF, KEEP_CUTOFF, LAST_ID, REVOKE } from './scripts.ts'
+import { START, toWords, type LogEntry } from './log.ts'
+import { APPEND, CUT_OFF, KEEP_CUTOFF, LOG_PAGE, REVOKE } from './scripts.ts'
 import type { Denial, NewDenial } from './store.ts'
 import { parseCutoff, parseDenial } from './values.ts'
 
@@ -126,7 +126,7 @@ export class Writer {
   async probe () {
     const soon = Math.ceil(this.#clock() / 1000) + 1
     await this.#deny('', { at: soon, exp: null }, soon)
-    await this.#redis.eval(LAST_ID, this.#keys.log)
+    await this.#redis.eval(LOG_PAGE, this.#keys.log, START, 1)
   }
 
   async #deny (identity: string, denial: Denial, keptUntil: Seconds | null) {
