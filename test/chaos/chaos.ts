@@ -7,7 +7,7 @@ import { PUT_BACK } from './durability.ts'
 import { happen } from './faults.ts'
 import { now, outcomeOf, type Fault, type History, type Interval, type Milliseconds, type Mode, type Run } from './history.ts'
 import { Member } from './member.ts'
-import { plan } from './plan.ts'
+import { plan, type PlannedFault } from './plan.ts'
 import { Random } from './random.ts'
 
 export interface ChaosOptions {
@@ -27,35 +27,42 @@ const SETTLING: Milliseconds = PUT_BACK + 500
 const MAX_SWEPT = 100
 const SWEEP_TRIES = 5
 
+/** The faults of a run. */
+export function planOf ({ seed, seconds }: ChaosOptions): PlannedFault[] {
+  return plan(new Random(seed), MEMBERS.map(([name]) => name), faultsEnd(seconds), SETTLING)
+}
+
+function faultsEnd (seconds: number): Milliseconds {
+  return Math.max(seconds * 1000 - SETTLING, 1000)
+}
+
 /** Lets everything happen, and gives what did. */
-export async function chaos (t: Owner, { seed, seconds, revocation }: ChaosOptions): Promise<History> {
-  const random = new Random(seed)
+export async function chaos (t: Owner, options: ChaosOptions): Promise<History> {
   const redis = await startRedis(t, { persist: true })
   const runs: Run[] = []
   const faults: Fault[] = []
   const members = new Map<string, { member: Member, proxy: Proxy }>()
   for (const [name, mode] of MEMBERS) {
     const proxy = await startProxy(t, redis)
-    const options = {
+    const own = {
       redis: proxy.url,
       storeTimeout: STORE_TIMEOUT,
       maxTokenLifetime: MAX_TOKEN_LIFETIME,
       ...(mode === 'replica' && { maxStaleness: MAX_STALENESS }),
-      ...revocation
+      ...options.revocation
     }
-    members.set(name, { member: new Member(t, name, mode, options, runs), proxy })
+    members.set(name, { member: new Member(t, name, mode, own, runs), proxy })
   }
   const world: World = { members: [...members.values()].map(({ member }) => member), requests: [], tokens: [], revoked: [] }
   await Promise.all(world.members.map((member) => member.start()))
 
   const stalls = watchStalls(t)
   const started = now()
-  const faultsEnd = Math.max(seconds * 1000 - SETTLING, 1000)
-  const planned = plan(random.fork(), [...members.keys()], faultsEnd, SETTLING)
-  const end = { at: started + faultsEnd + SETTLING }
+  const random = new Random(options.seed).fork()
+  const end = { at: started + faultsEnd(options.seconds) + SETTLING }
   const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(world, random.fork(), `client-${i}`).run(end))
   // A process may have taken long to come back.
-  const quiet = happen(planned, { redis, members, faults }).then(() => { end.at = Math.max(end.at, now() + SETTLING) })
+  const quiet = happen(planOf(options), { redis, members, faults }).then(() => { end.at = Math.max(end.at, now() + SETTLING) })
   await Promise.all([quiet, ...clients])
   await sweep(world, random.fork())
 

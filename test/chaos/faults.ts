@@ -6,7 +6,7 @@ import type { RedisServer } from '../support/redis.ts'
 import { answering } from '../support/resp.ts'
 import { now, type Fault } from './history.ts'
 import type { Member } from './member.ts'
-import { LOSSES, type FaultKind, type PlannedFault } from './plan.ts'
+import { LOSSES, thingOf, type FaultKind, type PlannedFault } from './plan.ts'
 
 export interface Stage {
   redis: RedisServer
@@ -15,7 +15,9 @@ export interface Stage {
 }
 
 /** Begins, and gives how it ends. */
-type Act = (stage: Stage, on: string) => Promise<() => Promise<void> | void>
+type Act = (stage: Stage, on: string, strength: number) => Promise<() => Promise<void> | void>
+
+const MAX_DELAY = 200
 
 const nothing = () => {}
 
@@ -67,9 +69,10 @@ const ACTS: Record<FaultKind, Act> = {
     return nothing
   },
   'link refused': linkIs('refuse'),
-  'link delayed': async ({ members }, on) => {
+  // From what a revocation of several round trips has time for, to what no check has.
+  'link delayed': async ({ members }, on, strength) => {
     const { proxy } = members.get(on)!
-    await proxy.set({ delayMs: 90 })
+    await proxy.set({ delayMs: Math.round(MAX_DELAY * strength ** 2) })
     return () => proxy.set('pass')
   },
   'link half-open': linkIs('blackhole'),
@@ -93,23 +96,24 @@ export async function happen (plan: PlannedFault[], stage: Stage): Promise<void>
   const started = now()
   /** A process may take longer to start than it was to be away. */
   const busy = new Map<string, Promise<void>>()
-  const all = plan.map(async ({ kind, on, at, lasts }) => {
-    await sleep(Math.max(at - (now() - started), 0))
-    const before = busy.get(on)
+  const all = plan.map(async (fault) => {
+    await sleep(Math.max(fault.at - (now() - started), 0))
+    const thing = thingOf(fault)
+    const before = busy.get(thing)
     const during = (async () => {
       await before
-      await one(kind, on, lasts, stage)
+      await one(fault, stage)
     })()
-    busy.set(on, during)
+    busy.set(thing, during)
     await during
   })
   await Promise.all(all)
 }
 
-async function one (kind: FaultKind, on: string, lasts: number, stage: Stage) {
+async function one ({ kind, on, lasts, strength }: PlannedFault, stage: Stage) {
   const fault: Fault = { kind, on, from: now(), to: Infinity, ...(LOSSES.includes(kind) && { loses: true }) }
   stage.faults.push(fault)
-  const end = await ACTS[kind](stage, on)
+  const end = await ACTS[kind](stage, on, strength)
   await sleep(lasts)
   await end()
   fault.to = now()

@@ -15,6 +15,8 @@ export interface PlannedFault {
   /** After the start. */
   at: Milliseconds
   lasts: Milliseconds
+  /** Of the delay, from 0 to 1. */
+  strength: number
 }
 
 /** Redis forgets everything. */
@@ -34,7 +36,7 @@ export function plan (random: Random, members: string[], end: Milliseconds, calm
     faults.push(fault)
     if (random.chance(0.35)) {
       const other = one(random, members, at + random.between(0, fault.lasts), end)
-      if (other.on !== fault.on && other.at < end) faults.push(other)
+      if (thingOf(other) !== thingOf(fault) && other.at < end) faults.push(other)
     }
     const over = Math.max(...faults.map(({ at, lasts }) => at + lasts))
     // What was lost is put back in peace, or is not.
@@ -44,9 +46,14 @@ export function plan (random: Random, members: string[], end: Milliseconds, calm
   return faults
 }
 
+/** The process of a member and its connection to Redis are two things. */
+export function thingOf ({ kind, on }: PlannedFault): string {
+  return on === 'redis' ? on : `${kind.split(' ')[0]} ${on}`
+}
+
 function one (random: Random, members: string[], at: Milliseconds, end: Milliseconds): PlannedFault {
   const of = random.weighted({ redis: 5, link: 4, process: 3 })
   const kind = random.pick<FaultKind>(of === 'redis' ? REDIS_FAULTS : of === 'link' ? LINK_FAULTS : PROCESS_FAULTS)
   const lasts = Math.max(0, Math.min(random.between(100, LONGEST), end - at))
-  return { kind, on: of === 'redis' ? 'redis' : random.pick(members), at, lasts: BRIEF.includes(kind) ? 0 : lasts }
+  return { kind, on: of === 'redis' ? 'redis' : random.pick(members), at, lasts: BRIEF.includes(kind) ? 0 : lasts, strength: random.next() }
 }
