@@ -128,7 +128,7 @@ export class Client {
     if (isDone !== false) this.#forget([target])
     if (isDone) await this.#revoked([target])
     // What it was that failed is left to others to find as they do.
-    else if (this.#random.chance(0.4)) await this.#revokeSubject('others')
+    else if (isDone === undefined && this.#random.chance(0.6)) await this.#revokeSubject('others')
   }
 
   async #revokeSubject (kind: 'subject' | 'others') {

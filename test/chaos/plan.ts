@@ -41,7 +41,7 @@ export function plan (random: Random, members: string[], end: Milliseconds, calm
     const over = Math.max(...faults.map(({ at, lasts }) => at + lasts))
     // What was lost is put back in peace, or is not.
     const isCalm = random.chance(LOSSES.includes(fault.kind) ? 0.6 : 0.06)
-    at = over + (isCalm ? calm : random.between(50, 600))
+    at = over + (isCalm ? calm * random.between(1, 2) : random.between(50, 600))
   }
   return faults
 }
