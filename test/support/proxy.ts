@@ -116,8 +116,11 @@ class Link {
   }
 
   reset (): void {
-    this.#client.resetAndDestroy()
-    this.#target.resetAndDestroy()
+    for (const socket of [this.#client, this.#target]) {
+      // What is being shut down can't be reset: Node would never close it, and the process never end.
+      if (socket.writableEnded) socket.destroy()
+      else socket.resetAndDestroy()
+    }
   }
 
   /** A lost target shows only in the modes that let the client see the target. */

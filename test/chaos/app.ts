@@ -1,0 +1,55 @@
+import fastifyJwt from '@fastify/jwt'
+import Fastify from 'fastify'
+import type { AddressInfo } from 'node:net'
+import { revocationPlugin } from '../../lib/index.ts'
+import { now } from './history.ts'
+
+/*
+ * One application of the chaos, as a process of its own. It tells its parent where it listens, when it did not run, and
+ * what it says of itself as a replica; and ends with its parent.
+ */
+
+export type Message =
+  | { listens: number }
+  | { stalled: { from: number, to: number } }
+  | { at: number, inStepAt: number }
+
+const SAMPLE = 50
+/** A timer is late by as much on a busy machine. */
+const STALL = 100
+
+const { JWT_SECRET, REVOCATION } = process.env as Record<string, string>
+const tell = (message: Message) => { process.send?.(message) }
+process.once('disconnect', () => process.exit())
+
+const app = Fastify({ routerOptions: { maxParamLength: 255 } })
+await app.register(fastifyJwt, { secret: JWT_SECRET!, sign: { expiresIn: '15m' } })
+await app.register(revocationPlugin, JSON.parse(REVOCATION!))
+
+app.post<{ Querystring: { sub: string, seconds: string } }>('/login', { config: { revocation: false } }, async ({ query }) => {
+  return app.revocation.issue({ sub: query.sub }, { expiresIn: Number(query.seconds) })
+})
+app.get('/verifies', { onRequest: (request) => request.jwtVerify() }, async () => ({}))
+app.get('/verifies-late', async (request) => {
+  await request.jwtVerify()
+  return {}
+})
+app.get('/verifies-itself', { config: { revocation: false } }, async (request) => {
+  await request.jwtVerify({ onlyCookie: false })
+  return {}
+})
+app.get('/does-not-verify', async () => ({}))
+
+await app.listen({ host: '127.0.0.1', port: 0 })
+// The first request of a process is slower than any later one.
+await app.inject({ url: '/verifies' })
+tell({ listens: (app.server.address() as AddressInfo).port })
+
+let last = now()
+setInterval(() => {
+  const at = now()
+  if (at - last > SAMPLE + STALL) tell({ stalled: { from: last, to: at } })
+  last = at
+  const { stalenessMs } = app.revocation.status()
+  if (stalenessMs !== undefined) tell({ at, inStepAt: at - stalenessMs })
+}, SAMPLE)

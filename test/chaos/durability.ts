@@ -1,0 +1,90 @@
+import { overlap, type History, type Interval, type Milliseconds, type Request, type Run } from './history.ts'
+
+/**
+ * How long after Redis has lost a revocation it is back there, once Redis and a replica that knew it run undisturbed:
+ * up to a second each until the two connections of the replica try again and until its reading of the log does, a
+ * quarter until its tick, half until its turn; and a quarter and two storeTimeouts for finding out and for writing.
+ */
+export const PUT_BACK: Milliseconds = 5000
+/** Between the two clock readings that a sample is made of, and a moment's own resolution. */
+export const MEASURING: Milliseconds = 20
+
+/** What Redis may have forgotten, by what the replicas said of themselves, and until when it may have. */
+export class Durability {
+  readonly #history: History
+  readonly #losses: Interval[]
+
+  constructor (history: History) {
+    this.#history = history
+    this.#losses = history.faults.filter(({ loses }) => loses).sort((a, b) => a.from - b.from)
+  }
+
+  isLossWithin (interval: Interval): boolean {
+    return this.#losses.some((loss) => overlap(loss, interval))
+  }
+
+  /** Whether the acknowledged revocation may be unknown to the process of a request, because Redis lost it. */
+  mayBeForgotten (revocation: Request, use: Request): boolean {
+    const losses = this.#losses.filter((loss) => loss.to >= revocation.from && loss.from <= use.to)
+    if (losses.length === 0) return false
+    const own = this.#history.runs[revocation.run]!
+    /** The replicas that know it, and since when: they never forget it. */
+    const knowing = new Map<Run, Milliseconds>()
+    // A replica knows what it revokes itself. Of `others` it leaves out those that it takes for revoked.
+    if (own.mode === 'replica' && revocation.target?.kind !== 'others') knowing.set(own, revocation.to)
+    let inLog = revocation.to
+    let inKeys = revocation.to
+    let since = revocation.to
+    for (let i = -1; i < losses.length; i++) {
+      const loss = losses[i]
+      const end = losses[i + 1]?.from ?? use.to
+      if (loss !== undefined) {
+        inKeys = Infinity
+        // A loss in the midst of a revocation may come between its two writes: the log can have it, and the keys not.
+        // One that lasted longer may have come after both.
+        inLog = loss.to < revocation.to ? revocation.to : Infinity
+        since = Math.max(loss.to, revocation.to)
+      }
+      this.#learn(knowing, inLog, end)
+      if (inKeys !== Infinity) continue
+      inKeys = this.#putBackAt(knowing, since, end)
+      if (inLog !== Infinity) continue
+      inLog = inKeys
+      this.#learn(knowing, inLog, end)
+    }
+    const run = this.#history.runs[use.run]!
+    if (run.mode === 'strict') return inKeys >= use.from
+    if ((knowing.get(run) ?? Infinity) < use.from) return false
+    return Math.max(inLog, inKeys) + this.#history.maxStaleness + MEASURING >= use.from
+  }
+
+  /** Who was in step at or after `inLog`, and said so before Redis lost it: a read on its way may have come too late. */
+  #learn (knowing: Map<Run, Milliseconds>, inLog: Milliseconds, end: Milliseconds) {
+    for (const run of this.#history.runs) {
+      if (knowing.has(run)) continue
+      const sample = run.samples.find(({ inStepAt }) => inStepAt - MEASURING >= inLog)
+      if (sample !== undefined && sample.at < end) knowing.set(run, sample.at)
+    }
+  }
+
+  /** The first moment before `end` by which one of them had its time undisturbed. */
+  #putBackAt (knowing: Map<Run, Milliseconds>, since: Milliseconds, end: Milliseconds): Milliseconds {
+    const moments = [...knowing].map(([run, known]) => this.#undisturbed(run, Math.max(since, known)))
+    const first = Math.min(...moments)
+    return first < end ? first : Infinity
+  }
+
+  #undisturbed (run: Run, since: Milliseconds): Milliseconds {
+    const disturbances = [
+      ...this.#history.faults.filter(({ on }) => on === 'redis' || on === run.member),
+      ...this.#history.stalls,
+      ...run.stalls
+    ].sort((a, b) => a.from - b.from)
+    let quietFrom = since
+    for (const { from, to } of disturbances) {
+      if (from > quietFrom + PUT_BACK) break
+      quietFrom = Math.max(quietFrom, to)
+    }
+    return quietFrom + PUT_BACK < run.to ? quietFrom + PUT_BACK : Infinity
+  }
+}

@@ -1,0 +1,106 @@
+/** Monotonic, and the same for every process of the machine. */
+export const now = (): Milliseconds => Number(process.hrtime.bigint()) / 1e6
+
+/** A moment by that clock, or a duration. */
+export type Milliseconds = number
+
+export interface Interval {
+  from: Milliseconds
+  to: Milliseconds
+}
+
+export type Mode = 'strict' | 'replica'
+
+/** One life of an application process. A member that is killed and started again has several. */
+export interface Run extends Interval {
+  member: string
+  mode: Mode
+  /** What a replica said of itself at `at`: until when it knew all that Redis did. */
+  samples: Array<{ at: Milliseconds, inStepAt: Milliseconds }>
+  /** When its event loop stood still. */
+  stalls: Interval[]
+  /** How it ended, where nobody had killed it. */
+  died?: string
+  stderr: string
+}
+
+export interface Fault extends Interval {
+  kind: string
+  /** 'redis', or the member whose process or whose connection to Redis it was. */
+  on: string
+  /** Redis forgot everything. */
+  loses?: boolean
+}
+
+export interface Token {
+  jti: string
+  /** Of its record. */
+  id: string
+  sub: string
+  /** Seconds since the epoch. */
+  iat: number
+  exp: number
+  /** Index of the request that gave it. */
+  issue: number
+}
+
+/** What a request was to revoke. */
+export type Target =
+  | { kind: 'token', jti: string }
+  | { kind: 'subject', sub: string }
+  /** All recorded tokens of the subject but the one that speaks. */
+  | { kind: 'others', sub: string }
+
+export interface Request extends Interval {
+  /** Index of the life of the process that was asked. */
+  run: number
+  what: string
+  /** How many times storeTimeout it may take. */
+  turns: number
+  /** The jti of the token that it presents. */
+  jti?: string
+  target?: Target
+  /** 0: the connection failed. */
+  status: number
+  code?: string
+  retryAfter?: string
+  error?: string
+  /** Of a subject that was cut off. */
+  cutoff?: number
+  /** Asked when all faults were long over. */
+  settled?: boolean
+}
+
+/** What happened in one run of the chaos. */
+export interface History {
+  started: Milliseconds
+  /** What has to be added to a moment for the milliseconds since the epoch. */
+  epoch: Milliseconds
+  storeTimeout: Milliseconds
+  maxStaleness: Milliseconds
+  runs: Run[]
+  faults: Fault[]
+  /** When the event loop of the clients and the proxies stood still. */
+  stalls: Interval[]
+  tokens: Token[]
+  requests: Request[]
+}
+
+export const OUTCOMES = ['accepted', 'refused', 'expired', 'forbidden', 'unavailable', 'unreachable', 'unexpected'] as const
+export type Outcome = typeof OUTCOMES[number]
+
+/** What became of a request: exactly one of these. */
+export function outcomeOf ({ status, code, retryAfter }: Request): Outcome {
+  if (status === 0) return 'unreachable'
+  if (status === 200) return 'accepted'
+  if (status === 401 && code === 'FST_JWT_REVOKED') return 'refused'
+  // The second one: a token that expires after it was verified, and before its claims are looked at.
+  if (status === 401 && (code === 'FST_JWT_AUTHORIZATION_TOKEN_EXPIRED' || code === 'FST_JWT_NOT_REVOCABLE')) return 'expired'
+  if (status === 403 && code === 'FST_JWT_REVOCATION_FORBIDDEN') return 'forbidden'
+  if (status === 503 && code === 'FST_JWT_REVOCATION_UNAVAILABLE' && retryAfter === '1') return 'unavailable'
+  return 'unexpected'
+}
+
+export function overlap (a: Interval, b: Interval): boolean {
+  return a.from <= b.to && b.from <= a.to
+}
