@@ -13,11 +13,15 @@ function e (name: string): string {
   return PLAIN.test(name) ? name : encodeURIComponent(name)
 }
 
-/** What `identityOf` was made of. */
-export function namesOf (identity: string): { iss?: string, name: string } {
+/** What `identityOf` was made of; null where it can't have been. */
+export function namesOf (identity: string): { iss?: string, name: string } | null {
   const slash = identity.indexOf('/')
-  const name = decodeURIComponent(identity.slice(slash + 1))
-  return slash < 0 ? { name } : { iss: decodeURIComponent(identity.slice(0, slash)), name }
+  try {
+    const name = decodeURIComponent(identity.slice(slash + 1))
+    return slash < 0 ? { name } : { iss: decodeURIComponent(identity.slice(0, slash)), name }
+  } catch {
+    return null
+  }
 }
 
 /** The plugin's keys in Redis. They are public: other services may read them. */

@@ -31,8 +31,8 @@ export interface Settings {
 type Read<T> = (value: unknown) => T | undefined
 
 const MAX_TIMEOUT = 2 ** 31 - 1
-/** The log is asked four times within it. */
-const MIN_STALENESS = 100
+/** The log is asked four times within it, and Redis ends a wait up to 100 ms late. */
+const MIN_STALENESS = 500
 
 const nobody: Authorize = () => false
 

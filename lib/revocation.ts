@@ -150,18 +150,11 @@ export class TokenRevocation implements Revocation {
   /** Another process has revoked something. */
   hear ({ kind, name, at, exp, id, sub }: LogEntry) {
     this.epoch++
-    const { iss, name: own } = namesOf(name)
+    const { iss, name: own } = namesOf(name) ?? {}
+    if (own === undefined) return
     this.events.emit('revoked', kind === 'cutoff'
       ? { sub: own, ...(iss && { iss }), cutoff: at }
-      : {
-          jti: own,
-          ...(id && { id }),
-          ...(iss && { iss }),
-          ...(sub && { sub }),
-          status: 'revoked',
-          revokedAt: isoTime(at, Math.floor)!,
-          expiresAt: isoTime(exp ?? undefined, Math.ceil)
-        })
+      : revocationOf({ jti: own, id, iss, sub }, at, exp))
   }
 
   /** @throws FST_JWT_NOT_REVOCABLE */
@@ -182,15 +175,7 @@ export class TokenRevocation implements Revocation {
     const denial = { at: Math.floor(now / 1000), exp: exp ?? null, ...(record && { id: record.id }), ...(record?.sub && { sub: record.sub }) }
     const kept = await answered(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(exp, this.#rules, now), budget))
     this.epoch++
-    const revocation: RevocationResult = {
-      jti,
-      ...(record && { id: record.id }),
-      ...(iss && { iss }),
-      ...(record?.sub && { sub: record.sub }),
-      status: 'revoked',
-      revokedAt: isoTime(kept.at, Math.floor)!,
-      expiresAt: isoTime(exp ?? kept.exp ?? undefined, Math.ceil)
-    }
+    const revocation = revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, kept.at, exp ?? kept.exp)
     if (kept.first) {
       this.#audit.revoked(revocation, by)
       this.events.emit('revoked', revocation)
@@ -254,6 +239,20 @@ function checkSubject (method: string, sub: unknown, iss: unknown) {
 
 function checkIssuer (method: string, iss: unknown) {
   if (iss !== undefined && !isName(iss)) throw new TypeError(`${method}() takes as iss a well-formed string of at most 1024 characters`)
+}
+
+type Names = { jti: string } & Record<'id' | 'iss' | 'sub', string | undefined>
+
+function revocationOf ({ jti, id, iss, sub }: Names, at: number, exp: number | null): RevocationResult {
+  return {
+    jti,
+    ...(id && { id }),
+    ...(iss && { iss }),
+    ...(sub && { sub }),
+    status: 'revoked',
+    revokedAt: isoTime(at, Math.floor)!,
+    expiresAt: isoTime(exp ?? undefined, Math.ceil)
+  }
 }
 
 function expOf (record: TokenRecord | null): number | undefined {

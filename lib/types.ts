@@ -44,7 +44,7 @@ export interface RevocationOptions {
   /** Milliseconds that one check or revoke may take. Default 500. */
   storeTimeout?: number
   /**
-   * Milliseconds that a replica may go without hearing from Redis, at least 100. Then each token is checked in Redis
+   * Milliseconds that a replica may go without hearing from Redis, at least 500. Then each token is checked in Redis
    * again; where that fails too, `onStoreFailure` decides. Default 5000.
    */
   maxStaleness?: number

@@ -10,6 +10,10 @@ export class Commands {
   /** What is under each key: in one command, or one for each, which a cluster's client sends to its node. */
   readonly read: ReadMany
 
+  get isCluster () {
+    return this.#client.isCluster
+  }
+
   constructor (client: RedisClient) {
     this.#client = client
     this.read = client.isCluster ? (keys, answer) => this.#readEach(keys, answer) : (keys, answer) => this.#readAll(keys, answer)

@@ -31,7 +31,12 @@ export interface FollowerContext {
 const PAGE = 1000
 const MAX_PAUSE: Milliseconds = 1000
 
-type Page = [last: string, lines: string[]]
+interface Page {
+  last: string
+  lines: string[]
+  /** How long Redis waited at least before it looked. */
+  waited: Milliseconds
+}
 
 interface Read {
   sentAt: Milliseconds
@@ -53,6 +58,7 @@ export class Follower {
   readonly #context: FollowerContext
   #last = START
   #next: Read | undefined
+  readonly #gaps = new Set<string>()
   #broken = false
   #complete = true
   #following = false
@@ -93,27 +99,29 @@ export class Follower {
     }
     const { sentAt, answer } = this.#next ?? this.#read(this.#last)
     this.#next = undefined
-    const [last, lines] = await answer
+    const { last, lines, waited } = await answer
     if (this.#closed) return
-    if (lines.length > 0) {
-      // Redis gathers the next page while this one is taken in.
-      if (lines.length === PAGE && !this.#following) this.#next = this.#read(idOf(lines[PAGE - 1]!))
-      if (!this.#take(lines)) return this.#break()
-      // There may be more.
-      if (lines.length === PAGE) {
-        this.progressAt = sentAt
-        return
-      }
-    } else if (last !== this.#last) {
+    // Redis gathers the next page while this one is taken in.
+    const isFull = lines.length === PAGE
+    if (isFull && !this.#following) this.#next = this.#read(idOf(lines[PAGE - 1]!))
+    if (!this.#take(lines)) return this.#break()
+    if (isFull) {
+      this.progressAt = sentAt
+      return
+    }
+    if (last !== this.#last) {
+      // The end of the log is gone, or all of it.
       if (this.#following || !isLater(last, this.#last)) return this.#break()
       this.#complete = false
       this.#last = last
     }
     if (!this.#following) {
-      await this.#context.onRead(this.#complete)
+      // No log at all, where there may be keys: it was deleted, or never there.
+      await this.#context.onRead(this.#complete && last !== START)
       this.#following = true
+      this.#gaps.clear()
     }
-    this.progressAt = this.heardAt = sentAt
+    this.progressAt = this.heardAt = sentAt + waited
   }
 
   #break () {
@@ -141,27 +149,42 @@ export class Follower {
     })
     const [last, lines] = Array.isArray(answers.at(-1)) ? answers.at(-1) as unknown[] : []
     if (!isId(last) || typeof lines !== 'string') throw new TypeError('Redis answered nonsense about the log')
-    return [last, lines === '' ? [] : lines.split('\n')]
+    // Where nothing came, Redis looked no earlier than it stopped waiting.
+    return { last, lines: lines === '' ? [] : lines.split('\n'), waited: this.#following && answers[0] === null ? block : 0 }
   }
 
   /** Gives false where entries are missing between those that were read before and these. */
   #take (lines: string[]): boolean {
     const entries: LogEntry[] = []
+    const isNews = this.heardAt !== undefined
+    let isWhole = true
     for (const line of lines) {
       const id = idOf(line)
       if (!isId(id)) throw new TypeError('Redis answered nonsense about the log')
-      const read = fromWords(line.slice(id.length + 1), this.heardAt !== undefined)
-      if (read !== null) {
-        if (read.prev !== this.#last) {
-          if (this.#following) return false
-          if (!this.#isPast(read.prev)) this.#complete = false
-        }
-        entries.push(read.entry)
+      const read = fromWords(line.slice(id.length + 1), isNews)
+      if (read?.prev !== this.#last && !this.#isAccounted(id, read?.prev)) {
+        isWhole = false
+        break
       }
+      if (read !== null) entries.push(read.entry)
       this.#last = id
     }
-    this.#context.onEntries(entries, this.heardAt !== undefined)
-    return true
+    this.#context.onEntries(entries, isNews)
+    return isWhole
+  }
+
+  /**
+   * Whether it is known why an entry does not follow the one before it (`prev` is undefined where it does not tell). A
+   * gap in the first reading may be a loss that has just happened, so that what was read before it is gone as well: only
+   * one that is there again when the log is read anew is a hole, and the keys are read for what is missing.
+   */
+  #isAccounted (id: string, prev: string | undefined): boolean {
+    if (this.#following) return false
+    if (prev !== undefined && this.#isPast(prev)) return true
+    this.#complete = false
+    if (this.#last === START || this.#gaps.has(id)) return true
+    this.#gaps.add(id)
+    return false
   }
 
   /** Whether the log may begin after this entry: it is none, or too old to matter. */

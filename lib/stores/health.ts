@@ -22,6 +22,8 @@ export class Health {
   readonly #onLost: StoreContext['onLost']
   readonly #onBack: StoreContext['onBack']
   readonly #onStuck: StoreContext['onStuck']
+  /** What has to work as well before it is back. */
+  readonly #needed: Probe[] = []
   #trying = false
   #failures = 0
   #failuresSeen = 0
@@ -33,6 +35,10 @@ export class Health {
     this.#onLost = onLost
     this.#onBack = onBack
     this.#onStuck = onStuck
+  }
+
+  need (probe: Probe) {
+    this.#needed.push(probe)
   }
 
   /** Waits for the first answer. A client that does not queue refuses everything until it has connected: hence again and again. */
@@ -84,9 +90,9 @@ export class Health {
     this.#failuresSeen = failures
     this.#trying = true
     try {
-      for (const probe of this.#broken) await probe()
+      for (const probe of [...this.#broken, ...this.#needed]) await probe()
     } catch {
-      if (!this.#closed) this.#onStuck?.()
+      await this.#leaveIfStuck()
       return
     } finally {
       this.#trying = false
@@ -96,5 +102,14 @@ export class Health {
     this.#broken.clear()
     clearInterval(this.#timer)
     this.#onBack()
+  }
+
+  /** Not for the sake of something else, on a connection that answers. */
+  async #leaveIfStuck () {
+    try {
+      await this.#probe()
+    } catch {
+      if (!this.#closed) this.#onStuck?.()
+    }
   }
 }

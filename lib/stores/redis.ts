@@ -10,7 +10,7 @@ import { inspect } from './inspection.ts'
 import { ADD_TOKEN, PAGE } from './scripts.ts'
 import type { Budget, CheckCallback, NewDenial, RecordEntry, Store, StoreContext } from './store.ts'
 import { parseCutoff, parseRecord } from './values.ts'
-import { lasting, Writer, type WriterOptions, type Written } from './writer.ts'
+import { lasting, Writer, type WriterOptions } from './writer.ts'
 
 export interface RedisStoreOptions extends WriterOptions {
   keyPrefix: string
@@ -34,15 +34,15 @@ export class RedisStore implements Store {
   #inspected = false
   #outstanding = 0
 
-  /** `writing`: the client that writes revocations, where that is another one. `written` is told of each before it is acknowledged. */
-  constructor (client: RedisClient, options: RedisStoreOptions, context: StoreContext, writing = client, written?: Written) {
+  /** `writing`: the client that writes revocations, where that is another one. */
+  constructor (client: RedisClient, options: RedisStoreOptions, context: StoreContext, writing = client) {
     const { keyPrefix, storeTimeout } = options
     this.#redis = new Commands(client)
     this.#keys = keysUnder(keyPrefix)
     this.#clock = context.clock
     this.#minReplicas = options.minReplicas
     this.#deadline = new Deadline(storeTimeout)
-    this.#writer = new Writer(writing, { ...options, keys: this.#keys }, context.clock, written)
+    this.#writer = new Writer(writing, { ...options, keys: this.#keys }, context.clock)
     this.#onWarning = context.onWarning ?? (() => {})
     this.health = new Health(this.#canRead, {
       ...context,

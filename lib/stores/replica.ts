@@ -1,5 +1,5 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
-import type { Milliseconds } from '../expiry.ts'
+import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands } from './commands.ts'
@@ -8,7 +8,7 @@ import { Follower } from './follower.ts'
 import type { LogEntry } from './log.ts'
 import { RedisStore, type RedisStoreOptions } from './redis.ts'
 import { scanDenylist } from './scan.ts'
-import type { CheckCallback, StoreContext } from './store.ts'
+import type { Budget, CheckCallback, NewDenial, StoreContext } from './store.ts'
 import { parseDenial } from './values.ts'
 
 export interface ReplicaOptions extends RedisStoreOptions {
@@ -43,6 +43,10 @@ export class ReplicaStore extends RedisStore {
   #complete: () => void = () => {}
   readonly #whenComplete = new Promise<void>((resolve) => { this.#complete = resolve })
   #lastFailure: unknown
+  /** What this process is writing, how often at once; and what the log brought of it meanwhile. */
+  readonly #writing = new Map<string, number>()
+  readonly #heardMeanwhile = new Map<string, LogEntry>()
+  #suspect = false
   #unmarked = false
   /** What is unmarked is to be put back. */
   #owes = false
@@ -50,8 +54,7 @@ export class ReplicaStore extends RedisStore {
   #closed = false
 
   constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext, writing = client) {
-    // Known here before the log brings it, which is then no news.
-    super(client, options, context, writing, (entry) => { this.denylist.add(entry, false) })
+    super(client, options, context, writing)
     this.#clock = context.clock
     this.#maxStaleness = options.maxStaleness
     this.#keyPrefix = options.keyPrefix
@@ -72,11 +75,48 @@ export class ReplicaStore extends RedisStore {
       onFailed: (error) => { this.#lastFailure = error },
       reconnect: log.reconnect
     })
+    // Back is who is in step again, whatever it was that failed.
+    this.health.need(this.#canFollow)
     this.#ticker = setInterval(() => this.#tick(), TICK).unref()
   }
 
   get copy () {
     return { entries: this.denylist.size, stalenessMs: this.#follower.heardAt && performance.now() - this.#follower.heardAt }
+  }
+
+  /** The process that revokes knows at once. */
+  override revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, budget?: Budget) {
+    return this.#own({ kind: 'revoked', name: identity, ...denial, until: keptUntil }, async (entry) => {
+      const standing = await super.revoke(identity, denial, keptUntil, budget)
+      return [standing, { ...entry, at: standing.at, exp: standing.exp }, standing.first]
+    })
+  }
+
+  override cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null) {
+    return this.#own({ kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }, async (entry) => {
+      const standing = await super.cutOff(subject, cutoff, keptUntil)
+      return [standing, { ...entry, at: standing.cutoff, until: keptUntil && keptUntil + standing.cutoff - cutoff }, true]
+    })
+  }
+
+  /** The log may bring what this process writes before the answer does. Who asked is told by the answer, if that says it was the first. */
+  async #own<T> (entry: LogEntry, write: (entry: LogEntry) => Promise<[answer: T, written: LogEntry, isFirst: boolean]>): Promise<T> {
+    const key = `${entry.kind}:${entry.name}`
+    this.#writing.set(key, (this.#writing.get(key) ?? 0) + 1)
+    let isFirst = false
+    try {
+      const [answer, written, first] = await write(entry)
+      isFirst = first
+      if (this.denylist.add(written, false) && !first) this.#context.onHeard?.(written)
+      return answer
+    } finally {
+      const left = this.#writing.get(key)! - 1
+      if (left > 0) this.#writing.set(key, left)
+      else this.#writing.delete(key)
+      const heard = this.#heardMeanwhile.get(key)
+      if (heard !== undefined && (isFirst || left === 0)) this.#heardMeanwhile.delete(key)
+      if (heard !== undefined && !isFirst && left === 0) this.#context.onHeard?.(heard)
+    }
   }
 
   override async start () {
@@ -91,6 +131,7 @@ export class ReplicaStore extends RedisStore {
 
   override close () {
     this.#closed = true
+    this.#complete()
     clearInterval(this.#ticker)
     this.#follower.close()
     super.close()
@@ -111,16 +152,23 @@ export class ReplicaStore extends RedisStore {
     return heardAt === undefined || performance.now() - heardAt > this.#maxStaleness
   }
 
-  /** A long log takes its time. */
-  readonly #canFollow = async () => {
+  /** A long log takes its time, and is no loss. */
+  #isLost (): boolean {
     const { progressAt = this.#started } = this.#follower
-    if (performance.now() - progressAt > this.#maxStaleness) throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
+    return performance.now() - progressAt > this.#maxStaleness
+  }
+
+  readonly #canFollow = async () => {
+    if (this.#isLost()) throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
   }
 
   #tick () {
     this.denylist.sweep()
     if (this.#owes && !this.#puttingBack && !this.#isStale()) this.#putBackMissing()
-    if (this.available) this.#canFollow().catch((error) => this.health.failed(error, this.#canFollow))
+    // Twice: after a stall of the event loop the answer still lies in the socket.
+    const isSuspect = this.available && this.#isLost()
+    if (isSuspect && this.#suspect) this.#canFollow().catch((error) => this.health.failed(error, this.#canFollow))
+    this.#suspect = isSuspect
   }
 
   #learn (entries: LogEntry[], news: boolean) {
@@ -128,7 +176,10 @@ export class ReplicaStore extends RedisStore {
   }
 
   #add (entry: LogEntry, marked: boolean, news: boolean) {
-    if (this.denylist.add(entry, marked) && news) this.#context.onHeard?.(entry)
+    if (!this.denylist.add(entry, marked) || !news) return
+    const key = `${entry.kind}:${entry.name}`
+    if (this.#writing.has(key)) this.#heardMeanwhile.set(key, entry)
+    else this.#context.onHeard?.(entry)
   }
 
   async #unmark () {
@@ -139,7 +190,7 @@ export class ReplicaStore extends RedisStore {
 
   async #read (complete: boolean) {
     if (!complete) {
-      const entries = scanDenylist(this.#log.client, this.#log.redis, this.#keyPrefix, (kind, name, value, left) => this.#parse(kind, name, value, left))
+      const entries = scanDenylist(this.#log.client, this.#log.redis, this.#keyPrefix, (call) => this.within(call), (kind, name, value, left) => this.#parse(kind, name, value, left))
       const news = this.#follower.heardAt !== undefined
       for await (const part of entries) for (const entry of part) this.#add(entry, false, news)
     }
@@ -159,20 +210,22 @@ export class ReplicaStore extends RedisStore {
   /** Writes what this process knows and the log does not. What it has written it will read there. */
   async #putBackMissing () {
     this.#puttingBack = true
-    try {
-      await sleep(Math.random() * PUT_BACK_SPREAD, undefined, { ref: false })
-      this.#owes = false
-      for (const part of this.denylist.entries(true)) {
-        for (let i = 0; i < part.length && !this.#closed; i += PUT_BACK_BATCH) {
-          const missing = part.slice(i, i + PUT_BACK_BATCH).filter((entry) => !this.denylist.isMarked(entry))
+    await sleep(Math.random() * PUT_BACK_SPREAD, undefined, { ref: false })
+    this.#owes = false
+    for (const part of this.denylist.entries(true)) {
+      // Others begin elsewhere.
+      const first = Math.floor(Math.random() * part.length)
+      const entries = [...part.slice(first), ...part.slice(0, first)]
+      for (let i = 0; i < entries.length && !this.#closed; i += PUT_BACK_BATCH) {
+        const missing = entries.slice(i, i + PUT_BACK_BATCH).filter((entry) => !this.denylist.isMarked(entry))
+        try {
           if (missing.length > 0) await this.putBack(missing)
+        } catch {
+          // The next tick tries again.
+          this.#owes = true
         }
       }
-    } catch {
-      // The next tick tries again.
-      this.#owes = true
-    } finally {
-      this.#puttingBack = false
     }
+    this.#puttingBack = false
   }
 }

@@ -13,10 +13,10 @@ const KINDS = ['revoked', 'cutoff'] as const
 
 /**
  * Reads the denylist from its keys, which takes a walk over everything that Redis holds: for when the log turned out to
- * be incomplete. `parse` makes an entry of a value and of the milliseconds that its key has left (-1: for ever).
+ * be incomplete. `within` gives a call its time, `parse` makes an entry of a value and of the milliseconds that its key has left (-1: for ever).
  */
 export async function * scanDenylist (
-  client: RedisClient, redis: Commands, keyPrefix: string,
+  client: RedisClient, redis: Commands, keyPrefix: string, within: <T>(call: () => Promise<T>) => Promise<T>,
   parse: (kind: DenylistEntry['kind'], name: string, value: unknown, left: number) => DenylistEntry | null
 ): AsyncGenerator<DenylistEntry[]> {
   const clientPrefix = (client as Partial<Nodes>).options?.keyPrefix ?? ''
@@ -26,12 +26,12 @@ export async function * scanDenylist (
     for (const master of masters) {
       let cursor = '0'
       do {
-        const [next, keys] = await master.call('scan', cursor, 'MATCH', `${escaped(start)}?*`, 'COUNT', COUNT, 'TYPE', 'string') as [string, string[]]
+        const [next, keys] = await within(() => master.call('scan', cursor, 'MATCH', `${escaped(start)}?*`, 'COUNT', COUNT, 'TYPE', 'string')) as [string, string[]]
         cursor = String(next)
-        const found = await redis.all(keys.flatMap((key) => {
+        const found = await within(() => redis.all(keys.flatMap((key) => {
           const own = key.slice(clientPrefix.length)
           return [['get', own], ['pttl', own]] as Array<[string, string]>
-        }))
+        })))
         yield keys.map((key, i) => parse(kind, key.slice(start.length), found[2 * i], Number(found[2 * i + 1]))).filter((entry) => entry !== null)
       } while (cursor !== '0')
     }

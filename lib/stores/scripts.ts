@@ -1,5 +1,5 @@
 /*
- * Each script touches one key (P8), and none is loaded by name: EVAL works after SCRIPT FLUSH and on every node, and
+ * Each script touches the slot of one key on a cluster (P8), and none is loaded by name: EVAL works after SCRIPT FLUSH and on every node, and
  * the client that we were given gets no new commands.
  *
  * Two arguments tell how long to keep: `until`, milliseconds since the epoch, '' for ever; and `for`, the same as
@@ -17,20 +17,57 @@ end
 `
 
 /*
+ * The log. `prev` is the id of the last entry it ever had: who reads can tell that nothing is missing in between.
+ * `span` is how many seconds an entry matters, '' for ever.
+ */
+const LOG = `
+local function last(log)
+  if redis.call('EXISTS', log) == 0 then return '0-0' end
+  local info = redis.call('XINFO', 'STREAM', log)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return info[i + 1] end
+  end
+end
+local function append(log, before, after, span)
+  local words = before .. ' ' .. last(log) .. ' ' .. after
+  if span == '' then return redis.call('XADD', log, '*', 'entry', words) end
+  local oldest = math.max(redis.call('TIME')[1] - span, 0) * 1000
+  return redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'entry', words)
+end
+`
+
+/*
+ * The three that follow write a key and, where the log is their second key, its entry: at once, or neither. On a cluster
+ * those are two slots, and the caller appends what they return last. ARGV from the fourth on: the words of the entry
+ * before `prev` (of a cutoff: its key alone), those after it, span.
+ */
+const LOGGED = `${KEEP}${LOG}
+local function logged(words)
+  if KEYS[2] then append(KEYS[2], words, ARGV[5], ARGV[6]) end
+  return words
+end
+local function loggedCutoff(value, late)
+  return logged(ARGV[4] .. ' ' .. value .. '  ' .. (ARGV[2] == '' and '' or string.format('%.0f', (ARGV[2] + late) / 1000)))
+end
+-- A log of another type fails before anything is written.
+if KEYS[2] then redis.call('XLEN', KEYS[2]) end
+`
+
+/*
  * Keeps a denial. ARGV: its value, until, for. Returns whether it is the first, and the value that stands.
  * GET comes first: on a key of another type it fails before anything is changed.
  */
-export const REVOKE = `${KEEP}
+export const REVOKE = `${LOGGED}
 local standing = redis.call('GET', KEYS[1])
 if not standing then redis.call('SET', KEYS[1], ARGV[1]) end
 keep(not standing, ARGV[2], ARGV[3])
-return {standing and 0 or 1, standing or ARGV[1]}`
+return {standing and 0 or 1, standing or ARGV[1], logged(ARGV[4])}`
 
 /*
  * Sets a subject's cutoff. ARGV: the cutoff in seconds, until, for. Returns the cutoff that stands, and the one before or ''.
  * It always rises: a token that was issued after the standing one carries the second that follows it.
  */
-export const CUT_OFF = `${KEEP}
+export const CUT_OFF = `${LOGGED}
 local before = redis.call('GET', KEYS[1])
 local cutoff = tonumber(ARGV[1])
 local late = 0
@@ -41,7 +78,19 @@ end
 local value = string.format('%.0f', cutoff)
 redis.call('SET', KEYS[1], value, 'KEEPTTL')
 if ARGV[2] == '' then keep(not before, '', '') else keep(not before, ARGV[2] + late, ARGV[3] + late) end
-return {value, before or ''}`
+return {value, before or '', loggedCutoff(value, late)}`
+
+/* Puts a cutoff back: it stands unless a later one does. ARGV: the cutoff in seconds, until, for. Returns as CUT_OFF. */
+export const KEEP_CUTOFF = `${LOGGED}
+local before = redis.call('GET', KEYS[1])
+local value = ARGV[1]
+if before and (tonumber(before) or 0) >= tonumber(value) then value = before else redis.call('SET', KEYS[1], value, 'KEEPTTL') end
+keep(not before, ARGV[2], ARGV[3])
+return {value, before or '', loggedCutoff(value, 0)}`
+
+/* Appends to the log alone. ARGV: the words before `prev`, those after it, span. */
+export const APPEND = `${LOG}
+return append(KEYS[1], ARGV[1], ARGV[2], ARGV[3])`
 
 /* Adds a record to its subject's. ARGV: id, expiry in seconds or '+inf', until, for, now in seconds. Those that have expired leave. */
 export const ADD_TOKEN = `${KEEP}
@@ -64,43 +113,16 @@ if ARGV[2] ~= '' then
 end
 return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[1] - 1)`
 
-/* Puts a cutoff back: it stands unless a later one does. ARGV: the cutoff in seconds, until, for. Returns the one that stands. */
-export const KEEP_CUTOFF = `${KEEP}
-local before = redis.call('GET', KEYS[1])
-if not before or tonumber(before) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL') end
-keep(not before, ARGV[2], ARGV[3])
-return redis.call('GET', KEYS[1])`
-
-const LAST = `
-local function last()
-  if redis.call('EXISTS', KEYS[1]) == 0 then return '0-0' end
-  local info = redis.call('XINFO', 'STREAM', KEYS[1])
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then return info[i + 1] end
-  end
-end
-`
-
-/*
- * Appends to the log. ARGV: the words before and after that for the entry before it, and how many seconds an entry
- * matters, '' for ever. Who reads can tell from `prev` that nothing is missing in between.
- */
-export const APPEND = `${LAST}
-local words = ARGV[1] .. ' ' .. last() .. ' ' .. ARGV[2]
-if ARGV[3] == '' then return redis.call('XADD', KEYS[1], '*', 'entry', words) end
-local oldest = math.max(redis.call('TIME')[1] - ARGV[3], 0) * 1000
-return redis.call('XADD', KEYS[1], 'MINID', '~', string.format('%.0f', oldest), '*', 'entry', words)`
-
 /*
  * What comes in the log after an entry. ARGV: its id, how many. Returns the id of the last entry that the log ever had,
  * be it there or not, and lines of an id and its words. One string, because a million entries as arrays of their own
  * take a client longer to read than everything that is done with them.
  */
-export const LOG_PAGE = `${LAST}
+export const LOG_PAGE = `${LOG}
 local lines = {}
 for i, row in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])) do
   local words = row[2][2]
   if row[2][1] ~= 'entry' or string.find(words, '\\n', 1, true) then words = '' end
   lines[i] = row[1] .. ' ' .. words
 end
-return {last(), table.concat(lines, '\\n')}`
+return {last(KEYS[1]), table.concat(lines, '\\n')}`

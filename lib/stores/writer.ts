@@ -21,10 +21,7 @@ const FINISHED_AT_ONCE = 100
 /** More are not remembered: Redis is away, and nothing of theirs is likely to stand. */
 const MAX_UNFINISHED = 10_000
 
-/** Told of what stands under its key by now, before it is in the log. */
-export type Written = (entry: LogEntry) => void
-
-/** Writes revocations: the key first, then the log. */
+/** Writes revocations, the key and then the log: on one node at once, on a cluster one after the other. */
 export class Writer {
   readonly #redis: Commands
   readonly #keys: Keys
@@ -32,15 +29,11 @@ export class Writer {
   readonly #minReplicas: number
   readonly #patience: Milliseconds
   readonly #clock: () => Milliseconds
-  readonly #written: Written
   readonly #unfinished = new Map<string, LogEntry>()
   #finisher: Promise<void> | undefined
   #closed = false
 
-  constructor (
-    client: RedisClient, { keys, storeTimeout, logSpan, minReplicas }: WriterOptions & { keys: Keys },
-    clock: () => Milliseconds, written: Written = () => {}
-  ) {
+  constructor (client: RedisClient, { keys, storeTimeout, logSpan, minReplicas }: WriterOptions & { keys: Keys }, clock: () => Milliseconds) {
     this.#redis = new Commands(client)
     this.#keys = keys
     this.#logSpan = logSpan
@@ -48,45 +41,34 @@ export class Writer {
     // Two waits are to end before the caller does.
     this.#patience = Math.max(Math.floor(storeTimeout / 3), 1)
     this.#clock = clock
-    this.#written = written
   }
 
   async deny (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null): Promise<Denial & { first: boolean }> {
     const entry: LogEntry = { kind: 'revoked', name: identity, ...denial, until: keptUntil, ...(id && { id }), ...(sub && { sub }) }
-    return this.#finished(entry, async () => {
-      const { first, ...standing } = await this.#deny(identity, denial, keptUntil)
-      // Also where it was denied before: whoever did may not have got as far as this.
-      const isKept = await this.#append({ ...entry, ...standing }, this.#keys.revoked(identity))
-      if (!isKept) await this.putBack([entry])
-      return { ...standing, first }
-    })
+    const [first, value] = await this.#finished(entry, () => this.#write(this.#command(entry), entry))
+    if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
+    return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
   }
 
   async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }> {
     const entry: LogEntry = { kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }
-    return this.#finished(entry, async () => {
-      const answer = await this.#write(['eval', CUT_OFF, 1, this.#keys.cutoff(subject), cutoff, ...lasting(keptUntil, this.#clock())])
-      const [standing, before] = Array.isArray(answer) && answer.length === 2 ? answer.map((value) => parseCutoff(value === '' ? null : value)) : []
-      // Lower than what was asked for: nothing that the script gives.
-      if (!(standing! >= cutoff) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
-      const kept = { ...entry, at: standing!, until: keptUntil && keptUntil + standing! - cutoff }
-      if (!await this.#append(kept, this.#keys.cutoff(subject))) await this.putBack([kept])
-      return { cutoff: standing!, before }
-    })
+    const [value, before] = await this.#finished(entry, () => this.#write(this.#command(entry, CUT_OFF), entry))
+    const standing = parseCutoff(value)
+    // Lower than what was asked for: nothing that the script gives.
+    if (standing === null || !(standing >= cutoff) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
+    return { cutoff: standing, before: parseCutoff(before === '' ? null : before) }
   }
 
-  /** Writes again what Redis has lost, but for keys that are in somebody else's use. */
+  /** Writes again what Redis has lost, as much of it as it takes, but for keys that are in somebody else's use. */
   async putBack (entries: LogEntry[]) {
-    const answers = await this.#redis.settled(entries.map(({ kind, name, at, exp, until }) => kind === 'revoked'
-      ? ['eval', REVOKE, 1, this.#keys.revoked(name), JSON.stringify({ at, exp }), ...lasting(until, this.#clock())]
-      : ['eval', KEEP_CUTOFF, 1, this.#keys.cutoff(name), at, ...lasting(until, this.#clock())]))
-    const written: Command[] = []
-    for (const [i, entry] of entries.entries()) {
-      const [error, standing] = answers[i]!
-      if (error === null) written.push(this.#toLog(entry.kind === 'revoked' ? entry : { ...entry, at: parseCutoff(standing)! }))
-      else if (!error.message.includes('WRONGTYPE')) throw error
+    const answers = await this.#redis.settled(entries.map((entry) => this.#command(entry)))
+    const failures = answers.map(([error]) => error).filter((error) => error !== null && !error.message.includes('WRONGTYPE'))
+    if (this.#redis.isCluster) {
+      const written = entries.flatMap((entry, i) => answers[i]![0] === null ? [{ entry, words: wordsOf(answers[i]![1]) }] : [])
+      const areKept = await Promise.all(written.map(({ entry, words }) => this.#append(entry, words)))
+      if (areKept.includes(false)) throw new Error('Redis loses its data')
     }
-    await this.#redis.all(written)
+    if (failures.length > 0) throw failures[0]
   }
 
   close () {
@@ -94,14 +76,14 @@ export class Writer {
   }
 
   /**
-   * A revocation that failed on its way may stand under its key and not be in the log, so that those who read the key
-   * refuse the token, also to whoever tries to revoke it again with it, and those who follow the log never do.
+   * On a cluster a revocation that failed on its way may stand under its key and not be in the log, so that those who
+   * read the key refuse the token, also to whoever tries to revoke it again with it, and those who follow the log never do.
    */
   async #finished<T> (entry: LogEntry, write: () => Promise<T>): Promise<T> {
     try {
       return await write()
     } catch (error) {
-      if (this.#unfinished.size < MAX_UNFINISHED) this.#unfinished.set(`${entry.kind}:${entry.name}`, entry)
+      if (this.#redis.isCluster && this.#unfinished.size < MAX_UNFINISHED) this.#unfinished.set(`${entry.kind}:${entry.name}`, entry)
       this.#finisher ??= this.#finish()
       throw error
     }
@@ -125,39 +107,50 @@ export class Writer {
   /** What a revocation does, on the key of no token, for a second; and without an entry, since those stay. */
   async probe () {
     const soon = Math.ceil(this.#clock() / 1000) + 1
-    await this.#deny('', { at: soon, exp: null }, soon)
+    await this.#held(['eval', REVOKE, 1, this.#keys.revoked(''), '{}', ...lasting(soon, this.#clock()), ''])
     await this.#redis.eval(LOG_PAGE, this.#keys.log, START, 1)
   }
 
-  async #deny (identity: string, denial: Denial, keptUntil: Seconds | null) {
-    const answer = await this.#write(['eval', REVOKE, 1, this.#keys.revoked(identity), JSON.stringify(denial), ...lasting(keptUntil, this.#clock())])
-    const [first, value] = Array.isArray(answer) && answer.length === 2 ? answer : []
-    if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
-    return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
+  /** On one node the key and the log at once. */
+  #command (entry: LogEntry, script = entry.kind === 'revoked' ? REVOKE : KEEP_CUTOFF): Command {
+    const { kind, name, at, exp, until } = entry
+    const key = kind === 'revoked' ? this.#keys.revoked(name) : this.#keys.cutoff(name)
+    const keys: [number, ...string[]] = this.#redis.isCluster ? [1, key] : [2, key, this.#keys.log]
+    const value = kind === 'revoked' ? JSON.stringify({ at, exp }) : at
+    const [before, after] = toWords(entry)
+    return ['eval', script, ...keys, value, ...lasting(until, this.#clock()), kind === 'revoked' ? before : `cutoff:${name}`, after, this.#logSpan ?? '']
   }
 
-  /** Gives whether the key is still there: Redis may lose its data between the two writes. */
-  async #append (entry: LogEntry, key: string): Promise<boolean> {
-    this.#written(entry)
-    const exists: Command = ['exists', key]
-    const [id, isThere] = this.#minReplicas === 0
-      ? await this.#redis.all([this.#toLog(entry), exists])
-      : [await this.#write(this.#toLog(entry)), await this.#redis.send(exists)]
-    if (typeof id !== 'string' || typeof isThere !== 'number') throw new TypeError('Redis answered nonsense to an entry of the log')
-    return isThere === 1
+  async #write (command: Command, entry: LogEntry): Promise<unknown[]> {
+    const answer = await this.#held(command)
+    if (!Array.isArray(answer) || answer.length !== 3) throw new TypeError('Redis answered nonsense to a revocation')
+    // A node may lose its data between the two writes.
+    if (this.#redis.isCluster && !await this.#append(entry, wordsOf(answer))) await this.#held(command)
+    return answer
   }
 
-  #toLog (entry: LogEntry): Command {
-    return ['eval', APPEND, 1, this.#keys.log, ...toWords(entry), this.#logSpan ?? '']
+  /** Gives whether the key of the entry is still there. */
+  async #append (entry: LogEntry, words: string): Promise<boolean> {
+    const [, after] = toWords(entry)
+    const id = await this.#held(['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? ''])
+    if (typeof id !== 'string') throw new TypeError('Redis answered nonsense to an entry of the log')
+    return await this.#redis.send(['exists', entry.kind === 'revoked' ? this.#keys.revoked(entry.name) : this.#keys.cutoff(entry.name)]) === 1
   }
 
   /** WAIT counts what its own connection wrote, on the node where that was: both go as one pipeline. */
-  async #write (command: Command): Promise<unknown> {
+  async #held (command: Command): Promise<unknown> {
     if (this.#minReplicas === 0) return (await this.#redis.all([command]))[0]
     const [answer, held] = await this.#redis.together([command, ['wait', this.#minReplicas, this.#patience]])
     if (Number(held) >= this.#minReplicas) return answer
     throw new Error(`${Number(held)} of the ${this.#minReplicas} replicas that option "minReplicas" asks for hold the write`)
   }
+}
+
+/** What the script says is to be in the log. */
+function wordsOf (answer: unknown): string {
+  const words = Array.isArray(answer) ? answer[2] : undefined
+  if (typeof words !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
+  return words
 }
 
 /** How long to keep something, as the scripts take it. */
