@@ -109,6 +109,6 @@ for (const [i, { name, client }] of clients.entries()) {
     const kept = await Promise.all(servers.map((server) => server.keys(`${keyPrefix}*`)))
     t.ok(kept.every((keys) => keys.length > 10), 'every node has its part', { kept: kept.map(({ length }) => length) })
     const kinds = new Set(kept.flat().map((key) => key.slice(keyPrefix.length).split(':')[0]))
-    t.strictSame([...kinds].sort(), ['cutoff', 'id', 'revoked', 'token', 'tokens'])
+    t.strictSame([...kinds].sort(), ['cutoff', 'id', 'log', 'revoked', 'token', 'tokens'])
   })
 }

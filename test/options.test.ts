@@ -9,7 +9,7 @@ import { resolveOptions } from '../lib/options.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptions } from './support/app.ts'
 import { eventually, startRedis } from './support/redis.ts'
 
-const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, authorize, routes, recordOnUse, namespace, jwtVerify'
+const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, authorize, routes, recordOnUse, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
 const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
@@ -41,6 +41,7 @@ t.test('every option has its default, and one that is undefined counts as absent
     tokensWithoutJti: 'reject',
     onStoreFailure: 'reject',
     storeTimeout: 500,
+    maxStaleness: 5000,
     routes: { prefix: '/v1/jwt/history' },
     namespaces: [undefined],
     recordOnUse: false,
@@ -62,6 +63,7 @@ t.test('an option takes each value it is meant to take', async (t) => {
     ['redis', client],
     ['recordOnUse', true], ['recordOnUse', false],
     ['mode', 'strict'],
+    ['mode', 'replica'],
     ['enforce', 'presented'],
     ['enforce', 'verified'],
     ['keyPrefix', ''],
@@ -83,6 +85,8 @@ t.test('an option takes each value it is meant to take', async (t) => {
     ['onStoreFailure', 'accept'],
     ['storeTimeout', 1],
     ['storeTimeout', 2 ** 31 - 1],
+    ['maxStaleness', 100],
+    ['maxStaleness', 2 ** 31 - 1],
     ['authorize', authorize],
     ['authorize', async () => false],
     ['routes', false],
@@ -104,6 +108,7 @@ t.test('an option of the wrong shape is refused with what it must be and what it
   const redis = 'a redis:// or rediss:// URL, ioredis options or an ioredis-shaped client (with call and pipeline)'
   const lifetime = "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'"
   const timeout = 'a whole number of milliseconds from 1 to 2147483647'
+  const staleness = 'a whole number of milliseconds from 100 to 2147483647'
   const handler = 'a function (request, target) => boolean or Promise<boolean>'
   const routes = "false, or { prefix } with a path that starts with '/'"
   const namespace = 'a namespace of @fastify/jwt, or an array of different ones'
@@ -123,9 +128,9 @@ t.test('an option of the wrong shape is refused with what it must be and what it
     ['redis', redis, new (class NodeRedis { sendCommand () {} })(), 'another object'],
     ['redis', redis, Redis, 'another function'],
     ['recordOnUse', 'true or false', 'yes', "'yes'"],
-    ['mode', "'strict'", 'Strict', "'Strict'"],
-    ['mode', "'strict'", '', "''"],
-    ['mode', "'strict'", null, 'null'],
+    ['mode', "'strict' or 'replica'", 'Strict', "'Strict'"],
+    ['mode', "'strict' or 'replica'", '', "''"],
+    ['mode', "'strict' or 'replica'", null, 'null'],
     ['enforce', "'presented' or 'verified'", 'always', "'always'"],
     ['enforce', "'presented' or 'verified'", false, 'false'],
     ['keyPrefix', 'a string', 1, '1'],
@@ -159,6 +164,14 @@ t.test('an option of the wrong shape is refused with what it must be and what it
     ['storeTimeout', timeout, '500', "'500'"],
     ['storeTimeout', timeout, '1s', "'1s'"],
     ['storeTimeout', timeout, null, 'null'],
+    ['maxStaleness', staleness, 99, '99'],
+    ['maxStaleness', staleness, 0, '0'],
+    ['maxStaleness', staleness, -1, '-1'],
+    ['maxStaleness', staleness, 100.5, '100.5'],
+    ['maxStaleness', staleness, 2 ** 31, '2147483648'],
+    ['maxStaleness', staleness, Infinity, 'Infinity'],
+    ['maxStaleness', staleness, '5s', "'5s'"],
+    ['maxStaleness', staleness, null, 'null'],
     ['authorize', handler, true, 'true'],
     ['authorize', handler, 'admin', "'admin'"],
     ['authorize', handler, null, 'null'],
@@ -181,8 +194,8 @@ t.test('an option of the wrong shape is refused with what it must be and what it
     ['jwtVerify', decorator, '', "''"],
     ['jwtVerify', decorator, 1, '1'],
     ['jwtVerify', decorator, authorize, '[Function: authorize]'],
-    ['mode', "'strict'", 'a'.repeat(70), `'${'a'.repeat(60)}'... 10 more characters`],
-    ['mode', "'strict'", { a: { b: { c: 1 } } }, '{ a: { b: [Object] } }']
+    ['mode', "'strict' or 'replica'", 'a'.repeat(70), `'${'a'.repeat(60)}'... 10 more characters`],
+    ['mode', "'strict' or 'replica'", { a: { b: { c: 1 } } }, '{ a: { b: [Object] } }']
   ]
   for (const [name, wanted, value, got] of rows) {
     const expected = bad(`option "${name}" must be ${wanted}; got ${got}`)
@@ -236,6 +249,7 @@ t.test('the options of the caller stay as they are, frozen or not', async (t) =>
     tokensWithoutJti: 'accept',
     onStoreFailure: 'accept',
     storeTimeout: 2000,
+    maxStaleness: 3000,
     authorize,
     routes: { prefix: '/tokens' },
     namespace: ['user', 'admin'],
