@@ -55,7 +55,9 @@ export class Access {
     if (!isSubject(claims, sub, iss)) await authorize(actor, { action: 'revokeSubject', ...named({ sub, iss }) })
     // '' is no jti: where the actor's token has none, or is of another subject, there is nothing to spare.
     const except = sparing && { except: isSubject(claims, sub, iss) ? claims.jti ?? '' : '' }
-    return this.#revocation.revokeSubject(sub, { ...(iss && { iss }), ...except }, byOf(claims))
+    // Of many at once with one token the first is enough: each of them would move the cutoff on.
+    const enough = isSubject(claims, sub, iss) ? claims.iat : undefined
+    return this.#revocation.revokeSubject(sub, { ...(iss && { iss }), ...except }, byOf(claims), enough)
   }
 
   async read (actor: Actor, id: string): Promise<ListedToken & { current: boolean }> {

@@ -68,7 +68,7 @@ export function checkClaims (claims: TokenClaims, rules: Rules, now: Millisecond
   if (iss) checked.iss = iss
   // An empty sub names nobody: were it a subject, all tokens that have it could revoke each other.
   if (sub) checked.sub = sub
-  if (typeof iat === 'number') checked.iat = iat
+  if (Number.isFinite(iat)) checked.iat = iat as number
   const { maxTokenLifetime } = rules
   if (typeof exp !== 'number' || Number.isNaN(exp)) return maxTokenLifetime === null ? checked : 'it has no exp'
   checked.exp = exp

@@ -40,6 +40,8 @@ export class Guard {
       throw badOption(`@fastify/jwt has no request decorator "${verifyName}"; set option "jwtVerify" to the name it was registered with`)
     }
     if (isGuarded(original)) throw badOption(`"${verifyName}" is guarded already: the plugin is registered twice on one scope; register it once`)
+    // By its own name: what only decodes a token, or any other method, would make every token a good one.
+    if (original.name !== 'requestVerify') throw badOption(`"${verifyName}" is no verify decorator of @fastify/jwt; set option "jwtVerify" to the name it was registered with`)
     this.#revocation = revocation
     this.#jwt = jwt
     this.#userKey = jwt.options.decoratorName

@@ -1,8 +1,9 @@
+import { checkId, checkIssuer, checkSubject } from './arguments.ts'
 import { Audit, type AuditLog, type By } from './audit.ts'
-import { checkClaims, identityOfClaims, isCutOff, isJti, isName, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { checkClaims, identityOfClaims, isCutOff, isJti, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { Events } from './events.ts'
-import { isoTime, keptUntil, type Milliseconds } from './expiry.ts'
+import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
 import { answered, History, issueOf, type HistoryContext } from './history.ts'
 import { identityOf, namesOf } from './keys.ts'
 import type { LogEntry } from './stores/log.ts'
@@ -94,11 +95,13 @@ export class TokenRevocation implements Revocation {
   }
 
   async token (id: string): Promise<TokenRecord | null> {
+    checkId('token', id)
     return this.history.token(id)
   }
 
   async tokens (sub: string, { iss, limit = SUBJECT_PAGE, cursor }: TokensOptions = {}): Promise<TokensPage> {
     checkSubject('tokens', sub, iss)
+    if (cursor !== undefined) checkId('tokens', cursor)
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) throw new TypeError(`tokens() takes as limit a whole number from 1 to ${MAX_PAGE}`)
     return this.history.tokens(sub, iss, limit, cursor)
   }
@@ -113,16 +116,18 @@ export class TokenRevocation implements Revocation {
   }
 
   async revokeById (id: string): Promise<RevocationResult> {
+    checkId('revokeById', id)
     const budget = this.#store.budget()
     const record = await this.history.token(id, budget)
     if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()
     return this.revokeKnown(record, record, budget)
   }
 
-  async revokeSubject (sub: string, { iss, except }: SubjectOptions = {}, by?: By): Promise<CutoffResult> {
+  /** `enough`: a cutoff that stands at this second or later is not raised. */
+  async revokeSubject (sub: string, { iss, except }: SubjectOptions = {}, by?: By, enough?: Seconds): Promise<CutoffResult> {
     checkSubject('revokeSubject', sub, iss)
     if (except !== undefined && typeof except !== 'string') throw new TypeError('revokeSubject() takes as except the jti of a token')
-    return except === undefined ? this.#cutOff(sub, iss, by) : this.#revokeOthers(sub, iss, except, by)
+    return except === undefined ? this.#cutOff(sub, iss, by, enough) : this.#revokeOthers(sub, iss, except, by)
   }
 
   status (): RevocationStatus {
@@ -183,7 +188,7 @@ export class TokenRevocation implements Revocation {
     return { revocation, first: kept.first }
   }
 
-  async #cutOff (sub: string, iss: string | undefined, by: By | undefined): Promise<CutoffResult> {
+  async #cutOff (sub: string, iss: string | undefined, by: By | undefined, enough: Seconds | undefined): Promise<CutoffResult> {
     const now = this.#clock()
     const seconds = Math.floor(now / 1000)
     // A token may have been recorded more than once.
@@ -196,7 +201,7 @@ export class TokenRevocation implements Revocation {
       const { revoked } = await this.history.lookUp(identityOf(iss, record.jti), undefined)
       if (!revoked) ended.add(record.jti)
     }, async () => {
-      ({ cutoff, before } = await this.#store.cutOff(identityOf(iss, sub), seconds, keptUntil(undefined, this.#rules, now)))
+      ({ cutoff, before } = await this.#store.cutOff(identityOf(iss, sub), seconds, keptUntil(undefined, this.#rules, now), enough))
       this.epoch++
     })
     const result = { sub, ...(iss && { iss }), cutoff, revoked: ended.size }
@@ -230,15 +235,6 @@ export class TokenRevocation implements Revocation {
       }))
     } while (after !== undefined)
   }
-}
-
-function checkSubject (method: string, sub: unknown, iss: unknown) {
-  if (!sub || !isName(sub)) throw new TypeError(`${method}() needs a sub: a well-formed string of 1 to 1024 characters`)
-  checkIssuer(method, iss)
-}
-
-function checkIssuer (method: string, iss: unknown) {
-  if (iss !== undefined && !isName(iss)) throw new TypeError(`${method}() takes as iss a well-formed string of at most 1024 characters`)
 }
 
 type Names = { jti: string } & Record<'id' | 'iss' | 'sub', string | undefined>

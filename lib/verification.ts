@@ -36,7 +36,10 @@ export class Verification {
   }
 
   isFresh (epoch: number): boolean {
-    return this.#settledAt === undefined || (this.epoch === epoch && Date.now() - this.#settledAt < FRESH)
+    if (this.#settledAt === undefined) return true
+    const age = Date.now() - this.#settledAt
+    // Less than nothing where the clock was set back.
+    return this.epoch === epoch && age >= 0 && age < FRESH
   }
 
   whenSettled (callback: Callback) {

@@ -16,6 +16,7 @@ const LAYERS = [
   ['history.ts', 'audit.ts', 'events.ts'],
   ['stores/open.ts'],
   ['stores/'],
+  ['arguments.ts'],
   ['types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']
 ]
 

@@ -16,10 +16,18 @@ const ADVICE: Record<string, string> = {
   CROSSSLOT: 'it is a node of a cluster: give option "redis" a Cluster client'
 }
 
+/** At the start, or behind what an older Redis says of the script. */
+const WORD = new RegExp(`(?:^|-)(${Object.keys(ADVICE).join('|')})\\b`)
+/** Redis 7 says so without the word. */
+const IN_SCRIPT = /user executing the script can't/
+
 /** '' where there is nothing to say. */
 export function adviceOn (error: unknown): string {
-  const words = messagesOf(error).map((message) => /^-?([A-Z]+) /.exec(message)?.[1] ?? '')
-  return words.map((word) => Object.hasOwn(ADVICE, word) ? ADVICE[word]! : '').find((advice) => advice !== '') ?? ''
+  for (const message of messagesOf(error)) {
+    const word = WORD.exec(message)?.[1] ?? (IN_SCRIPT.test(message) ? 'NOPERM' : '')
+    if (word !== '') return ADVICE[word]!
+  }
+  return ''
 }
 
 /** A client wraps what a script, or a cluster's last node, has answered. */

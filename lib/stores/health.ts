@@ -24,6 +24,7 @@ export class Health {
   readonly #onStuck: StoreContext['onStuck']
   /** What has to work as well before it is back. */
   readonly #needed: Probe[] = []
+  #lastFailure: unknown
   #trying = false
   #failures = 0
   #failuresSeen = 0
@@ -51,6 +52,7 @@ export class Health {
         this.#answers(end).then(resolve, reject).finally(cancel)
       })
     } catch (error) {
+      if (error !== this.#lastFailure && error instanceof Error) error.cause ??= this.#lastFailure
       this.failed(error)
     }
   }
@@ -61,6 +63,7 @@ export class Health {
         await this.#probe()
         return
       } catch (error) {
+        this.#lastFailure = error
         if (performance.now() + START_INTERVAL > end) throw error
       }
       await sleep(START_INTERVAL)

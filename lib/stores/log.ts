@@ -12,11 +12,11 @@ export interface LogEntry extends DenylistEntry {
 export const START = '0-0'
 
 /**
- * The value of an entry's one field, in two parts: the script that appends puts the id of the entry before it between
- * them. Words are separated by one space: `key at exp until prev id sub`, what is not known is empty.
+ * What the scripts make the value of an entry's one field of: what comes before what only they know, and what after it.
+ * Words are separated by one space: `key at exp until prev id sub`, what is not known is empty.
  */
-export function toWords ({ kind, name, at, exp, until, id, sub }: LogEntry): [before: string, after: string] {
-  return [`${kind}:${name} ${at} ${exp ?? ''} ${until ?? ''}`, `${id ?? ''} ${sub === undefined ? '' : encodeURIComponent(sub)}`]
+export function toWords ({ kind, name, at, exp, id, sub }: LogEntry): [before: string, after: string] {
+  return [kind === 'cutoff' ? `cutoff:${name}` : `revoked:${name} ${at} ${exp ?? ''}`, `${id ?? ''} ${sub === undefined ? '' : encodeURIComponent(sub)}`]
 }
 
 /**

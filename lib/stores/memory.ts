@@ -123,9 +123,10 @@ export class MemoryStore implements Store {
     return { ...standing.value, first: false }
   }
 
-  async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null) {
+  async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null = null) {
     const standing = this.#cutoffs.get(subject)
     const before = standing?.value ?? null
+    if (before !== null && enough !== null && before >= enough) return { cutoff: before, before }
     const late = before !== null && before >= cutoff ? before + 1 - cutoff : 0
     const end = keptUntil === null ? Infinity : Math.max(keptUntil + late, standing?.keptUntil ?? 0)
     this.#cutoffs.set(subject, cutoff + late, end)

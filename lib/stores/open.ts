@@ -55,8 +55,8 @@ function opened (client: RedisClient, settings: StoreSettings, context: StoreCon
   const writer = settings.minReplicas > 0 ? ownConnection(client, 'minReplicas', settings) : undefined
   const log = settings.mode === 'replica' ? ownConnection(client, 'log', settings) : undefined
   const store = log === undefined
-    ? new RedisStore(client, settings, context, writer)
-    : new ReplicaStore(client, { client: log, reconnect: () => log.disconnect(true) }, settings, context, writer)
+    ? new RedisStore(client, settings, context, writer, () => writer?.disconnect(true))
+    : new ReplicaStore(client, { client: log, reconnect: () => log.disconnect(true) }, settings, context, writer, () => writer?.disconnect(true))
   return {
     store,
     close () {

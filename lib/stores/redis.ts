@@ -3,7 +3,7 @@ import { keysUnder, type Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Batcher, isValue } from './batcher.ts'
 import { Commands, type Command } from './commands.ts'
-import { Deadline } from './deadline.ts'
+import { Deadline, NoAnswer } from './deadline.ts'
 import { Health } from './health.ts'
 import type { DenylistEntry } from './denylist.ts'
 import { inspect } from './inspection.ts'
@@ -30,17 +30,19 @@ export class RedisStore implements Store {
   readonly #batcher: Batcher
   readonly #onWarning: (sentence: string) => void
   readonly #minReplicas: number
+  readonly #leaveWriter: (() => void) | undefined
   warnings: readonly string[] = []
   #inspected = false
   #outstanding = 0
 
-  /** `writing`: the client that writes revocations, where that is another one. */
-  constructor (client: RedisClient, options: RedisStoreOptions, context: StoreContext, writing = client) {
+  /** `writing`: the client that writes revocations, where that is another one; `leaveWriter`: for a new connection. */
+  constructor (client: RedisClient, options: RedisStoreOptions, context: StoreContext, writing = client, leaveWriter?: () => void) {
     const { keyPrefix, storeTimeout } = options
     this.#redis = new Commands(client)
     this.#keys = keysUnder(keyPrefix)
     this.#clock = context.clock
     this.#minReplicas = options.minReplicas
+    this.#leaveWriter = leaveWriter
     this.#deadline = new Deadline(storeTimeout)
     this.#writer = new Writer(writing, { ...options, keys: this.#keys }, context.clock)
     this.#onWarning = context.onWarning ?? (() => {})
@@ -98,8 +100,8 @@ export class RedisStore implements Store {
     return this.#watched(() => this.#writer.deny(identity, denial, keptUntil), this.#canWrite, budget)
   }
 
-  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null) {
-    return this.#watched(() => this.#writer.cutOff(subject, cutoff, keptUntil), this.#canWrite)
+  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null = null) {
+    return this.#watched(() => this.#writer.cutOff(subject, cutoff, keptUntil, enough), this.#canWrite)
   }
 
   /** Writes again what Redis has lost. */
@@ -184,7 +186,10 @@ export class RedisStore implements Store {
     if (failure !== undefined) throw failure
   }, this.#deadline.timeout)
 
-  readonly #canWrite = () => this.within(() => this.#writer.probe())
+  readonly #canWrite = () => this.within(() => this.#writer.probe()).catch((error) => {
+    if (error instanceof NoAnswer) this.#leaveWriter?.()
+    throw error
+  })
 
   #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
     return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...lasting(keptUntil, this.#clock()), this.#clock() / 1000]

@@ -53,13 +53,15 @@ export class ReplicaStore extends RedisStore {
   #puttingBack = false
   #closed = false
 
-  constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext, writing = client) {
-    super(client, options, context, writing)
+  constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext, writing = client, leaveWriter?: () => void) {
+    super(client, options, context, writing, leaveWriter)
     this.#clock = context.clock
     this.#maxStaleness = options.maxStaleness
     this.#keyPrefix = options.keyPrefix
     this.#context = context
-    this.denylist = new Denylist(() => context.clock() / 1000)
+    const startedAt = context.clock() - performance.now()
+    // A clock that jumps ahead must not make it forget: when it is right again, tokens live that were revoked.
+    this.denylist = new Denylist(() => Math.min(context.clock(), startedAt + performance.now()) / 1000)
     this.#log = { client: log.client, redis: new Commands(log.client) }
     this.#follower = new Follower(this.#log.redis, {
       key: keysUnder(options.keyPrefix).log,
@@ -92,9 +94,9 @@ export class ReplicaStore extends RedisStore {
     })
   }
 
-  override cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null) {
+  override cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null = null) {
     return this.#own({ kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }, async (entry) => {
-      const standing = await super.cutOff(subject, cutoff, keptUntil)
+      const standing = await super.cutOff(subject, cutoff, keptUntil, enough)
       return [standing, { ...entry, at: standing.cutoff, until: keptUntil && keptUntil + standing.cutoff - cutoff }, true]
     })
   }

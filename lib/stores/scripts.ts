@@ -7,12 +7,18 @@
  * Redis and of the caller are both ahead of a verifier's. What stands is never shortened.
  */
 const KEEP = `
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+-- Whether that changed anything.
 local function keep(fresh, till, span)
-  if till == '' then return redis.call('PERSIST', KEYS[1]) end
-  local now = redis.call('TIME')
-  local ttl = math.max(till - now[1] * 1000 - math.floor(now[2] / 1000), tonumber(span))
+  if till == '' then return redis.call('PERSIST', KEYS[1]) == 1 or fresh end
+  local ttl = math.max(till - now(), tonumber(span))
   local left = redis.call('PTTL', KEYS[1])
-  if fresh or (left >= 0 and ttl > left) then redis.call('PEXPIRE', KEYS[1], ttl) end
+  local longer = fresh or (left >= 0 and ttl > left)
+  if longer then redis.call('PEXPIRE', KEYS[1], ttl) end
+  return longer
 end
 `
 
@@ -38,39 +44,41 @@ end
 
 /*
  * The three that follow write a key and, where the log is their second key, its entry: at once, or neither. On a cluster
- * those are two slots, and the caller appends what they return last. ARGV from the fourth on: the words of the entry
- * before `prev` (of a cutoff: its key alone), those after it, span.
+ * those are two slots, and the caller appends what they return last. ARGV from the fourth on: the words of the entry up
+ * to `exp` (of a cutoff: its key alone), those after `prev`, span. `until` is what the key has, by the clock of Redis.
  */
 const LOGGED = `${KEEP}${LOG}
-local function logged(words)
-  if KEYS[2] then append(KEYS[2], words, ARGV[5], ARGV[6]) end
+local function logged(words, changed)
+  local left = redis.call('PTTL', KEYS[1])
+  words = words .. ' ' .. (left < 0 and '' or string.format('%.0f', math.ceil((now() + left) / 1000)))
+  if KEYS[2] and changed then append(KEYS[2], words, ARGV[5], ARGV[6]) end
   return words
-end
-local function loggedCutoff(value, late)
-  return logged(ARGV[4] .. ' ' .. value .. '  ' .. (ARGV[2] == '' and '' or string.format('%.0f', (ARGV[2] + late) / 1000)))
 end
 -- A log of another type fails before anything is written.
 if KEYS[2] then redis.call('XLEN', KEYS[2]) end
 `
 
 /*
- * Keeps a denial. ARGV: its value, until, for. Returns whether it is the first, and the value that stands.
+ * Keeps a denial. ARGV: its value, until, for; and '1' where the log has lost it. Returns whether it is the first, and
+ * the value that stands.
  * GET comes first: on a key of another type it fails before anything is changed.
  */
 export const REVOKE = `${LOGGED}
 local standing = redis.call('GET', KEYS[1])
 if not standing then redis.call('SET', KEYS[1], ARGV[1]) end
-keep(not standing, ARGV[2], ARGV[3])
-return {standing and 0 or 1, standing or ARGV[1], logged(ARGV[4])}`
+local changed = keep(not standing, ARGV[2], ARGV[3])
+return {standing and 0 or 1, standing or ARGV[1], logged(ARGV[4], changed or ARGV[7] == '1')}`
 
 /*
- * Sets a subject's cutoff. ARGV: the cutoff in seconds, until, for. Returns the cutoff that stands, and the one before or ''.
- * It always rises: a token that was issued after the standing one carries the second that follows it.
+ * Sets a subject's cutoff. ARGV: the cutoff in seconds, until, for; and '' or the second from which on a standing one is
+ * enough. Returns the cutoff that stands, and the one before or ''. Else it always rises: a token that was issued after
+ * the standing one carries the second that follows it.
  */
 export const CUT_OFF = `${LOGGED}
 local before = redis.call('GET', KEYS[1])
 local cutoff = tonumber(ARGV[1])
 local late = 0
+if before and ARGV[7] ~= '' and tonumber(before) >= tonumber(ARGV[7]) then return {before, before, logged(ARGV[4] .. ' ' .. before .. ' ', false)} end
 if before and tonumber(before) >= cutoff then
   late = (tonumber(before) + 1 - cutoff) * 1000
   cutoff = tonumber(before) + 1
@@ -78,7 +86,7 @@ end
 local value = string.format('%.0f', cutoff)
 redis.call('SET', KEYS[1], value, 'KEEPTTL')
 if ARGV[2] == '' then keep(not before, '', '') else keep(not before, ARGV[2] + late, ARGV[3] + late) end
-return {value, before or '', loggedCutoff(value, late)}`
+return {value, before or '', logged(ARGV[4] .. ' ' .. value .. ' ', true)}`
 
 /* Puts a cutoff back: it stands unless a later one does. ARGV: the cutoff in seconds, until, for. Returns as CUT_OFF. */
 export const KEEP_CUTOFF = `${LOGGED}
@@ -86,7 +94,7 @@ local before = redis.call('GET', KEYS[1])
 local value = ARGV[1]
 if before and (tonumber(before) or 0) >= tonumber(value) then value = before else redis.call('SET', KEYS[1], value, 'KEEPTTL') end
 keep(not before, ARGV[2], ARGV[3])
-return {value, before or '', loggedCutoff(value, 0)}`
+return {value, before or '', logged(ARGV[4] .. ' ' .. value .. ' ', true)}`
 
 /* Appends to the log alone. ARGV: the words before `prev`, those after it, span. */
 export const APPEND = `${LOG}

@@ -66,8 +66,11 @@ export interface Store {
    * Gives the one that stands, and whether this is the first.
    */
   revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, budget?: Budget): Promise<Denial & { first: boolean }>
-  /** Raises a subject's cutoff to `cutoff`, or by one second where it is there already. Gives it, and the one before. */
-  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }>
+  /**
+   * Raises a subject's cutoff to `cutoff`, or by one second where it is there already; not where it is at `enough` or
+   * later. Gives it, and the one before.
+   */
+  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough?: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }>
   /** Keeps a record, in the place of one with its id. Gives the cutoff of its subject, read after that. */
   saveRecord (entry: RecordEntry): Promise<Seconds | null>
   /** Keeps a record unless its identity has one. */

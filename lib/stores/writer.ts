@@ -45,23 +45,23 @@ export class Writer {
 
   async deny (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null): Promise<Denial & { first: boolean }> {
     const entry: LogEntry = { kind: 'revoked', name: identity, ...denial, until: keptUntil, ...(id && { id }), ...(sub && { sub }) }
-    const [first, value] = await this.#finished(entry, () => this.#write(this.#command(entry), entry))
+    const [first, value] = await this.#finished(entry, () => this.#write([...this.#command(entry), ''], entry))
     if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
     return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
   }
 
-  async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }> {
+  async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }> {
     const entry: LogEntry = { kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }
-    const [value, before] = await this.#finished(entry, () => this.#write(this.#command(entry, CUT_OFF), entry))
+    const [value, before] = await this.#finished(entry, () => this.#write([...this.#command(entry, CUT_OFF), enough ?? ''], entry))
     const standing = parseCutoff(value)
     // Lower than what was asked for: nothing that the script gives.
-    if (standing === null || !(standing >= cutoff) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
+    if (standing === null || !(standing >= Math.min(cutoff, enough ?? cutoff)) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
     return { cutoff: standing, before: parseCutoff(before === '' ? null : before) }
   }
 
   /** Writes again what Redis has lost, as much of it as it takes, but for keys that are in somebody else's use. */
   async putBack (entries: LogEntry[]) {
-    const answers = await this.#redis.settled(entries.map((entry) => this.#command(entry)))
+    const answers = await this.#redis.settled(entries.map((entry): Command => [...this.#command(entry), '1']))
     const failures = answers.map(([error]) => error).filter((error) => error !== null && !error.message.includes('WRONGTYPE'))
     if (this.#redis.isCluster) {
       const written = entries.flatMap((entry, i) => answers[i]![0] === null ? [{ entry, words: wordsOf(answers[i]![1]) }] : [])
@@ -107,7 +107,7 @@ export class Writer {
   /** What a revocation does, on the key of no token, for a second; and without an entry, since those stay. */
   async probe () {
     const soon = Math.ceil(this.#clock() / 1000) + 1
-    await this.#held(['eval', REVOKE, 1, this.#keys.revoked(''), '{}', ...lasting(soon, this.#clock()), ''])
+    await this.#held(['eval', REVOKE, 1, this.#keys.revoked(''), '{}', ...lasting(soon, this.#clock()), '', '', '', ''])
     await this.#redis.eval(LOG_PAGE, this.#keys.log, START, 1)
   }
 
@@ -118,7 +118,7 @@ export class Writer {
     const keys: [number, ...string[]] = this.#redis.isCluster ? [1, key] : [2, key, this.#keys.log]
     const value = kind === 'revoked' ? JSON.stringify({ at, exp }) : at
     const [before, after] = toWords(entry)
-    return ['eval', script, ...keys, value, ...lasting(until, this.#clock()), kind === 'revoked' ? before : `cutoff:${name}`, after, this.#logSpan ?? '']
+    return ['eval', script, ...keys, value, ...lasting(until, this.#clock()), before, after, this.#logSpan ?? '']
   }
 
   async #write (command: Command, entry: LogEntry): Promise<unknown[]> {
@@ -140,7 +140,13 @@ export class Writer {
   /** WAIT counts what its own connection wrote, on the node where that was: both go as one pipeline. */
   async #held (command: Command): Promise<unknown> {
     if (this.#minReplicas === 0) return (await this.#redis.all([command]))[0]
-    const [answer, held] = await this.#redis.together([command, ['wait', this.#minReplicas, this.#patience]])
+    const both: Command[] = [command, ['wait', this.#minReplicas, this.#patience]]
+    const [answer, held] = await this.#redis.together(both).catch(async (error) => {
+      if (!this.#redis.isCluster || !/^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /.test(error.message)) throw error
+      // A client of a cluster follows for a command alone, and then knows the way; not for a pipeline that writes.
+      await this.#redis.all([command])
+      return this.#redis.together(both)
+    })
     if (Number(held) >= this.#minReplicas) return answer
     throw new Error(`${Number(held)} of the ${this.#minReplicas} replicas that option "minReplicas" asks for hold the write`)
   }
