@@ -9,6 +9,8 @@ import { ask, forge, heapUsed, MEGABYTE, unhandled } from './support/flood.ts'
 import { startRedis } from './support/redis.ts'
 
 const server = await startRedis(t)
+// Of 100,000 errors most of the time would go into stacks.
+Error.stackTraceLimit = 0
 
 const PASSES = 2
 const PER_PASS = 50_000
