@@ -154,7 +154,7 @@ for (const mode of ['strict', 'replica'] as const) {
       if (status === 200 && request.token !== 'good' && request.method !== 'HEAD') assert.ok(!isOfRoute, 'nobody else gets anything of the routes')
       const key = `${request.token} ${status}`
       seen.set(key, (seen.get(key) ?? 0) + 1)
-    }), { numRuns: mode === 'strict' ? 1500 : 500 })
+    }), { numRuns: mode === 'strict' ? 800 : 300 })
     t.strictSame(await server.keys(`${keyPrefix}*`), before)
     t.strictSame(nobodyHandled, [])
     t.ok(app.revocation.status().available)
@@ -267,6 +267,21 @@ t.test('a decorator that is no verify decorator is refused by the name of the op
   for (const jwtVerify of ['toString', 'constructor', 'hasOwnProperty', 'valueOf', 'jwtDecode']) isRefusal(await startWith(t, { jwtVerify }), 'jwtVerify')
 })
 
+t.test('P6 with the name of another decorator for the verify decorator no forged token revokes a subject', {
+  todo: 'the routes authenticate with whatever function has that name: with jwtDecode nobody verifies the signature'
+}, async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyJwt, { secret: SECRET })
+  await t.rejects(async () => {
+    await app.register(revocationPlugin, { jwtVerify: 'jwtDecode' })
+    await app.ready()
+    const forged = await signed({ jti: 'x', sub: 'alice', exp: 2e9 }, 'a secret of somebody else, of more than 32 bytes')
+    const { statusCode } = await app.inject({ method: 'DELETE', url: `${HISTORY}/sub/alice`, headers: { authorization: `Bearer ${forged}` } })
+    t.not(statusCode, 200)
+  }, { code: 'FST_JWT_REVOCATION_BAD_OPTION' })
+})
+
 const CODES = /^(?:FST_JWT_|FAST_JWT_|FST_ERR_|ERR_)/
 
 const METHODS = ['issue', 'record', 'revoke', 'revokeById', 'revokeSubject', 'isRevoked', 'token', 'tokens', 'status', 'on', 'off'] as const
@@ -300,7 +315,7 @@ for (const store of ['memory', 'redis'] as const) {
       const args = takesId ? [String(typeof first === 'string' ? first : 'x'), ...rest] : [first, ...rest]
       if (method === 'tokens' && typeof args[1] === 'object' && args[1] !== null && 'cursor' in args[1] && typeof args[1].cursor !== 'string') return
       await callWith(app, method, args)
-    }), { numRuns: 2000 })
+    }), { numRuns: 1000 })
     t.strictSame(nobodyHandled, [])
     t.strictSame(lost, [])
     t.ok(app.revocation.status().available)
