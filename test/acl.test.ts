@@ -7,6 +7,7 @@ import * as acl from './support/acl.ts'
 import { buildApp, genuine, signed } from './support/app.ts'
 import { KEPT, me, outcomesOf, REFUSED, ACCEPTED, UNAVAILABLE } from './support/promises.ts'
 import { eventually, startCluster, startRedis, type RedisServer } from './support/redis.ts'
+import { MASTER, startReplica } from './support/replicas.ts'
 
 t.jobs = 4
 
@@ -35,8 +36,8 @@ const FEATURES: Record<string, { granted: string[], revocation: RevocationOption
 
 for (const [name, { granted, revocation }] of Object.entries(FEATURES)) {
   t.test(`the documented user suffices for ${name}`, { buffered: true }, async (t) => {
-    const server = await startRedis(t, { args: ['--repl-diskless-sync-delay', '0'] })
-    if (revocation.minReplicas) await replicaOf(t, server)
+    const server = await startRedis(t, { args: MASTER })
+    if (revocation.minReplicas) await startReplica(t, server)
     await server.cli(...acl.wordsOf(acl.STRICT, ...granted))
     const scene = await sceneOn(t, server, revocation)
     t.strictSame(await scene.outcomes(), KEPT)
@@ -86,8 +87,8 @@ t.test('so are those of replica mode', { buffered: true }, async (t) => {
 })
 
 t.test('and those of minReplicas, and of tokens that never end: revocations are answered 503 without them', { buffered: true }, async (t) => {
-  const server = await startRedis(t, { args: ['--repl-diskless-sync-delay', '0'] })
-  await replicaOf(t, server)
+  const server = await startRedis(t, { args: MASTER })
+  await startReplica(t, server)
   await server.cli(...acl.wordsOf(acl.STRICT))
   const scene = await sceneOn(t, server, { minReplicas: 1 })
   const outcomes = await scene.outcomes()
@@ -227,11 +228,6 @@ async function putsBack (t: Test, server: RedisServer, { app, open }: Awaited<Re
   t.equal(await me(late, token), REFUSED)
   t.equal(late.revocation.status().entries, app.revocation.status().entries, 'what the log does not tell is found')
   t.ok(await server.commandCalls('scan') > 0)
-}
-
-async function replicaOf (t: Test, master: RedisServer) {
-  const replica = await startRedis(t, { args: ['--replicaof', `${master.host} ${master.port}`] })
-  await eventually('the replica is in step', async () => /^master_link_status:up/m.test(await replica.cli('INFO', 'replication')))
 }
 
 /** A token whose revocation is kept on this node. */
