@@ -179,3 +179,6 @@ t.test('P3 P4 a master dies: its slots are answered 503 until its replica is pro
   for (const [name, load] of Object.entries(loads)) await ends(t, name, load)
   t.same(plain.lines.map(({ level }) => level), plain.lines.length === 0 ? [] : [50, 40], 'one line when it is lost, one when it is back')
 })
+
+// The servers of all would keep the process.
+t.end()
