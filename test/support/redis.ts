@@ -288,7 +288,7 @@ function printed (reply: unknown): string {
 }
 
 /** The same choice as in ensure-redis.js. */
-function binary (): string {
+export function binary (): string {
   if (process.env.REDIS_SERVER) return process.env.REDIS_SERVER
   const folders = (process.env.PATH ?? '').split(delimiter)
   const found = ['redis-server', 'valkey-server'].find((name) => folders.some((folder) => existsSync(join(folder, name))))
