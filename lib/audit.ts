@@ -45,7 +45,11 @@ export class Audit {
     if (reuseChannel.hasSubscribers) reuseChannel.publish(token)
     const now = this.#clock()
     const last = this.#reported.get(identity)
-    if (last !== undefined && Math.abs(now - last) < REUSE_INTERVAL) return
+    if (last !== undefined && now - last < REUSE_INTERVAL) {
+      // The clock was set back.
+      if (now < last) this.#reported.set(identity, now)
+      return
+    }
     this.#reported.delete(identity)
     this.#reported.set(identity, now)
     if (this.#reported.size > MAX_REPORTED) this.#reported.delete(this.#reported.keys().next().value!)

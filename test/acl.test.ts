@@ -73,7 +73,7 @@ t.test('each command of strict mode is needed', { buffered: true }, async (t) =>
 t.test('so are those of replica mode', { buffered: true }, async (t) => {
   const server = await startRedis(t)
   await server.cli(...acl.wordsOf(acl.STRICT, acl.REPLICA, '-xread'))
-  const deaf = await sceneOn(t, server, { mode: 'replica', maxStaleness: 200 })
+  const deaf = await sceneOn(t, server, { mode: 'replica', maxStaleness: 500 })
   await eventually('the store is lost', async () => deaf.lost.length > 0)
   t.match(deaf.lost[0], { msg: /lost.*Redis says: its user may not do this: give it the commands and keys that docs\/operations\.md lists$/ })
   await deaf.close()
@@ -81,7 +81,7 @@ t.test('so are those of replica mode', { buffered: true }, async (t) => {
   await server.cli(...acl.wordsOf(acl.STRICT, acl.REPLICA, '-scan'))
   await server.cli('XADD', 'jwt:log', '5-1', 'entry', 'x')
   await server.cli('XTRIM', 'jwt:log', 'MAXLEN', 0)
-  const blind = await sceneOn(t, server, { mode: 'replica', maxStaleness: 200 })
+  const blind = await sceneOn(t, server, { mode: 'replica', maxStaleness: 500 })
   await eventually('the store is lost', async () => blind.lost.length > 0)
   t.match(await denials(server), [{ object: 'scan' }, { object: 'xread' }])
 })

@@ -178,7 +178,7 @@ t.test('names forge neither an entry of the log of Redis nor a word of one: it r
       assert.equal(fields[0], 'entry')
 
       assert.match(fields[1]!, /^[\u0020-\u007e]+$/)
-      const { entry, prev } = fromWords(fields[1])!
+      const { entry, prev } = fromWords(fields[1]!, true)!
       assert.equal(prev, last === '-' ? '0-0' : last)
       const { at, until, exp, ...told } = entry
       assert.deepEqual(told, i === 0
@@ -190,9 +190,7 @@ t.test('names forge neither an entry of the log of Redis nor a word of one: it r
   }), { numRuns: 150 })
 })
 
-t.test('an entry whose name can not be decoded does not cost a replica those behind it', {
-  todo: 'hear() throws for it in the middle of a page: the reader goes on behind that page, and the rest of it is never learnt'
-}, async (t) => {
+t.test('an entry whose name can not be decoded does not cost a replica those behind it', async (t) => {
   const keyPrefix = ownPrefix()
   const options = { redis, keyPrefix, storeTimeout: 10_000 }
   const replica = await buildApp(t, { revocation: { ...options, mode: 'replica', maxStaleness: 60_000 } })

@@ -9,7 +9,7 @@ import { resolveOptions } from '../lib/options.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptions } from './support/app.ts'
 import { eventually, startRedis } from './support/redis.ts'
 
-const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, authorize, routes, recordOnUse, namespace, jwtVerify'
+const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, routes, recordOnUse, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
 const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
@@ -42,6 +42,7 @@ t.test('every option has its default, and one that is undefined counts as absent
     onStoreFailure: 'reject',
     storeTimeout: 500,
     maxStaleness: 5000,
+    minReplicas: 0,
     routes: { prefix: '/v1/jwt/history' },
     namespaces: [undefined],
     recordOnUse: false,
@@ -85,7 +86,7 @@ t.test('an option takes each value it is meant to take', async (t) => {
     ['onStoreFailure', 'accept'],
     ['storeTimeout', 1],
     ['storeTimeout', 2 ** 31 - 1],
-    ['maxStaleness', 100],
+    ['maxStaleness', 500],
     ['maxStaleness', 2 ** 31 - 1],
     ['authorize', authorize],
     ['authorize', async () => false],
@@ -108,7 +109,7 @@ t.test('an option of the wrong shape is refused with what it must be and what it
   const redis = 'a redis:// or rediss:// URL, ioredis options or an ioredis-shaped client (with call and pipeline)'
   const lifetime = "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'"
   const timeout = 'a whole number of milliseconds from 1 to 2147483647'
-  const staleness = 'a whole number of milliseconds from 100 to 2147483647'
+  const staleness = 'a whole number of milliseconds from 500 to 2147483647'
   const handler = 'a function (request, target) => boolean or Promise<boolean>'
   const routes = "false, or { prefix } with a path that starts with '/'"
   const namespace = 'a namespace of @fastify/jwt, or an array of different ones'
@@ -164,10 +165,10 @@ t.test('an option of the wrong shape is refused with what it must be and what it
     ['storeTimeout', timeout, '500', "'500'"],
     ['storeTimeout', timeout, '1s', "'1s'"],
     ['storeTimeout', timeout, null, 'null'],
-    ['maxStaleness', staleness, 99, '99'],
+    ['maxStaleness', staleness, 499, '499'],
     ['maxStaleness', staleness, 0, '0'],
     ['maxStaleness', staleness, -1, '-1'],
-    ['maxStaleness', staleness, 100.5, '100.5'],
+    ['maxStaleness', staleness, 500.5, '500.5'],
     ['maxStaleness', staleness, 2 ** 31, '2147483648'],
     ['maxStaleness', staleness, Infinity, 'Infinity'],
     ['maxStaleness', staleness, '5s', "'5s'"],

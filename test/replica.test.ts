@@ -135,11 +135,11 @@ t.test('status() tells what a replica holds, and how old it is', async (t) => {
   await app.revocation.revoke({ jti: 'a' })
   await app.revocation.revoke({ jti: 'a' })
   await app.revocation.revokeSubject('alice')
-  const { stalenessMs, ...status } = app.revocation.status()
+  const { stalenessMs, warnings, ...status } = app.revocation.status()
   t.strictSame(status, { mode: 'replica', store: 'redis', available: true, entries: 2 })
   t.ok(stalenessMs! >= 0 && stalenessMs! < 5000)
   const strict = await buildApp(t, { revocation: { redis: server.url, keyPrefix: ownPrefix() } })
-  t.strictSame(strict.revocation.status(), { mode: 'strict', store: 'redis', available: true })
+  t.strictSame(strict.revocation.status(), { mode: 'strict', store: 'redis', available: true, warnings })
 })
 
 t.test('the store in memory is its own replica', async (t) => {
@@ -232,7 +232,7 @@ t.test('a client that can not be duplicated stops the start with a sentence', as
   await t.rejects(buildApp(t, { revocation: { redis: client, mode: 'replica' } }), {
     code: 'FST_JWT_REVOCATION_BAD_OPTION',
     statusCode: 500,
-    message: 'fastify-jwt-revocation: mode "replica" needs a second connection; give option "redis" a URL, ioredis options, or a client with duplicate()'
+    message: 'fastify-jwt-revocation: mode "replica" and option "minReplicas" need a connection of their own; give option "redis" a URL, ioredis options, or a client with duplicate()'
   })
 })
 

@@ -17,7 +17,7 @@ const ADVICE: Record<string, string> = {
 }
 
 /** At the start, or behind what an older Redis says of the script. */
-const WORD = new RegExp(`(?:^|-)(${Object.keys(ADVICE).join('|')})\\b`)
+const WORD = new RegExp(`(?:^|-)(${Object.keys(ADVICE).join('|')}) `)
 /** Redis 7 says so without the word. */
 const IN_SCRIPT = /user executing the script can't/
 

@@ -59,6 +59,7 @@ export class Follower {
   #last = START
   #next: Read | undefined
   readonly #gaps = new Set<string>()
+  #isLate = false
   #broken = false
   #complete = true
   #following = false
@@ -122,6 +123,8 @@ export class Follower {
       this.#gaps.clear()
     }
     this.progressAt = this.heardAt = sentAt + waited
+    // What was read is old when it is read late, after a pause of the process: the next read does not wait.
+    this.#isLate = performance.now() - this.heardAt > 2 * this.#options.block
   }
 
   #break () {
@@ -139,9 +142,10 @@ export class Follower {
   /** The last id of the log, and what came after an entry: as they were at one moment. */
   async #page (after: string): Promise<Page> {
     const { key, block, storeTimeout } = this.#options
-    const wait: Command[] = this.#following ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
+    const waits = this.#following && !this.#isLate
+    const wait: Command[] = waits ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
     const answers = await new Promise<unknown[]>((resolve, reject) => {
-      const cancel = new Deadline(storeTimeout + (this.#following ? block : 0)).start((error) => {
+      const cancel = new Deadline(storeTimeout + (waits ? block : 0)).start((error) => {
         this.#context.reconnect()
         reject(error)
       })
@@ -150,7 +154,7 @@ export class Follower {
     const [last, lines] = Array.isArray(answers.at(-1)) ? answers.at(-1) as unknown[] : []
     if (!isId(last) || typeof lines !== 'string') throw new TypeError('Redis answered nonsense about the log')
     // Where nothing came, Redis looked no earlier than it stopped waiting.
-    return { last, lines: lines === '' ? [] : lines.split('\n'), waited: this.#following && answers[0] === null ? block : 0 }
+    return { last, lines: lines === '' ? [] : lines.split('\n'), waited: waits && answers[0] === null ? block : 0 }
   }
 
   /** Gives false where entries are missing between those that were read before and these. */
@@ -182,7 +186,7 @@ export class Follower {
     if (this.#following) return false
     if (prev !== undefined && this.#isPast(prev)) return true
     this.#complete = false
-    if (this.#last === START || this.#gaps.has(id)) return true
+    if (prev === undefined || this.#last === START || this.#gaps.has(id)) return true
     this.#gaps.add(id)
     return false
   }

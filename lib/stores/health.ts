@@ -92,10 +92,11 @@ export class Health {
     const quiet = failures === this.#failuresSeen
     this.#failuresSeen = failures
     this.#trying = true
+    let tried = this.#probe
     try {
-      for (const probe of [...this.#broken, ...this.#needed]) await probe()
+      for (tried of [...this.#broken, ...this.#needed]) await tried()
     } catch {
-      await this.#leaveIfStuck()
+      if (tried === this.#probe || !await this.#answersAtAll()) this.#stuck()
       return
     } finally {
       this.#trying = false
@@ -107,12 +108,11 @@ export class Health {
     this.#onBack()
   }
 
-  /** Not for the sake of something else, on a connection that answers. */
-  async #leaveIfStuck () {
-    try {
-      await this.#probe()
-    } catch {
-      if (!this.#closed) this.#onStuck?.()
-    }
+  #answersAtAll (): Promise<boolean> {
+    return this.#probe().then(() => true, () => false)
+  }
+
+  #stuck () {
+    if (!this.#closed) this.#onStuck?.()
   }
 }

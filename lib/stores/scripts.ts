@@ -50,7 +50,7 @@ end
 const LOGGED = `${KEEP}${LOG}
 local function logged(words, changed)
   local left = redis.call('PTTL', KEYS[1])
-  words = words .. ' ' .. (left < 0 and '' or string.format('%.0f', math.ceil((now() + left) / 1000)))
+  words = words .. ' ' .. (left < 0 and '' or string.format('%.0f', math.floor((now() + left) / 1000 + 0.5)))
   if KEYS[2] and changed then append(KEYS[2], words, ARGV[5], ARGV[6]) end
   return words
 end

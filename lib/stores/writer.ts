@@ -3,8 +3,8 @@ import type { Milliseconds, Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands, type Command } from './commands.ts'
-import { START, toWords, type LogEntry } from './log.ts'
-import { APPEND, CUT_OFF, KEEP_CUTOFF, LOG_PAGE, REVOKE } from './scripts.ts'
+import { toWords, type LogEntry } from './log.ts'
+import { APPEND, CUT_OFF, KEEP_CUTOFF, REVOKE } from './scripts.ts'
 import type { Denial, NewDenial } from './store.ts'
 import { parseCutoff, parseDenial } from './values.ts'
 
@@ -108,7 +108,7 @@ export class Writer {
   async probe () {
     const soon = Math.ceil(this.#clock() / 1000) + 1
     await this.#held(['eval', REVOKE, 1, this.#keys.revoked(''), '{}', ...lasting(soon, this.#clock()), '', '', '', ''])
-    await this.#redis.eval(LOG_PAGE, this.#keys.log, START, 1)
+    await this.#redis.send(['xlen', this.#keys.log])
   }
 
   /** On one node the key and the log at once. */

@@ -5,10 +5,10 @@
 
 /** Strict mode on one node. */
 export const STRICT = 'ACL SETUSER revocation on >password resetkeys ~jwt:* resetchannels -@all ' +
-  '+get +mget +set +eval +exists +time +pttl +pexpire +zadd +zremrangebyscore +zrevrange +zrevrank +xadd +xinfo|stream +info +client|setname'
+  '+get +mget +set +eval +exists +time +pttl +pexpire +zadd +zremrangebyscore +zrevrange +zrevrank +xadd +xlen +xinfo|stream +info +client|setname'
 
 /** In addition, each for what it is called. */
-export const REPLICA = '+xread +scan'
+export const REPLICA = '+xread +xrange +scan'
 export const MIN_REPLICAS = '+wait'
 export const UNBOUNDED = '+persist'
 export const CLUSTER = '+cluster|slots +cluster|info +asking'

@@ -124,11 +124,17 @@ export async function fill (server: RedisServer, count: number, { name = 'n', ke
       const pipeline = client.pipeline()
       for (let j = i; j < Math.min(count, i + 1000); j++) {
         if (keys) pipeline.set(`r:revoked:${name}${j}`, JSON.stringify(denial), 'EXAT', denial.exp + 10)
-        if (log) pipeline.eval(APPEND, 1, 'r:log', ...toWords({ kind: 'revoked', name: `${name}${j}`, ...denial, until: denial.exp + 10 }), '')
+        if (log) pipeline.eval(APPEND, 1, 'r:log', ...written({ kind: 'revoked', name: `${name}${j}`, ...denial, until: denial.exp + 10 }), '')
       }
       await pipeline.exec()
     }
   } finally {
     client.disconnect()
   }
+}
+
+/** What the scripts make of an entry, for APPEND. */
+function written (entry: LogEntry): [before: string, after: string] {
+  const [before, after] = toWords(entry)
+  return [`${before} ${entry.until ?? ''}`, after]
 }
