@@ -31,18 +31,18 @@ const FULL: Settings = {
   tokens: 1250,
   entries: [0, 100_000, 1_000_000],
   hs256: [
-    { connections: 1, rounds: 5, seconds: 1.2 },
-    { connections: 8, rounds: 5, seconds: 1.2 },
-    { connections: MAIN_CONNECTIONS, rounds: 9, seconds: 2 },
-    { connections: 256, rounds: 5, seconds: 1.2 }
+    { connections: 1, rounds: 3, seconds: 0.8 },
+    { connections: 8, rounds: 3, seconds: 0.8 },
+    { connections: MAIN_CONNECTIONS, rounds: 7, seconds: 1.2 },
+    { connections: 256, rounds: 3, seconds: 0.8 }
   ],
-  es256: [{ connections: MAIN_CONNECTIONS, rounds: 5, seconds: 1.5 }],
-  warmUp: { connections: MAIN_CONNECTIONS, seconds: 3 },
-  direct: { rounds: 5, seconds: 0.8 },
-  revocations: { rounds: 5, seconds: 1, concurrency: 64 },
-  propagation: { followers: 8, revocations: 500, connections: 64 },
-  memory: [{ entries: 1_000_000, processes: 3 }, { entries: 10_000_000, processes: 1 }],
-  startUp: { entries: 1_000_000, processes: 5 },
+  es256: [{ connections: MAIN_CONNECTIONS, rounds: 3, seconds: 1 }],
+  warmUp: { connections: MAIN_CONNECTIONS, seconds: 1.5 },
+  direct: { rounds: 5, seconds: 0.4 },
+  revocations: { rounds: 3, seconds: 1, concurrency: 64 },
+  propagation: { followers: 8, revocations: 300, connections: 64 },
+  memory: [{ entries: 1_000_000, processes: 2 }, { entries: 10_000_000, processes: 1 }],
+  startUp: { entries: 1_000_000, processes: 3 },
   redisBytes: { revocations: 50_000 }
 }
 

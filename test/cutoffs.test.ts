@@ -464,3 +464,15 @@ t.test('whatever the order of log-ins, cutoffs and seconds, no token outlives a 
     }
   }), { numRuns: 300 })
 })
+
+for (const name of Object.keys(STORES)) {
+  t.test(`a cutoff that stands late enough is not raised, on ${name}`, async (t) => {
+    const clock = new Clock()
+    const store = STORES[name]!(t)(clock)
+    const until = clock.seconds + 900
+    t.strictSame(await store.cutOff('alice', clock.seconds, until, clock.seconds - 10), { cutoff: clock.seconds, before: null })
+    t.strictSame(await store.cutOff('alice', clock.seconds, until, clock.seconds), { cutoff: clock.seconds, before: clock.seconds })
+    t.strictSame(await store.cutOff('alice', clock.seconds, until, clock.seconds + 1), { cutoff: clock.seconds + 1, before: clock.seconds })
+    t.strictSame(await store.cutOff('alice', clock.seconds, until), { cutoff: clock.seconds + 2, before: clock.seconds + 1 })
+  })
+}

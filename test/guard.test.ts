@@ -891,4 +891,12 @@ t.test('P1 a WebSocket', async (t) => {
 })
 
 // The server of this file keeps the process, and so tap, from an end of its own.
+
+t.test('where only cookies count, a header is no token', async (t) => {
+  const app = await buildApp(t, { jwt: { verify: { onlyCookie: true } } })
+  const token = await revoked(app)
+  t.equal((await app.inject({ url: '/public', headers: bearer(token) })).statusCode, 200)
+  t.match((await app.inject({ url: '/me', headers: bearer(token) })).json(), { statusCode: 401, code: 'FST_JWT_NO_AUTHORIZATION_IN_HEADER' })
+})
+
 t.end()

@@ -3,13 +3,12 @@ import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands } from './commands.ts'
-import { Denylist, type DenylistEntry } from './denylist.ts'
+import { Denylist } from './denylist.ts'
 import { Follower } from './follower.ts'
 import type { LogEntry } from './log.ts'
 import { RedisStore, type RedisStoreOptions } from './redis.ts'
 import { scanDenylist } from './scan.ts'
 import type { Budget, CheckCallback, NewDenial, StoreContext } from './store.ts'
-import { parseDenial } from './values.ts'
 
 export interface ReplicaOptions extends RedisStoreOptions {
   maxStaleness: Milliseconds
@@ -192,21 +191,13 @@ export class ReplicaStore extends RedisStore {
 
   async #read (complete: boolean) {
     if (!complete) {
-      const entries = scanDenylist(this.#log.client, this.#log.redis, this.#keyPrefix, (call) => this.within(call), (kind, name, value, left) => this.#parse(kind, name, value, left))
+      const entries = scanDenylist(this.#log.client, this.#log.redis, this.#keyPrefix, (call) => this.within(call), this.#clock)
       const news = this.#follower.heardAt !== undefined
       for await (const part of entries) for (const entry of part) this.#add(entry, false, news)
     }
     if (this.#unmarked || !complete) this.#owes = true
     this.#unmarked = false
     this.#complete()
-  }
-
-  #parse (kind: DenylistEntry['kind'], name: string, value: unknown, left: number): DenylistEntry | null {
-    if (typeof value !== 'string' || left < -1) return null
-    const now = this.#clock() / 1000
-    const until = left < 0 ? null : Math.round(now + left / 1000)
-    const { at, exp } = kind === 'cutoff' ? { at: Number(value), exp: null } : parseDenial(value) ?? { at: now, exp: null }
-    return Number.isFinite(at) ? { kind, name, at, exp, until } : null
   }
 
   /** Writes what this process knows and the log does not. What it has written it will read there. */

@@ -1,6 +1,8 @@
+import type { Milliseconds } from '../expiry.ts'
 import type { RedisClient } from '../types.ts'
 import type { Commands } from './commands.ts'
 import type { DenylistEntry } from './denylist.ts'
+import { parseDenial } from './values.ts'
 
 /** What a cluster's client has beside what we ask of every client. */
 interface Nodes {
@@ -13,11 +15,10 @@ const KINDS = ['revoked', 'cutoff'] as const
 
 /**
  * Reads the denylist from its keys, which takes a walk over everything that Redis holds: for when the log turned out to
- * be incomplete. `within` gives a call its time, `parse` makes an entry of a value and of the milliseconds that its key has left (-1: for ever).
+ * be incomplete. `within` gives a call its time.
  */
 export async function * scanDenylist (
-  client: RedisClient, redis: Commands, keyPrefix: string, within: <T>(call: () => Promise<T>) => Promise<T>,
-  parse: (kind: DenylistEntry['kind'], name: string, value: unknown, left: number) => DenylistEntry | null
+  client: RedisClient, redis: Commands, keyPrefix: string, within: <T>(call: () => Promise<T>) => Promise<T>, clock: () => Milliseconds
 ): AsyncGenerator<DenylistEntry[]> {
   const clientPrefix = (client as Partial<Nodes>).options?.keyPrefix ?? ''
   const masters = client.isCluster ? (client as RedisClient & Nodes).nodes('master') : [client]
@@ -32,10 +33,18 @@ export async function * scanDenylist (
           const own = key.slice(clientPrefix.length)
           return [['get', own], ['pttl', own]] as Array<[string, string]>
         })))
-        yield keys.map((key, i) => parse(kind, key.slice(start.length), found[2 * i], Number(found[2 * i + 1]))).filter((entry) => entry !== null)
+        yield keys.map((key, i) => entryOf(kind, key.slice(start.length), found[2 * i], Number(found[2 * i + 1]), clock())).filter((entry) => entry !== null)
       } while (cursor !== '0')
     }
   }
+}
+
+/** Of a value, and of the milliseconds that its key has left (-1: for ever); null where it is gone, or not ours. */
+export function entryOf (kind: DenylistEntry['kind'], name: string, value: unknown, left: number, now: Milliseconds): DenylistEntry | null {
+  if (typeof value !== 'string' || left < -1) return null
+  const until = left < 0 ? null : Math.round((now + left) / 1000)
+  const { at, exp } = kind === 'cutoff' ? { at: Number(value), exp: null } : parseDenial(value) ?? { at: now / 1000, exp: null }
+  return Number.isFinite(at) ? { kind, name, at, exp, until } : null
 }
 
 /** As a glob that matches nothing but the text. */

@@ -83,8 +83,10 @@ export class Writer {
     try {
       return await write()
     } catch (error) {
-      if (this.#redis.isCluster && this.#unfinished.size < MAX_UNFINISHED) this.#unfinished.set(`${entry.kind}:${entry.name}`, entry)
-      this.#finisher ??= this.#finish()
+      if (this.#redis.isCluster && this.#unfinished.size < MAX_UNFINISHED) {
+        this.#unfinished.set(`${entry.kind}:${entry.name}`, entry)
+        this.#finisher ??= this.#finish()
+      }
       throw error
     }
   }
@@ -123,10 +125,10 @@ export class Writer {
 
   async #write (command: Command, entry: LogEntry): Promise<unknown[]> {
     const answer = await this.#held(command)
-    if (!Array.isArray(answer) || answer.length !== 3) throw new TypeError('Redis answered nonsense to a revocation')
+    const words = wordsOf(answer)
     // A node may lose its data between the two writes.
-    if (this.#redis.isCluster && !await this.#append(entry, wordsOf(answer))) await this.#held(command)
-    return answer
+    if (this.#redis.isCluster && !await this.#append(entry, words)) await this.#held(command)
+    return answer as unknown[]
   }
 
   /** Gives whether the key of the entry is still there. */
@@ -154,7 +156,7 @@ export class Writer {
 
 /** What the script says is to be in the log. */
 function wordsOf (answer: unknown): string {
-  const words = Array.isArray(answer) ? answer[2] : undefined
+  const words = Array.isArray(answer) && answer.length === 3 ? answer[2] : undefined
   if (typeof words !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
   return words
 }
