@@ -17,7 +17,7 @@ const WAVES = 5
 /** What each process may have under way, in batches or operations. */
 const MAX_OUTSTANDING = 1000
 /** Of operations, among them the many that a subject with a thousand tokens takes. */
-const MAX_OPERATIONS = 5000
+const MAX_OPERATIONS = 2000
 
 const good = (sub = 'alice') => forge({ jti: randomUUID(), sub, iat: inSeconds(0), exp: inSeconds(900) })
 
@@ -126,7 +126,7 @@ for (const [what, fault] of Object.entries(FAULTS)) {
       t.same(kinds(outcomes), [UNAVAILABLE])
       t.ok(slowest <= STORE_TIMEOUT + MARGIN + 2 * late, `wave ${wave}`, { slowest, late })
       // A revocation begins with a pipeline of one read.
-      t.ok(peak <= MAX_OPERATIONS, 'what waits in the client is bounded', { peak })
+      t.ok(peak <= MAX_OPERATIONS + 10, 'what waits in the client is bounded', { peak })
       heaps.push(await heapUsed())
     }
     t.ok(heaps[2]! - heaps[0]! < 3 * MEGABYTE, 'the last wave leaves no more than the first', { heaps })

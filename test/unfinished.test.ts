@@ -12,7 +12,7 @@ const CONTEXT = { clock: Date.now, onLost () {}, onBack () {} }
 type Answer = (script: string, command: unknown[]) => unknown
 
 /** A cluster as its client shows it, by what it answers to scripts and to EXISTS. */
-function clusterOf (t: Test, answer: Answer) {
+function clusterOf (t: Test, answer: Answer, logSpan: number | null = 3600) {
   const client = {
     isCluster: true,
     call: async (name: string, ...args: unknown[]) => answer(name, [name, ...args]),
@@ -26,7 +26,7 @@ function clusterOf (t: Test, answer: Answer) {
       }))
     })
   }
-  const store = new RedisStore(client as unknown as RedisClient, OPTIONS, CONTEXT)
+  const store = new RedisStore(client as unknown as RedisClient, { ...OPTIONS, logSpan }, CONTEXT)
   t.teardown(() => store.close())
   return store
 }
@@ -121,4 +121,25 @@ t.test('a replica that is not in step asks Redis, and goes by the later cutoff',
   answer = new Error('down')
   t.match(await check('alice'), [{ message: 'down' }, false, 7], 'what it knows it knows without Redis')
   t.match(await check('bob'), [{ message: 'down' }, false, null])
+})
+
+t.test('nonsense from the scripts is no acknowledgement', async (t) => {
+  let answer: unknown
+  const spans: unknown[] = []
+  const store = clusterOf(t, async (script, command) => {
+    if (script === 'exists') return 1
+    if (script !== APPEND) return answer
+    spans.push(command[6])
+    return '1-1'
+  }, null)
+  for (answer of [[2, '{}', 'w'], ['x', '{}', 'w'], [1, 5, 'w'], [1, null, 'w'], [1, '{}', 5], [1, '{}'], 'OK', null]) {
+    await t.rejects(revoke(store, 'a'), { name: 'TypeError', message: 'Redis answered nonsense to a revocation' }, JSON.stringify(answer))
+  }
+  for (answer of [[null, '', 'w'], ['1', '', 'w']]) {
+    await t.rejects(store.cutOff('alice', 5, null), { name: 'TypeError', message: 'Redis answered nonsense to a cutoff' }, JSON.stringify(answer))
+  }
+  for (answer of [['x', '', 'w'], ['5', undefined, 'w']]) {
+    await t.rejects(store.cutOff('alice', 5, null), { name: 'TypeError', message: 'Redis holds no number under the key of a cutoff' }, JSON.stringify(answer))
+  }
+  t.strictSame([...new Set(spans)], [''], 'kept for ever, in the log as well')
 })

@@ -16,7 +16,7 @@ export interface RedisStoreOptions extends WriterOptions {
   keyPrefix: string
 }
 
-const MAX_OUTSTANDING = 5000
+const MAX_OUTSTANDING = 2000
 
 /** Keeps everything in Redis, on one node or a cluster: each command touches the slot of one key, but for MGET on one node (P8). */
 export class RedisStore implements Store {

@@ -39,7 +39,7 @@ export class ReplicaStore extends RedisStore {
   readonly #follower: Follower
   readonly #ticker: NodeJS.Timeout
   #started = performance.now()
-  #complete: () => void = () => {}
+  #complete!: () => void
   readonly #whenComplete = new Promise<void>((resolve) => { this.#complete = resolve })
   #lastFailure: unknown
   /** What this process is writing, how often at once; and what the log brought of it meanwhile. */

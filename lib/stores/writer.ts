@@ -55,7 +55,7 @@ export class Writer {
     const [value, before] = await this.#finished(entry, () => this.#write([...this.#command(entry, CUT_OFF), enough ?? ''], entry))
     const standing = parseCutoff(value)
     // Lower than what was asked for: nothing that the script gives.
-    if (standing === null || !(standing >= Math.min(cutoff, enough ?? cutoff)) || before === undefined) throw new TypeError('Redis answered nonsense to a cutoff')
+    if (standing === null || !(standing >= Math.min(cutoff, enough ?? cutoff))) throw new TypeError('Redis answered nonsense to a cutoff')
     return { cutoff: standing, before: parseCutoff(before === '' ? null : before) }
   }
 
