@@ -145,6 +145,15 @@ t.test('P4 while the replica is away for seconds no check fails, and their conne
   t.same(await named(), before)
 })
 
+t.test('P3 who revokes again what stands on the master alone is not told that the replica holds it', { buffered: true }, async (t) => {
+  const { master, replica } = await pair(t)
+  const [first, second] = [await start(t, master.url), await start(t, master.url)]
+  const target = { jti: randomUUID(), exp: Math.ceil(Date.now() / 1000) + 900 }
+  replica.pause()
+  for (const rig of [first, second]) t.match(await rig.call(() => rig.app.revocation.revoke(target)), { status: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE' })
+  replica.resume()
+})
+
 t.test('P4 a flood of revocations meanwhile is bounded', { buffered: true }, async (t) => {
   const { master, replica } = await pair(t)
   const rig = await start(t, master.url)

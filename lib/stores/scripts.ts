@@ -59,26 +59,30 @@ if KEYS[2] then redis.call('XLEN', KEYS[2]) end
 `
 
 /*
- * Keeps a denial. ARGV: its value, until, for; and '1' where the log has lost it. Returns whether it is the first, and
+ * Keeps a denial. ARGV: its value, until, for; and '1' where it is to be written and logged, stand it or not. Returns whether it is the first, and
  * the value that stands.
  * GET comes first: on a key of another type it fails before anything is changed.
  */
 export const REVOKE = `${LOGGED}
 local standing = redis.call('GET', KEYS[1])
-if not standing then redis.call('SET', KEYS[1], ARGV[1]) end
+-- A write in any case where it is asked for: WAIT counts nothing else.
+if not standing or ARGV[7] == '1' then redis.call('SET', KEYS[1], standing or ARGV[1], 'KEEPTTL') end
 local changed = keep(not standing, ARGV[2], ARGV[3])
 return {standing and 0 or 1, standing or ARGV[1], logged(ARGV[4], changed or ARGV[7] == '1')}`
 
 /*
  * Sets a subject's cutoff. ARGV: the cutoff in seconds, until, for; and '' or the second from which on a standing one is
- * enough. Returns the cutoff that stands, and the one before or ''. Else it always rises: a token that was issued after
+ * enough; and '1' where that one is to be written again. Returns the cutoff that stands, and the one before or ''. Else it always rises: a token that was issued after
  * the standing one carries the second that follows it.
  */
 export const CUT_OFF = `${LOGGED}
 local before = redis.call('GET', KEYS[1])
 local cutoff = tonumber(ARGV[1])
 local late = 0
-if before and ARGV[7] ~= '' and tonumber(before) >= tonumber(ARGV[7]) then return {before, before, logged(ARGV[4] .. ' ' .. before .. ' ', false)} end
+if before and ARGV[7] ~= '' and tonumber(before) >= tonumber(ARGV[7]) then
+  if ARGV[8] == '1' then redis.call('SET', KEYS[1], before, 'KEEPTTL') end
+  return {before, before, logged(ARGV[4] .. ' ' .. before .. ' ', false)}
+end
 if before and tonumber(before) >= cutoff then
   late = (tonumber(before) + 1 - cutoff) * 1000
   cutoff = tonumber(before) + 1

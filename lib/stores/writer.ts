@@ -28,6 +28,8 @@ export class Writer {
   readonly #logSpan: Seconds | null
   readonly #minReplicas: number
   readonly #patience: Milliseconds
+  /** For the scripts: whether to write what stands already. */
+  readonly #always: '1' | ''
   readonly #clock: () => Milliseconds
   readonly #unfinished = new Map<string, LogEntry>()
   #finisher: Promise<void> | undefined
@@ -38,6 +40,7 @@ export class Writer {
     this.#keys = keys
     this.#logSpan = logSpan
     this.#minReplicas = minReplicas
+    this.#always = minReplicas > 0 ? '1' : ''
     // Two waits are to end before the caller does.
     this.#patience = Math.max(Math.floor(storeTimeout / 3), 1)
     this.#clock = clock
@@ -45,14 +48,14 @@ export class Writer {
 
   async deny (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null): Promise<Denial & { first: boolean }> {
     const entry: LogEntry = { kind: 'revoked', name: identity, ...denial, until: keptUntil, ...(id && { id }), ...(sub && { sub }) }
-    const [first, value] = await this.#finished(entry, () => this.#write([...this.#command(entry), ''], entry))
+    const [first, value] = await this.#finished(entry, () => this.#write([...this.#command(entry), this.#always], entry))
     if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
     return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
   }
 
   async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }> {
     const entry: LogEntry = { kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }
-    const [value, before] = await this.#finished(entry, () => this.#write([...this.#command(entry, CUT_OFF), enough ?? ''], entry))
+    const [value, before] = await this.#finished(entry, () => this.#write([...this.#command(entry, CUT_OFF), enough ?? '', this.#always], entry))
     const standing = parseCutoff(value)
     // Lower than what was asked for: nothing that the script gives.
     if (standing === null || !(standing >= Math.min(cutoff, enough ?? cutoff))) throw new TypeError('Redis answered nonsense to a cutoff')
