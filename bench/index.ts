@@ -10,54 +10,61 @@ import { measureStartUp } from './measures/start-up.ts'
 import { chart } from './report/chart.ts'
 import { describeMachine } from './report/machine.ts'
 import { mainTable } from './report/main-table.ts'
-import { markdown } from './report/markdown.ts'
-import { Matrix, type Results } from './report/results.ts'
+import { markdown, SECTIONS } from './report/markdown.ts'
+import { Matrix, type Results, type Section } from './report/results.ts'
 import { targetsOf, targetTable } from './report/targets.ts'
 import { settingsOf } from './settings.ts'
 import { inSession } from './support/owner.ts'
 import { Database } from './support/redis.ts'
 
-const settings = settingsOf(process.argv.slice(2))
+const { settings, only } = settingsOf(process.argv.slice(2), Object.keys(SECTIONS) as Section[])
 // Ends the servers as well, which a signal would leave alone.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 const started = performance.now()
 const machine = await inSession(async (session) => describeMachine((await Database.start(session)).redis))
+const results: Partial<Results> = { date: new Date().toISOString(), machine, settings }
 
 /** A server that is not measured must not run beside one that is: each of these ends what it started. */
-const results: Results = {
-  date: new Date().toISOString(),
-  machine,
-  settings,
-  ...await inSession(async (session) => {
-    const databases = await step('filling Redis', () => Databases.start(session, settings.entries))
-    return {
-      requests: await step('requests', () => measureRequests(settings, databases)),
-      direct: await step('within the process', () => measureDirect(settings, databases))
-    }
-  }),
-  revocations: await step('revocations', () => measureRevocations(settings)),
-  propagation: await step('from a revocation to refusal', () => measurePropagation(settings)),
-  memory: await step('memory', () => measureMemory(settings)),
-  startUp: await step('start', () => measureStartUp(settings)),
-  redisBytes: await step('Redis\' memory', () => measureRedisBytes(settings))
+if (only.includes('requests') || only.includes('direct')) {
+  await inSession(async (session) => {
+    const databases = await Databases.start(session, settings.entries)
+    await measure('requests', () => measureRequests(settings, databases))
+    await measure('direct', () => measureDirect(settings, databases))
+  })
+}
+await measure('revocations', () => measureRevocations(settings))
+await measure('propagation', () => measurePropagation(settings))
+await measure('memory', () => measureMemory(settings))
+await measure('startUp', () => measureStartUp(settings))
+await measure('redisBytes', () => measureRedisBytes(settings))
+
+if (isWhole(results)) {
+  const matrix = new Matrix(results)
+  await write('results.json', `${JSON.stringify(results, rounded, 1)}\n`)
+  await write('results.md', markdown(results))
+  await write('results.svg', chart(matrix))
+  console.log(`\n${mainTable(matrix)}\n\n## Targets\n\n${targetTable(targetsOf(results))}\n`)
+  console.log(`${secondsSince(started)} s; bench/results.md has the rest`)
 }
 
-const matrix = new Matrix(results)
-await write('results.json', `${JSON.stringify(results, rounded, 1)}\n`)
-await write('results.md', markdown(results))
-await write('results.svg', chart(matrix))
-console.log(`\n${mainTable(matrix)}\n\n## Targets\n\n${targetTable(targetsOf(results))}\n`)
-console.log(`${Math.round((performance.now() - started) / 1000)} s; bench/results.md has the rest`)
-
-async function step<T> (name: string, measure: () => Promise<T>): Promise<T> {
+/** What was measured is told at once: nothing of it is lost when a later part fails. */
+async function measure<S extends Section> (section: S, run: () => Promise<Results[S]>) {
+  if (!only.includes(section)) return
   const from = performance.now()
-  const result = await measure()
-  console.log(`${name}: ${Math.round((performance.now() - from) / 1000)} s`)
-  return result
+  results[section] = await run()
+  console.log(`\n${SECTIONS[section](results as Results)}\n\n(${secondsSince(from)} s)`)
+}
+
+function isWhole (results: Partial<Results>): results is Results {
+  return Object.keys(SECTIONS).every((section) => section in results)
 }
 
 async function write (name: string, content: string) {
   await writeFile(new URL(name, import.meta.url), content)
+}
+
+function secondsSince (moment: number): number {
+  return Math.round((performance.now() - moment) / 1000)
 }
 
 function rounded (_key: string, value: unknown): unknown {

@@ -63,9 +63,12 @@ const QUICK: Settings = {
   redisBytes: { revocations: 5000 }
 }
 
-export function settingsOf (args: string[]): Settings {
+/** `--quick`, and the names of the sections to be measured: all of them where none is given. */
+export function settingsOf<S extends string> (args: string[], sections: S[]): { settings: Settings, only: S[] } {
+  const isSection = (arg: string): arg is S => sections.includes(arg as S)
   for (const arg of args) {
-    if (arg !== '--quick') throw new Error(`unknown argument ${arg}; there is only --quick`)
+    if (arg !== '--quick' && !isSection(arg)) throw new Error(`unknown argument ${arg}; there are --quick and the names of sections: ${sections.join(', ')}`)
   }
-  return args.includes('--quick') ? QUICK : FULL
+  const given = args.filter(isSection)
+  return { settings: args.includes('--quick') ? QUICK : FULL, only: given.length > 0 ? given : sections }
 }

@@ -2,7 +2,7 @@ import { replicaName } from '../contenders/contender.ts'
 import type { LoadHandlers } from '../processes/load.ts'
 import type { ServerHandlers } from '../processes/server.ts'
 import type { Settings } from '../settings.ts'
-import { startChild, type Child } from '../support/child.ts'
+import { startChild } from '../support/child.ts'
 import { inSession } from '../support/owner.ts'
 import { Database } from '../support/redis.ts'
 import { quantile } from '../support/stats.ts'
@@ -10,6 +10,8 @@ import { keysFor, tokensOf, type Token } from '../support/tokens.ts'
 
 /** Milliseconds from the answer to a revocation until the token is refused on another process; below 0: before the answer. */
 export interface Propagation {
+  /** PUBLISH: the same of a bare message of Redis, which does nothing but arrive. */
+  what: 'revocation' | 'PUBLISH'
   load: 'idle' | 'full load'
   samples: number
   p50: number
@@ -42,34 +44,40 @@ export function measurePropagation (settings: Settings): Promise<Propagation[]> 
     const ports = followers.map(({ port }) => port)
     await generator.call('run', { ports, connections, seconds: settings.warmUp.seconds })
 
-    return [await measure('idle'), await measure('full load')]
+    return [...await measure('idle'), ...await measure('full load')]
 
-    async function measure (load: Propagation['load']): Promise<Propagation> {
+    async function measure (load: Propagation['load']): Promise<Propagation[]> {
       const tokens = await tokensOf(keys, revocations)
       const claims = tokens.map(({ token, ...claims }) => claims)
       await Promise.all(followers.map(({ server }) => server.call('watch', claims)))
+      await Promise.all(followers.map(({ server }) => server.call('hear')))
       // Longer than the revocations take: full load makes them slower.
-      const seconds = revocations * PAUSE / 1000 * 2 + 1
+      const seconds = revocations * 2 * PAUSE / 1000 * 2 + 1
       const loaded = load === 'idle' ? undefined : generator.call('run', { ports, connections, seconds })
       const answered = await revoker.call('revokeEach', { tokens: claims, pause: PAUSE })
       const perSecond = (await loaded)?.perSecond ?? 0
-      const delays: number[] = []
+      const delays = { revoked: [] as number[], published: [] as number[] }
       for (const { server } of followers) {
-        const refused = await whenAllAreRefused(server, tokens)
-        delays.push(...refused.map((at, i) => at - answered[i]!))
+        const refused = await whenAll(tokens, (jtis) => server.call('refusedAt', jtis))
+        delays.revoked.push(...refused.map((at, i) => at - answered.revoked[i]!))
+        const arrived = await whenAll(tokens, (jtis) => server.call('arrivedAt', jtis))
+        delays.published.push(...arrived.map((at, i) => at - answered.published[i]!))
       }
       await tryTokens(tokens.slice(-TRIED), ports)
-      return { load, samples: delays.length, p50: quantile(delays, 0.5), p99: quantile(delays, 0.99), max: Math.max(...delays), perSecond }
+      const row = (what: Propagation['what'], delays: number[]) => ({
+        what, load, samples: delays.length, p50: quantile(delays, 0.5), p99: quantile(delays, 0.99), max: Math.max(...delays), perSecond
+      })
+      return [row('revocation', delays.revoked), row('PUBLISH', delays.published)]
     }
   })
 }
 
-async function whenAllAreRefused (server: Child<ServerHandlers>, tokens: Token[]): Promise<number[]> {
+async function whenAll (tokens: Token[], ask: (jtis: string[]) => Promise<Array<number | null>>): Promise<number[]> {
   const end = performance.now() + PATIENCE
   for (;;) {
-    const refused = await server.call('refusedAt', tokens.map(({ jti }) => jti))
-    if (!refused.includes(null)) return refused as number[]
-    if (performance.now() > end) throw new Error(`${refused.filter((at) => at === null).length} revocations did not reach a process`)
+    const moments = await ask(tokens.map(({ jti }) => jti))
+    if (!moments.includes(null)) return moments as number[]
+    if (performance.now() > end) throw new Error(`${moments.filter((at) => at === null).length} revocations did not reach a process`)
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
 }

@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis'
 import { build } from '../contenders/build.ts'
 import type { Build, Running } from '../contenders/contender.ts'
 import { serve } from '../support/child.ts'
@@ -18,11 +19,16 @@ export type Claims = Omit<Token, 'token'>
 let running: Running
 let watched = new Map<string, Claims>()
 let refusedAt = new Map<string, number>()
+let redisUrl: string
+let messages: Redis | undefined
+let arrivedAt = new Map<string, number>()
+const CHANNEL = 'bare'
 
 const handlers = {
   /** Gives the port. */
   async start (what: Build): Promise<number> {
     running = await build(what)
+    redisUrl = what.redisUrl
     return await running.listen()
   },
 
@@ -41,16 +47,32 @@ const handlers = {
     running.revocation!.on('revoked', note)
   },
 
+  /** Notes when each bare message of Redis arrives here. */
+  async hear () {
+    arrivedAt = new Map()
+    if (messages) return
+    messages = new Redis(redisUrl)
+    messages.on('message', (_channel, jti) => { arrivedAt.set(jti, clockOfMachine()) })
+    await messages.subscribe(CHANNEL)
+  },
+
   /** By the clock that all processes share; null: not refused yet. */
   refusedAt: (jtis: string[]) => jtis.map((jti) => refusedAt.get(jti) ?? null),
 
-  /** Revokes one after the other, with a random pause. Gives when each answer came. */
-  async revokeEach ({ tokens, pause }: { tokens: Claims[], pause: number }): Promise<number[]> {
-    const answered: number[] = []
+  /** The same of the bare messages. */
+  arrivedAt: (jtis: string[]) => jtis.map((jti) => arrivedAt.get(jti) ?? null),
+
+  /** Revokes one after the other, and publishes a bare message after each, with a random pause before both. Gives when each answer came. */
+  async revokeEach ({ tokens, pause }: { tokens: Claims[], pause: number }): Promise<Record<'revoked' | 'published', number[]>> {
+    const answered = { revoked: [] as number[], published: [] as number[] }
+    messages ??= new Redis(redisUrl)
     for (const { jti, exp } of tokens) {
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 * pause))
+      await randomPause(pause)
       await running.revocation!.revoke({ jti, exp })
-      answered.push(clockOfMachine())
+      answered.revoked.push(clockOfMachine())
+      await randomPause(pause)
+      await messages.publish(CHANNEL, jti)
+      answered.published.push(clockOfMachine())
     }
     return answered
   },
@@ -77,6 +99,10 @@ const handlers = {
         running.revocation!.revoke({ jti: crypto.randomUUID(), exp })))
     }
   }
+}
+
+function randomPause (average: number) {
+  return new Promise((resolve) => setTimeout(resolve, Math.random() * 2 * average))
 }
 
 async function note (event: object) {

@@ -1,33 +1,39 @@
 import { MAIN_CONNECTIONS } from '../settings.ts'
 import { figure } from './format.ts'
 import { byConnections, mainTable } from './main-table.ts'
-import { Matrix, type Results } from './results.ts'
+import { Matrix, type Results, type Section } from './results.ts'
 import { directSection, memorySection, propagationSection, redisBytesSection, revocationsSection, startUpSection } from './sections.ts'
 import { targetsOf, targetTable } from './targets.ts'
+
+/** In the order in which they are measured. */
+export const SECTIONS: Record<Section, (results: Results) => string> = {
+  requests: requestsSection,
+  direct: directSection,
+  revocations: revocationsSection,
+  propagation: propagationSection,
+  memory: memorySection,
+  startUp: startUpSection,
+  redisBytes: redisBytesSection
+}
 
 /** results.md. */
 export function markdown (results: Results): string {
   const { settings } = results
-  const matrix = new Matrix(results)
   return [
     '# Benchmark',
     ...settings.quick ? ['This was a quick run (`npm run bench -- --quick`): few and short rounds, smaller numbers of entries. It shows that the benchmark works, and little more.'] : [],
     machine(results),
     method(results),
-    '## Requests',
-    '![CPU per request](results.svg)',
-    mainTable(matrix),
-    byConnections(matrix),
-    directSection(results),
-    revocationsSection(results),
-    propagationSection(results),
-    memorySection(results),
-    startUpSection(results),
-    redisBytesSection(results),
+    ...Object.values(SECTIONS).map((section) => section(results)),
     '## Targets',
     `At ${MAIN_CONNECTIONS} connections with HS256, where nothing else is said.`,
     targetTable(targetsOf(results))
   ].join('\n\n') + '\n'
+}
+
+function requestsSection (results: Results): string {
+  const matrix = new Matrix(results)
+  return ['## Requests', '![CPU per request](results.svg)', mainTable(matrix), byConnections(matrix)].join('\n\n')
 }
 
 function machine ({ date, machine: { cpu, cores, memory, os, versions } }: Results): string {

@@ -12,10 +12,15 @@ import type { Algorithm } from '../support/tokens.ts'
 import type { Machine } from './machine.ts'
 
 /** All that was measured: results.json. */
-export interface Results {
+export interface Results extends Measured {
   date: string
   machine: Machine
   settings: Settings
+}
+
+export type Section = keyof Measured
+
+interface Measured {
   requests: Sample[]
   direct: DirectSample[]
   revocations: RevocationSample[]

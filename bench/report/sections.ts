@@ -35,9 +35,9 @@ export function revocationsSection ({ revocations, settings: { revocations: { co
 export function propagationSection ({ propagation, settings: { propagation: { followers, revocations } }, machine: { cores } }: Results): string {
   return [
     '## From a revocation to refusal elsewhere',
-    `${revocations} revocations in one process, ${followers} other processes in replica mode: from the moment the revocation was answered to the moment at which \`isRevoked()\` says true in another process, asked in its 'revoked' event, by the clock that all processes share. Below 0: before the answer. Afterwards real requests with some of the tokens were refused by each process. Under full load the load generator asks all ${followers} at once, as fast as they answer: ${followers + 3} busy processes on ${cores} cores, where most of the time is waiting for a core.`,
-    table(['', 'p50 in ms', 'p99 in ms', 'longest in ms', 'samples', 'requests/s meanwhile'], propagation.map(({ load, p50, p99, max, samples, perSecond }) =>
-      [load, figure(p50), figure(p99), figure(max), figure(samples), figure(perSecond)]))
+    `${revocations} revocations in one process, ${followers} other processes in replica mode: from the moment the revocation was answered to the moment at which \`isRevoked()\` says true in another process, asked in its 'revoked' event, by the clock that all processes share. PUBLISH is what the same machine takes for a bare message of Redis, sent between the revocations to a plain subscriber in the same processes, which only notes that it came. Below 0: before the answer. Afterwards real requests with some of the tokens were refused by each process. Under full load the load generator asks all ${followers} at once, as fast as they answer: ${followers + 3} busy processes on ${cores} cores, where most of the time is waiting for a core.`,
+    table(['', 'p50 in ms', 'p99 in ms', 'longest in ms', 'samples', 'requests/s meanwhile'], propagation.map(({ what, load, p50, p99, max, samples, perSecond }) =>
+      [`${load}, ${what}`, figure(p50), figure(p99), figure(max), figure(samples), figure(perSecond)]))
   ].join('\n\n')
 }
 

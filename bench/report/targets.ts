@@ -22,7 +22,7 @@ export function targetsOf (results: Results): Target[] {
   const matrix = new Matrix(results)
   const cell: Cell = { algorithm: 'HS256', connections: MAIN_CONNECTIONS }
   const replicas = [settings.entries[0]!, settings.entries.at(-1)!].map(replicaName)
-  const arrival = (load: string) => propagation.find((one) => one.load === load)!.p99
+  const arrival = (load: string) => propagation.find((one) => one.what === 'revocation' && one.load === load)!.p99
   const fewest = Math.min(...memory.map(({ entries }) => entries))
   const most = Math.max(...memory.map(({ entries }) => entries))
   const full = startUp.filter(({ entries }) => entries > 0)
