@@ -10,7 +10,7 @@ t.teardown(() => clearInterval(alive))
 
 const OPTIONS = { key: 'log', block: 10, storeTimeout: 1000, span: 3600 }
 const now = 1_800_000_000_000
-const line = (id: string, prev: string, name = id) => `${id} revoked:${name} 5 ${now / 1000 + 900} ${now / 1000 + 910} ${prev}  `
+const line = (id: string, prev: string, name = id) => `${id}\nrevoked:${name} 5 ${now / 1000 + 900} ${now / 1000 + 910} ${prev}  `
 
 /** Reads what the answers say, one after another, and then no more. */
 function following (answers: unknown[]) {
@@ -44,7 +44,7 @@ function following (answers: unknown[]) {
 }
 
 t.test('nonsense about the log is no end of it', async (t) => {
-  for (const answer of ['OK', null, 1, [], ['x', ''], [START], [START, 1], [START, null], ['5-1', 'x'], ['5-1', 'x y z']]) {
+  for (const answer of ['OK', null, 1, [], ['x', ''], [START], [START, 1], [START, null], ['5-1', 'x'], ['5-1', '5-1'], ['5-1', 'x\ny z']]) {
     const { told, follower } = await following([answer])
     t.strictSame(told, ['TypeError: Redis answered nonsense about the log'], JSON.stringify(answer))
     t.equal(follower.heardAt, undefined)
@@ -61,7 +61,7 @@ t.test('what was read from the start is complete where nothing that matters can 
     ['nothing, where nothing ever was: the keys may tell more', [START, ''], ['incomplete']],
     ['nothing, of what there was', [young, ''], ['incomplete']],
     ['not the last', [`${now}-0`, line(young, START)], ['incomplete']],
-    ['what is no entry of ours', [young, `${young} x`], ['incomplete']]
+    ['what is no entry of ours', [young, `${young}\nx`], ['incomplete']]
   ] as Array<[string, unknown, string[]]>) {
     const { told, follower } = await following([answer])
     t.strictSame(told, expected, what)
@@ -82,7 +82,7 @@ t.test('whatever does not go on where the reading stopped is read from its start
   const first: [string, string] = [a, line(a, START)]
   for (const [what, next] of [
     ['an entry after one that never came', [c, line(c, b)]],
-    ['what is no entry of ours', [b, `${b} x`]],
+    ['what is no entry of ours', [b, `${b}\nx`]],
     ['a last id that is earlier', [START, '']],
     ['a last id that did not come', [b, '']]
   ] as Array<[string, unknown]>) {

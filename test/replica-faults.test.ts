@@ -348,7 +348,7 @@ for (const mode of ['refuse', 'blackhole', 'garbage'] as const) {
       const events: string[] = []
       const app = await buildApp(t, {
         fastify: { logger: { stream: { write (line: string) { if (line.includes('the store is')) lines.push(JSON.parse(line)) } } } },
-        revocation: { redis: proxy.url, mode: 'replica', keyPrefix: 'r:', maxStaleness: 2000, storeTimeout: 300, onStoreFailure },
+        revocation: { redis: proxy.url, mode: 'replica', keyPrefix: 'r:', maxStaleness: 2000, storeTimeout: 500, onStoreFailure },
         after (app) {
           app.revocation.on('storeLost', () => events.push('storeLost'))
           app.revocation.on('storeBack', () => events.push('storeBack'))

@@ -126,15 +126,19 @@ end
 return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[1] - 1)`
 
 /*
- * What comes in the log after an entry. ARGV: its id, how many. Returns the id of the last entry that the log ever had,
- * be it there or not, and lines of an id and its words. One string, because a million entries as arrays of their own
- * take a client longer to read than everything that is done with them.
+ * What comes in the log after an entry. ARGV: its id, how many, and '1' where the end is to be looked at in any case.
+ * Returns the id of the last entry that the log ever had, be it there or not; else, where something came, of the last
+ * that came: what is missing behind it shows in what comes next, or does not come. And lines: an id, its words, the next
+ * id. One string, because a million entries as arrays of their own take a client longer to read than all that is done
+ * with them.
  */
 export const LOG_PAGE = `${LOG}
 local lines = {}
 for i, row in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])) do
-  local words = row[2][2]
-  if row[2][1] ~= 'entry' or string.find(words, '\\n', 1, true) then words = '' end
-  lines[i] = row[1] .. ' ' .. words
+  local fields = row[2]
+  local words = fields[2]
+  if fields[1] ~= 'entry' or string.find(words, '\\n', 1, true) then words = '' end
+  lines[2 * i - 1] = row[1]
+  lines[2 * i] = words
 end
-return {last(KEYS[1]), table.concat(lines, '\\n')}`
+return {ARGV[3] ~= '1' and lines[#lines - 1] or last(KEYS[1]), table.concat(lines, '\\n')}`
