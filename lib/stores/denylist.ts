@@ -33,11 +33,13 @@ class Names {
   }
 
   until (name: string): Seconds {
+    if (this.size === 0) return 0
     if (this.#packed.pack(name, false)) return this.table.until()
     return this.#others.size === 0 ? 0 : this.#others.get(name)?.until ?? 0
   }
 
   get (name: string): Kept | null {
+    if (this.size === 0) return null
     return this.#packed.pack(name, false) ? this.table.get() : this.#others.get(name) ?? null
   }
 
@@ -100,7 +102,6 @@ export class Denylist {
   }
 
   cutoffOf (subject: string): Seconds | null {
-    if (this.#cutoffs.size === 0) return null
     const kept = this.#cutoffs.get(subject)
     return kept !== null && kept.until > this.#now() ? kept.at : null
   }

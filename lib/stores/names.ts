@@ -8,10 +8,12 @@ export const TEXT = 2
 /** Its length fits in the byte in front of a text. */
 export const MAX_TEXT = 255
 
-const NIBBLES = new Int8Array(128).fill(-1)
+const NIBBLES = new Int8Array(256).fill(-1)
 for (const [value, digit] of [...'0123456789abcdef'].entries()) NIBBLES[digit.charCodeAt(0)] = value
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+/** The characters of what is packed: one by one, those of a part of a larger string take several times as long to read. */
+const BYTES = Buffer.alloc(256)
 const HYPHEN = 45
 const SLASH = 47
 
@@ -31,12 +33,12 @@ export class PackedName {
   /** Packs an identity, or gives false where it can't be: for a look-up (`learn` is false) one of an unknown issuer is not there. */
   pack (identity: string, learn: boolean): boolean {
     const { length } = identity
-    if (length === 36 && this.#packUuid(identity, 0, 0)) {
+    if (length === 36 && this.#packUuid(identity, 0)) {
       this.form = UUID
       this.length = 4
       return true
     }
-    if (length > 37 && identity.charCodeAt(length - 37) === SLASH && this.#packUuid(identity, length - 36, 1)) {
+    if (length > 37 && identity.charCodeAt(length - 37) === SLASH && this.#packUuid(identity.slice(-36), 1)) {
       const issuer = this.#numberOf(identity.slice(0, -37), learn)
       if (issuer === undefined) return false
       this.words[0] = issuer
@@ -47,17 +49,17 @@ export class PackedName {
     return this.#packText(identity)
   }
 
-  #packUuid (text: string, start: number, word: number): boolean {
-    if (text.charCodeAt(start + 8) !== HYPHEN || text.charCodeAt(start + 13) !== HYPHEN ||
-      text.charCodeAt(start + 18) !== HYPHEN || text.charCodeAt(start + 23) !== HYPHEN) return false
-    const a = fourDigits(text, start)
-    const b = fourDigits(text, start + 4)
-    const c = fourDigits(text, start + 9)
-    const d = fourDigits(text, start + 14)
-    const e = fourDigits(text, start + 19)
-    const f = fourDigits(text, start + 24)
-    const g = fourDigits(text, start + 28)
-    const h = fourDigits(text, start + 32)
+  #packUuid (text: string, word: number): boolean {
+    if (BYTES.write(text) !== text.length) return false
+    if (BYTES[8] !== HYPHEN || BYTES[13] !== HYPHEN || BYTES[18] !== HYPHEN || BYTES[23] !== HYPHEN) return false
+    const a = fourDigits(0)
+    const b = fourDigits(4)
+    const c = fourDigits(9)
+    const d = fourDigits(14)
+    const e = fourDigits(19)
+    const f = fourDigits(24)
+    const g = fourDigits(28)
+    const h = fourDigits(32)
     if ((a | b | c | d | e | f | g | h) < 0) return false
     const { words } = this
     words[word] = a << 16 | b
@@ -109,13 +111,8 @@ export function copied (part: string): string {
 }
 
 /** Negative where one of them is no lower-case hexadecimal digit. */
-function fourDigits (text: string, start: number): number {
-  return digit(text, start) << 12 | digit(text, start + 1) << 8 | digit(text, start + 2) << 4 | digit(text, start + 3)
-}
-
-function digit (text: string, i: number): number {
-  const code = text.charCodeAt(i)
-  return code < 128 ? NIBBLES[code]! : -1
+function fourDigits (start: number): number {
+  return NIBBLES[BYTES[start]!]! << 12 | NIBBLES[BYTES[start + 1]!]! << 8 | NIBBLES[BYTES[start + 2]!]! << 4 | NIBBLES[BYTES[start + 3]!]!
 }
 
 function unpackUuid (words: Uint32Array, start: number): string {
