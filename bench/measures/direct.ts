@@ -1,14 +1,12 @@
 import { contendersWith } from '../contenders/contender.ts'
 import type { DirectHandlers, DirectResult } from '../processes/direct.ts'
 import type { Settings } from '../settings.ts'
-import { startChild, type Child } from '../support/child.ts'
+import { startChild } from '../support/child.ts'
 import { inSession } from '../support/owner.ts'
-import { shuffled } from '../support/stats.ts'
 import { keysFor, tokensOf } from '../support/tokens.ts'
 import type { Databases } from './databases.ts'
 
 export interface DirectSample extends DirectResult {
-  contender: string
   round: number
 }
 
@@ -20,22 +18,17 @@ export function measureDirect (settings: Settings, databases: Databases): Promis
   return inSession(async (session) => {
     const keys = await keysFor('HS256')
     const tokens = (await tokensOf(keys, settings.tokens)).map(({ token }) => token)
-    const all: Array<{ contender: string, child: Child<DirectHandlers> }> = []
-    for (const contender of contendersWith(settings.entries)) {
-      const child = startChild<DirectHandlers>(session, 'direct', [
-        '--expose-gc', `--min-semi-space-size=${YOUNG_GENERATION}`, `--max-semi-space-size=${YOUNG_GENERATION}`
-      ])
-      await child.call('start', { what: { contender, keys, redisUrl: databases.of(contender).database.url }, tokens })
-      all.push({ contender: contender.name, child })
-    }
+    const child = startChild<DirectHandlers>(session, 'direct', [
+      '--expose-gc', `--min-semi-space-size=${YOUNG_GENERATION}`, `--max-semi-space-size=${YOUNG_GENERATION}`
+    ])
+    const whats = contendersWith(settings.entries).map((contender) => ({ contender, keys, redisUrl: databases.of(contender).database.url }))
+    await child.call('start', { whats, tokens })
     const { rounds, seconds } = settings.direct
     const samples: DirectSample[] = []
     // The first round warms up.
     for (let round = -1; round < rounds; round++) {
-      for (const { contender, child } of shuffled(all)) {
-        const result = await child.call('run', seconds)
-        if (round >= 0) samples.push({ contender, round, ...result })
-      }
+      const results = await child.call('run', seconds)
+      if (round >= 0) samples.push(...results.map((result) => ({ round, ...result })))
     }
     return samples
   })

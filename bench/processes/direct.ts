@@ -8,11 +8,13 @@ import { serve } from '../support/child.ts'
 import { clockOfMachine, median } from '../support/stats.ts'
 
 /*
- * A contender without a network to its clients: Node.js' own request and response objects on a socket that swallows.
- * Needs --expose-gc, and a young generation in which a window of requests finds room.
+ * Contenders without a network to their clients: Node.js' own request and response objects on a socket that swallows.
+ * All in one process, which asks one after the other, so that whatever slows it down slows them all down. Needs
+ * --expose-gc, and a young generation in which a window of requests finds room.
  */
 
 export interface DirectResult {
+  contender: string
   /** Microseconds of CPU per request. */
   cpu: number
   /** On V8's heap, per request. */
@@ -32,7 +34,7 @@ class Swallow extends Duplex {
   setTimeout () { return this }
 }
 
-let running: Running
+const all: Array<{ contender: string, running: Running }> = []
 let headers: Array<{ host: string, authorization: string }>
 const sockets = Array.from({ length: AT_ONCE }, () => new Swallow() as unknown as Socket)
 
@@ -40,23 +42,31 @@ let collections = 0
 new PerformanceObserver((list) => { collections += list.getEntries().length }).observe({ entryTypes: ['gc'] })
 
 const handlers = {
-  async start ({ what, tokens }: { what: Build, tokens: string[] }) {
-    running = await build(what)
+  async start ({ whats, tokens }: { whats: Build[], tokens: string[] }) {
     headers = tokens.map((token) => ({ host: '127.0.0.1', authorization: `Bearer ${token}` }))
+    for (const what of whats) all.push({ contender: what.contender.name, running: await build(what) })
   },
 
-  async run (seconds: number): Promise<DirectResult> {
-    const end = clockOfMachine() + seconds * 1000
-    const before = process.cpuUsage()
-    let requests = 0
-    while (clockOfMachine() < end) requests += await wave()
-    const { user, system } = process.cpuUsage(before)
-    return { cpu: (user + system) / requests, bytes: await bytes() }
+  async run (seconds: number): Promise<DirectResult[]> {
+    const costs = all.map((): number[] => [])
+    for (const end = clockOfMachine() + seconds * 1000; clockOfMachine() < end;) {
+      for (const [i, { running }] of all.entries()) {
+        const before = process.cpuUsage()
+        const requests = await wave(running)
+        const { user, system } = process.cpuUsage(before)
+        costs[i]!.push((user + system) / requests)
+      }
+    }
+    const results: DirectResult[] = []
+    for (const [i, { contender, running }] of all.entries()) {
+      results.push({ contender, cpu: median(costs[i]!), bytes: await bytes(running) })
+    }
+    return results
   }
 }
 
 /** What the heap grows by while nothing is collected. Windows with a collection in them do not count. */
-async function bytes (): Promise<number> {
+async function bytes (running: Running): Promise<number> {
   const found: number[] = []
   for (let tries = 0; found.length < WINDOWS && tries < 10 * WINDOWS; tries++) {
     global.gc!({ type: 'minor' } as never)
@@ -64,7 +74,7 @@ async function bytes (): Promise<number> {
     await new Promise((resolve) => setTimeout(resolve, 5))
     const collected = collections
     const before = process.memoryUsage().heapUsed
-    for (let done = 0; done < WINDOW;) done += await wave()
+    for (let done = 0; done < WINDOW;) done += await wave(running)
     const grown = process.memoryUsage().heapUsed - before
     await new Promise((resolve) => setTimeout(resolve, 5))
     if (collections === collected) found.push(grown / WINDOW)
@@ -72,15 +82,15 @@ async function bytes (): Promise<number> {
   return median(found)
 }
 
-async function wave (): Promise<number> {
-  const statuses = await Promise.all(sockets.map(request))
+async function wave (running: Running): Promise<number> {
+  const statuses = await Promise.all(sockets.map((socket) => request(running, socket)))
   for (const status of statuses) {
     if (status !== 200) throw new Error(`an answer was ${status}`)
   }
   return statuses.length
 }
 
-function request (socket: Socket): Promise<number> {
+function request (running: Running, socket: Socket): Promise<number> {
   const request = new IncomingMessage(socket)
   request.method = 'GET'
   request.url = '/me'

@@ -9,7 +9,7 @@ export function directSection ({ direct, settings }: Results): string {
   const of = (contender: string) => direct.filter((sample) => sample.contender === contender)
   return [
     '## Within the process',
-    'Without clients: Node.js\' own request and response objects on a socket that swallows what is written, 64 requests at a time, given to the application\'s request listener; Redis is the real one. Bytes are what V8\'s heap grows by over 640 requests in which nothing was collected (young generation of 64 MB).',
+    'Without clients: Node.js\' own request and response objects on a socket that swallows what is written, 64 requests at a time, given to the application\'s request listener, all applications in one process that asks one after the other; Redis is the real one. Bytes are what V8\'s heap grows by over 640 requests in which nothing was collected (young generation of 64 MB).',
     table(['contender', 'CPU µs/request', 'to JWT alone', 'bytes/request'], contendersWith(settings.entries).map(({ name: contender }) => [
       contender,
       figure(median(of(contender).map(({ cpu }) => cpu))),

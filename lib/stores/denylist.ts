@@ -139,7 +139,7 @@ export class Denylist {
     return this.#of(kind).get(name)?.marked === true
   }
 
-  /** Forgets what has ended in the next part of each kind; a part is about five thousand entries. */
+  /** Forgets what has ended in the next part of each kind; a part is about fourteen hundred entries. */
   sweep () {
     const now = this.#now()
     for (const names of [this.#denials, this.#cutoffs]) names.sweep(this.#swept % names.parts, now)

@@ -24,6 +24,8 @@ const MAX_BLOCK: Milliseconds = 1000
 /** How long a start waits for a long log, within Fastify's pluginTimeout. Until it is read, checks ask Redis. */
 const MAX_START: Milliseconds = 5000
 const TICK: Milliseconds = 250
+/** Parts of the denylist, so that a million entries are looked at every minute. */
+const SWEPT_AT_ONCE = 4
 /** Many processes notice a loss at once. Each waits a part of this, and skips what others have put back by then. */
 const PUT_BACK_SPREAD: Milliseconds = 500
 const PUT_BACK_BATCH = 100
@@ -164,7 +166,7 @@ export class ReplicaStore extends RedisStore {
   }
 
   #tick () {
-    this.denylist.sweep()
+    for (let part = 0; part < SWEPT_AT_ONCE; part++) this.denylist.sweep()
     if (this.#owes && !this.#puttingBack && !this.#isStale()) this.#putBackMissing()
     // Twice: after a stall of the event loop the answer still lies in the socket.
     const isSuspect = this.available && this.#isLost()

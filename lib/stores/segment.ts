@@ -30,8 +30,12 @@ const MAX_AGE = 2 ** 23 - 1
 const REPLACED = 0
 
 const GROWTH = 33 / 32
-const MAX_LOAD = 0.75
-const LOAD = 0.65
+const MAX_LOAD = 0.7
+const LOAD = 0.6
+
+/** Of an entry of the index: where its record is, in units of two words; and two bits of its hash, for the sake of which most of those that are not asked for need not be looked at. */
+const UNIT = 0x3fff
+const TAG = 0xc000
 
 const roundUp = (words: number) => (words + 1) & ~1
 
@@ -46,7 +50,7 @@ export function sizeOf (kept: Kept, name: PackedName): number {
   return roundUp(name.length + (isWide(kept) ? 4 : 2))
 }
 
-/** Records one after another, and an open-addressed index of where they are, in units of two words; 0 is none. */
+/** Records one after another, and an open-addressed index of where they are; 0 is none. */
 export class Segment {
   data: Uint32Array
   used = 2
@@ -76,10 +80,16 @@ export class Segment {
   slotOf (name: PackedName, hash: number): number {
     const { index } = this
     let slot = firstSlot(hash, index.length)
-    while (index[slot] !== 0 && !this.#has(index[slot]! << 1, name)) {
+    for (;;) {
+      const entry = index[slot]!
+      if (entry === 0 || ((entry ^ hash) & TAG) === 0 && this.#has((entry & UNIT) << 1, name)) return slot
       if (++slot === index.length) slot = 0
     }
-    return slot
+  }
+
+  /** The record of a slot; 0: there is none. */
+  offsetAt (slot: number): number {
+    return (this.index[slot]! & UNIT) << 1
   }
 
   #has (offset: number, { form, length, words }: PackedName): boolean {
@@ -126,9 +136,9 @@ export class Segment {
 
   /** For one of another size, whose place is given. The index leads to that one from now on. */
   replace (slot: number, size: number): number {
-    this.data[this.index[slot]! << 1] = REPLACED
+    this.data[this.offsetAt(slot)] = REPLACED
     const offset = this.reserve(size)
-    this.index[slot] = offset >>> 1
+    this.index[slot] = this.index[slot]! & TAG | offset >>> 1
     return offset
   }
 
@@ -177,7 +187,7 @@ export class Segment {
     while (index[slot] !== 0) {
       if (++slot === index.length) slot = 0
     }
-    index[slot] = offset >>> 1
+    index[slot] = hash & TAG | offset >>> 1
   }
 
   #reindex () {

@@ -2,8 +2,8 @@ import type { Seconds } from '../expiry.ts'
 import { hashOf, type PackedName } from './names.ts'
 import { Segment, sizeOf, type Kept } from './segment.ts'
 
-/** What a segment holds on average: small enough to be rebuilt in about a millisecond, and for an index of 16 bits. */
-const SEGMENT_WORDS = 32_768
+/** What a segment holds on average: small enough to be rebuilt within a millisecond, and a quarter of what its index can lead to. */
+const SEGMENT_WORDS = 8192
 
 /**
  * Names and what is kept of them, in typed arrays: a garbage collection does not look into them. Linear hashing: the
@@ -36,21 +36,21 @@ export class Table {
   /** Until when the name is kept; 0 where it is not. */
   until (): Seconds {
     this.#seek()
-    const unit = this.#segment.index[this.#slot]!
-    return unit === 0 ? 0 : this.#segment.data[unit << 1]!
+    const offset = this.#segment.offsetAt(this.#slot)
+    return offset === 0 ? 0 : this.#segment.data[offset]!
   }
 
   get (): Kept | null {
     this.#seek()
-    const unit = this.#segment.index[this.#slot]!
-    return unit === 0 ? null : this.#segment.keptAt(unit << 1)
+    const offset = this.#segment.offsetAt(this.#slot)
+    return offset === 0 ? null : this.#segment.keptAt(offset)
   }
 
   /** Keeps the name that `get` was just asked for so, whatever was kept of it. */
   set (kept: Kept) {
     const segment = this.#segment
     const size = sizeOf(kept, this.#name)
-    const standing = segment.index[this.#slot]! << 1
+    const standing = segment.offsetAt(this.#slot)
     const used = segment.used
     if (standing === 0) this.#size++
     segment.write(standing === 0
