@@ -84,7 +84,8 @@ for (const sentinels of [1, 3]) {
       t.comment(name, load.counts, [...load.causes], `slowest ${Math.round(load.slowest)} ms`)
       t.strictSame(load.violations, [], `${name}: each answer is one that may be given`)
       t.ok(load.slowest < IN_TIME, `${name}: nothing hangs`, { found: load.slowest })
-      t.same(rig.lines.map(({ level }) => level), [50, 40], `${name}: one line when it is lost, one when it is back`)
+      // minReplicas: the new master may be without a replica once more, while the other one synchronises with it.
+      t.match(rig.lines.map(({ level }) => level).join(), /^50,40(,50,40)?$/, `${name}: one line when it is lost, one when it is back`)
     }
   })
 }
