@@ -82,7 +82,7 @@ export class Segment {
     let slot = firstSlot(hash, index.length)
     for (;;) {
       const entry = index[slot]!
-      if (entry === 0 || ((entry ^ hash) & TAG) === 0 && this.#has((entry & UNIT) << 1, name)) return slot
+      if (entry === 0 || (((entry ^ hash) & TAG) === 0 && this.#has((entry & UNIT) << 1, name))) return slot
       if (++slot === index.length) slot = 0
     }
   }
