@@ -156,20 +156,21 @@ export class ReplicaStore extends RedisStore {
   }
 
   /** A long log takes its time, and is no loss. */
-  #isLost (): boolean {
+  #isSilent (limit: Milliseconds): boolean {
     const { progressAt = this.#started } = this.#follower
-    return performance.now() - progressAt > this.#maxStaleness
+    return performance.now() - progressAt > limit
   }
 
+  /** Half: one answer, of a connection that is stuck again, brings the store back only to lose it at once. */
   readonly #canFollow = async () => {
-    if (this.#isLost()) throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
+    if (this.#isSilent(this.#maxStaleness / 2)) throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
   }
 
   #tick () {
     for (let part = 0; part < SWEPT_AT_ONCE; part++) this.denylist.sweep()
     if (this.#owes && !this.#puttingBack && !this.#isStale()) this.#putBackMissing()
     // Twice: after a stall of the event loop the answer still lies in the socket.
-    const isSuspect = this.available && this.#isLost()
+    const isSuspect = this.available && this.#isSilent(this.#maxStaleness)
     if (isSuspect && this.#suspect) this.#canFollow().catch((error) => this.health.failed(error, this.#canFollow))
     this.#suspect = isSuspect
   }
