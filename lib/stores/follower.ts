@@ -50,8 +50,8 @@ interface Read {
 
 /**
  * Reads the log from its start and goes on as it grows, over a connection that nobody else uses. Each entry tells the
- * one before it, and each read that finds none tells the last id of the log: so it is noticed when entries are missing, whatever
- * took them (a flush, a failover that lost writes, somebody who trimmed it).
+ * one before it, and each read that finds none tells the last id of the log: so it is noticed when entries are missing,
+ * whatever took them (a flush, a failover that lost writes, somebody who trimmed it).
  */
 export class Follower {
   /** When the last read that was answered, and found the end, was sent: what was revoked before it is known. Monotonic. */

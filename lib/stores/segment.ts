@@ -33,7 +33,10 @@ const GROWTH = 33 / 32
 const MAX_LOAD = 0.7
 const LOAD = 0.6
 
-/** Of an entry of the index: where its record is, in units of two words; and two bits of its hash, for the sake of which most of those that are not asked for need not be looked at. */
+/*
+ * An entry of the index: where its record is, in units of two words, and two bits of its hash, so that most records of
+ * other names need not be looked at.
+ */
 const UNIT = 0x3fff
 const TAG = 0xc000
 

@@ -2,7 +2,10 @@ import type { Seconds } from '../expiry.ts'
 import { hashOf, type PackedName } from './names.ts'
 import { Segment, sizeOf, type Kept } from './segment.ts'
 
-/** What a segment holds on average: small enough to be rebuilt within a millisecond, and a quarter of what its index can lead to. */
+/**
+ * What a segment holds on average: little to rebuild, and a quarter of what its index can lead to, since one that is yet
+ * to be split holds twice as much, and chance adds to that.
+ */
 const SEGMENT_WORDS = 8192
 
 /**
