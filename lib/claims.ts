@@ -59,29 +59,38 @@ export function claimsOf (verifiedToken: string): TokenClaims {
  * The string ends up in a response header: it holds nothing that the token's holder chose.
  */
 export function checkClaims (claims: TokenClaims, rules: Rules, now: Milliseconds): CheckedClaims | string {
+  const checked = selectClaims(claims, rules)
+  return typeof checked === 'string' ? checked : untimely(checked, rules, now) ?? checked
+}
+
+/** The part of `checkClaims` that gives the same at any time. */
+export function selectClaims (claims: TokenClaims, { tokensWithoutJti, maxTokenLifetime }: Rules): CheckedClaims | string {
   const { jti, iss, sub, exp, iat } = claims
   if (iss !== undefined && !isName(iss)) return 'its iss is no well-formed string of at most 1024 characters'
   if (sub !== undefined && !isName(sub)) return 'its sub is no well-formed string of at most 1024 characters'
-  if (!isJti(jti) && rules.tokensWithoutJti === 'reject') return 'its jti is no well-formed string of 1 to 255 characters'
+  if (!isJti(jti) && tokensWithoutJti === 'reject') return 'its jti is no well-formed string of 1 to 255 characters'
   const checked: CheckedClaims = {}
   if (isJti(jti)) checked.jti = jti
   if (iss) checked.iss = iss
   // An empty sub names nobody: were it a subject, all tokens that have it could revoke each other.
   if (sub) checked.sub = sub
   if (Number.isFinite(iat)) checked.iat = iat as number
-  const { maxTokenLifetime } = rules
   if (typeof exp !== 'number' || Number.isNaN(exp)) return maxTokenLifetime === null ? checked : 'it has no exp'
   checked.exp = exp
+  // A revocation of an unknown exp, and a cutoff, are kept for maxTokenLifetime: a token that lives longer from its
+  // iat would outlive them.
+  const isLong = maxTokenLifetime !== null && typeof iat === 'number' && exp - iat > maxTokenLifetime + EXPIRY_MARGIN
+  return isLong ? 'it lives longer than maxTokenLifetime' : checked
+}
+
+/** The rule for which a token with these claims is not accepted now. */
+export function untimely ({ exp }: CheckedClaims, { clockTolerance, maxTokenLifetime }: Rules, now: Milliseconds): string | undefined {
+  if (exp === undefined) return
   const seconds = now / 1000
   // Past this moment a revocation of the token may already have been forgotten. A verifier gets here with
   // ignoreExpiration, or with a clockTolerance of its own that is larger than the one @fastify/jwt was registered with.
-  if (seconds > Math.ceil(exp) + rules.clockTolerance) return 'it has expired, and revocations are not kept beyond that'
-  if (maxTokenLifetime === null) return checked
-  if (exp > seconds + maxTokenLifetime + EXPIRY_MARGIN) return 'its exp is further away than maxTokenLifetime'
-  // A revocation of an unknown exp, and a cutoff, are kept for maxTokenLifetime: a token that lives longer from its
-  // iat would outlive them, and come within the bound above when they are gone.
-  if (typeof iat === 'number' && exp - iat > maxTokenLifetime + EXPIRY_MARGIN) return 'it lives longer than maxTokenLifetime'
-  return checked
+  if (seconds > Math.ceil(exp) + clockTolerance) return 'it has expired, and revocations are not kept beyond that'
+  if (maxTokenLifetime !== null && exp > seconds + maxTokenLifetime + EXPIRY_MARGIN) return 'its exp is further away than maxTokenLifetime'
 }
 
 /**

@@ -78,7 +78,7 @@ export class Guard {
       this.#verify(request, undefined, (error, _user, verification) => {
         error ??= verification?.unchecked ?? null
         if (error) reject(error)
-        else resolve(verification!.claims!)
+        else resolve(claimsOf(verification!.token))
       })
     })
   }
@@ -149,9 +149,8 @@ export class Guard {
         if (error) return verification.settle(error)
         // Unset until the check has passed.
         request[this.#userKey] = null
-        verification.claims = claimsOf(verification.token)
         verification.epoch = this.#revocation.epoch
-        this.#revocation.check(verification.claims, (refusal, unchecked) => {
+        this.#revocation.check(verification.token, (refusal, unchecked) => {
           verification.refusal = refusal
           verification.unchecked = unchecked
           if (refusal === null) verification.user = user

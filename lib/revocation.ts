@@ -1,6 +1,6 @@
 import { checkId, checkIssuer, checkSubject } from './arguments.ts'
 import { Audit, type AuditLog, type By } from './audit.ts'
-import { checkClaims, identityOfClaims, isCutOff, isJti, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { checkClaims, identityOfClaims, isCutOff, isJti, subjectOfClaims, untimely, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { Events } from './events.ts'
 import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
@@ -8,6 +8,7 @@ import { answered, History, issueOf, type HistoryContext } from './history.ts'
 import { identityOf, namesOf } from './keys.ts'
 import type { LogEntry } from './stores/log.ts'
 import type { Budget, Store } from './stores/store.ts'
+import { TokenReader, type ReadToken } from './tokens.ts'
 import type { CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
 
 export interface RevocationContext extends HistoryContext {
@@ -33,6 +34,7 @@ export class TokenRevocation implements Revocation {
   readonly events: Events
   readonly #store: Store
   readonly #rules: Rules
+  readonly #reader: TokenReader
   readonly #mode: RevocationContext['mode']
   readonly #acceptUnchecked: boolean
   readonly #recordOnUse: boolean
@@ -45,6 +47,7 @@ export class TokenRevocation implements Revocation {
     this.history = new History(context)
     this.#store = context.store
     this.#rules = context.rules
+    this.#reader = new TokenReader(context.rules)
     this.#mode = context.mode
     this.#acceptUnchecked = context.onStoreFailure === 'accept'
     this.#recordOnUse = context.recordOnUse
@@ -54,27 +57,27 @@ export class TokenRevocation implements Revocation {
   }
 
   /**
-   * Calls back without a refusal when a token with these verified claims is to be accepted, else with what refuses it;
+   * Calls back without a refusal when a verified token is to be accepted, else with what refuses it;
    * and with why it could not be checked, where it is accepted all the same.
    */
-  check (claims: TokenClaims, done: (refusal: Error | null, unchecked: Error | null) => void) {
-    const checked = checkClaims(claims, this.#rules, this.#clock())
-    if (typeof checked === 'string') return done(new FST_JWT_NOT_REVOCABLE(checked), null)
-    const identity = identityOfClaims(checked)
-    const subject = subjectOfClaims(checked)
+  check (verifiedToken: string, done: (refusal: Error | null, unchecked: Error | null) => void) {
+    const token = this.#reader.read(verifiedToken)
+    const rule = typeof token === 'string' ? token : untimely(token.claims, this.#rules, this.#clock())
+    if (rule !== undefined) return done(new FST_JWT_NOT_REVOCABLE(rule), null)
+    const { claims, identity, subject, note } = token as ReadToken
     if (identity === undefined && subject === undefined) return done(null, null)
     this.#store.check(identity, subject, (error, revoked, cutoff) => {
-      if (revoked || isCutOff(checked, cutoff)) {
-        this.#audit.reused(identity ?? `${subject}?`, checked)
+      if (revoked || isCutOff(claims, cutoff)) {
+        this.#audit.reused(identity ?? `${subject}?`, claims)
         return done(new FST_JWT_REVOKED(), null)
       }
       if (error) {
         const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error })
         return this.#acceptUnchecked ? done(null, unavailable) : done(unavailable, null)
       }
-      if (this.#recordOnUse) this.history.noteUse(checked)
+      if (this.#recordOnUse) this.history.noteUse(claims)
       done(null, null)
-    })
+    }, note)
   }
 
   async isRevoked (claims: TokenClaims): Promise<boolean> {

@@ -1,4 +1,3 @@
-import type { TokenClaims } from './claims.ts'
 import type { Milliseconds } from './expiry.ts'
 
 export type Callback = (error: Error | null, user?: unknown) => void
@@ -14,7 +13,6 @@ export class Verification {
   readonly token: string
   /** The header that it was found in, where it can be in no other place. */
   readonly header: string | undefined
-  claims: TokenClaims | undefined
   user: unknown
   /** What of it is ours to refuse: the token is genuine, and revoked, not revocable, or can't be checked. */
   refusal: Error | null = null

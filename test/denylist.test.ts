@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { randomBytes, randomUUID } from 'node:crypto'
 import t from 'tap'
 import { identityOf } from '../lib/keys.ts'
-import { Denylist, type DenylistEntry } from '../lib/stores/denylist.ts'
+import { Denylist, Note, type DenylistEntry } from '../lib/stores/denylist.ts'
 import { hashOf, ISSUER_UUID, MAX_TEXT, PackedName, TEXT, UUID } from '../lib/stores/names.ts'
 
 const NOW = 1_800_000_000
@@ -210,6 +210,35 @@ t.test('a mark tells what the log had, and unmark forgets it', async (t) => {
   }
 })
 
+t.test('whoever keeps a note of two names is told all the same once something is added under one of them', async (t) => {
+  const denial = { kind: 'revoked' as const, at: NOW, exp: null, until: NOW + 60 }
+  for (const [what, identity, subject, entry] of [
+    ['its denial', 'a', 'alice', { ...denial, name: 'a' }],
+    ['its cutoff', 'a', 'alice', { ...denial, kind: 'cutoff' as const, name: 'alice' }],
+    ['the denial of one without subject', 'a', undefined, { ...denial, name: 'a' }],
+    ['the cutoff of one without jti', undefined, 'alice', { ...denial, kind: 'cutoff' as const, name: 'alice' }]
+  ] as const) {
+    const { list, time } = denylist()
+    const note = new Note()
+    t.notOk(list.knows(identity, subject, note), what)
+    // One that changes nothing of what was found, by a name of its own or by a counter that two names share.
+    for (let i = 0; i < 5000; i++) list.add({ ...denial, name: `other-${i}` }, true)
+    list.add({ ...denial, kind: 'cutoff', name: 'a' }, true)
+    t.notOk(list.knows(identity, subject, note), what)
+    list.add(entry, true)
+    t.ok(list.knows(identity, subject, note), what)
+    time.now += 61
+    t.ok(list.knows(identity, subject, note), `${what}: not forgotten before it is swept`)
+    time.now -= 61
+    t.ok(list.knows(identity, subject, note), `${what}: so that the clock may be set back`)
+    time.now += 61
+    for (let i = 0; i < 100; i++) list.sweep()
+    t.notOk(list.knows(identity, subject, note), `${what}: gone`)
+    list.add({ ...entry, until: NOW + 120 }, true)
+    t.ok(list.knows(identity, subject, note), `${what}: there again`)
+  }
+})
+
 /** What `Denylist` has to be, as slow as can be. */
 class Model {
   now: number
@@ -290,6 +319,8 @@ t.test('whatever is added, and when: it holds what a plain map would', async (t)
   fc.assert(fc.property(fc.array(name, { minLength: 10, maxLength: 10 }), fc.array(operation, { maxLength: 60 }), (names, operations) => {
     const { list, time } = denylist()
     const model = new Model(NOW)
+    const added = new Set<string>()
+    const tokens = names.map((identity, i) => ({ identity, subject: names[(i + 1) % names.length]!, note: new Note() }))
     for (const operation of operations) {
       if (operation.what === 'add') {
         const { kind, who, marked, exp, until } = operation
@@ -297,6 +328,7 @@ t.test('whatever is added, and when: it holds what a plain map would', async (t)
           kind, name: names[who]!, at: time.now + operation.at, exp: exp === null ? null : time.now + exp, until: until === null ? null : time.now + until
         }
         if (list.add(entry, marked) !== model.add(entry, marked)) return false
+        added.add(`${kind}:${entry.name}`)
       } else if (operation.what === 'wait') {
         time.now += operation.seconds
         model.now = time.now
@@ -305,6 +337,11 @@ t.test('whatever is added, and when: it holds what a plain map would', async (t)
       } else {
         unmarkAll(list)
         model.unmark()
+      }
+      for (const { identity, subject, note } of tokens) {
+        const isKept = model.get({ kind: 'revoked', name: identity }) !== undefined || model.get({ kind: 'cutoff', name: subject }) !== undefined
+        const mayBeKept = added.has(`revoked:${identity}`) || added.has(`cutoff:${subject}`)
+        if (list.knows(identity, subject, note) ? !mayBeKept : isKept) return false
       }
     }
     const same = names.every((name) => list.isDenied(name) === (model.get({ kind: 'revoked', name }) !== undefined) &&

@@ -13,7 +13,7 @@ const LAYERS = [
   ['guard.ts', 'routes.ts'],
   ['scopes.ts', 'verification.ts', 'schemas.ts', 'options.ts', 'access.ts'],
   ['revocation.ts'],
-  ['history.ts', 'audit.ts', 'events.ts'],
+  ['history.ts', 'audit.ts', 'events.ts', 'tokens.ts'],
   ['stores/open.ts'],
   ['stores/'],
   ['arguments.ts'],

@@ -17,6 +17,20 @@ export interface DenylistEntry {
 
 type Kind = DenylistEntry['kind']
 
+/**
+ * Of two names that are asked for again and again: that nothing was kept of them, as long as nothing is added that may
+ * have one of them. Most requests present a token that was here before; to look its names up may take several accesses
+ * to memory that is far away.
+ */
+export class Note {
+  /** Of both names; -1: nobody has looked, or something was found. */
+  counters = -1
+  count = 0
+}
+
+/** Of what was added, by a hash of its name: whoever shares one is looked up again, no more. */
+const COUNTERS = 1024
+
 /** Of one kind. What is too long for the table is rare, and has an object of its own. */
 class Names {
   readonly #packed: PackedName
@@ -82,6 +96,7 @@ export class Denylist {
   readonly #now: () => Seconds
   readonly #denials: Names
   readonly #cutoffs: Names
+  readonly #added = new Uint32Array(COUNTERS)
   #swept = 0
 
   constructor (now: () => Seconds) {
@@ -94,6 +109,21 @@ export class Denylist {
   /** Those whose time is up included, until they are swept. */
   get size () {
     return this.#denials.size + this.#cutoffs.size
+  }
+
+  /** Whether anything is kept of a token's names, if only something whose time is up. */
+  knows (identity: string | undefined, subject: string | undefined, note = new Note()): boolean {
+    if (note.counters >= 0 && note.count === this.#countOf(note)) return false
+    if (identity !== undefined && this.#denials.until(identity) !== 0) return true
+    if (subject !== undefined && this.#cutoffs.until(subject) !== 0) return true
+    note.counters = counterOf(identity ?? '') * COUNTERS + counterOf(subject ?? '')
+    note.count = this.#countOf(note)
+    return false
+  }
+
+  /** Both counters only rise: while their sum stays, so does each of them. */
+  #countOf ({ counters }: Note): number {
+    return this.#added[counters / COUNTERS | 0]! + this.#added[counters % COUNTERS]!
   }
 
   isDenied (identity: string): boolean {
@@ -120,6 +150,7 @@ export class Denylist {
       marked
     }
     if (fresh.until <= now) return false
+    this.#added[counterOf(name)]!++
     let isNew = true
     names.update(name, (standing) => {
       if (standing === null || standing.until <= now) return fresh
@@ -169,6 +200,12 @@ export class Denylist {
   #of (kind: Kind) {
     return kind === 'revoked' ? this.#denials : this.#cutoffs
   }
+}
+
+function counterOf (name: string): number {
+  let hash = 0
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash, 31) + name.charCodeAt(i) | 0
+  return (hash ^ hash >>> 16) & COUNTERS - 1
 }
 
 function clamp (seconds: number): Seconds {

@@ -3,7 +3,7 @@ import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands } from './commands.ts'
-import { Denylist } from './denylist.ts'
+import { Denylist, type Note } from './denylist.ts'
 import { Follower } from './follower.ts'
 import type { LogEntry } from './log.ts'
 import { RedisStore, type RedisStoreOptions } from './redis.ts'
@@ -140,9 +140,10 @@ export class ReplicaStore extends RedisStore {
     super.close()
   }
 
-  override check (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
-    const revoked = identity !== undefined && this.denylist.isDenied(identity)
-    const cutoff = subject === undefined ? null : this.denylist.cutoffOf(subject)
+  override check (identity: string | undefined, subject: string | undefined, done: CheckCallback, note?: Note) {
+    const known = this.denylist.knows(identity, subject, note)
+    const revoked = known && identity !== undefined && this.denylist.isDenied(identity)
+    const cutoff = known && subject !== undefined ? this.denylist.cutoffOf(subject) : null
     // What is known to be revoked stays so, however old that is.
     if (revoked || !this.#isStale()) return done(null, revoked, cutoff)
     super.check(identity, subject, (error, revoked, inRedis) => {

@@ -1,5 +1,6 @@
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import type { TokenRecord } from '../types.ts'
+import type { Note } from './denylist.ts'
 import type { LogEntry } from './log.ts'
 
 /** Whether a denial of the identity is kept, and the subject's cutoff (seconds since the epoch), or null. */
@@ -58,9 +59,9 @@ export interface Store {
   close (): void
   /**
    * By callback, which must not throw: this runs for every request. What comes with an error is known all the same, and
-   * nothing else is.
+   * nothing else is. `note`: the one of these two names, where they are asked for again and again.
    */
-  check (identity: string | undefined, subject: string | undefined, done: CheckCallback): void
+  check (identity: string | undefined, subject: string | undefined, done: CheckCallback, note?: Note): void
   /**
    * Keeps a denial until `keptUntil` (null: for ever). One that stands already stays, and is never shortened.
    * Gives the one that stands, and whether this is the first.
