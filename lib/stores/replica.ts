@@ -46,7 +46,7 @@ export class ReplicaStore extends RedisStore {
   #lastFailure: unknown
   /** What this process is writing, how often at once; and what the log brought of it meanwhile. */
   readonly #writing = new Map<string, number>()
-  readonly #heardMeanwhile = new Map<string, LogEntry>()
+  readonly #heardMeanwhile = new Map<string, LogEntry[]>()
   #suspect = false
   #unmarked = false
   /** What is unmarked is to be put back. */
@@ -102,23 +102,31 @@ export class ReplicaStore extends RedisStore {
     })
   }
 
-  /** The log may bring what this process writes before the answer does. Who asked is told by the answer, if that says it was the first. */
+  /**
+   * The log may bring what this process writes before the answer does. Who asked is told by the answer, if that says it
+   * was the first; what others wrote under that name meanwhile is told afterwards.
+   */
   async #own<T> (entry: LogEntry, write: (entry: LogEntry) => Promise<[answer: T, written: LogEntry, isFirst: boolean]>): Promise<T> {
     const key = `${entry.kind}:${entry.name}`
     this.#writing.set(key, (this.#writing.get(key) ?? 0) + 1)
-    let isFirst = false
+    let own: LogEntry | undefined
     try {
       const [answer, written, first] = await write(entry)
-      isFirst = first
+      if (first) own = written
       if (this.denylist.add(written, false) && !first) this.#context.onHeard?.(written)
       return answer
     } finally {
       const left = this.#writing.get(key)! - 1
-      if (left > 0) this.#writing.set(key, left)
-      else this.#writing.delete(key)
-      const heard = this.#heardMeanwhile.get(key)
-      if (heard !== undefined && (isFirst || left === 0)) this.#heardMeanwhile.delete(key)
-      if (heard !== undefined && !isFirst && left === 0) this.#context.onHeard?.(heard)
+      // A token is revoked for the first time once; a cutoff is raised by whoever asks.
+      const others = this.#heardMeanwhile.get(key)?.filter(({ kind, at }) => own === undefined || (kind === 'cutoff' && at !== own.at)) ?? []
+      if (left > 0) {
+        this.#writing.set(key, left)
+        this.#heardMeanwhile.set(key, others)
+      } else {
+        this.#writing.delete(key)
+        this.#heardMeanwhile.delete(key)
+        for (const heard of others) this.#context.onHeard?.(heard)
+      }
     }
   }
 
@@ -183,7 +191,7 @@ export class ReplicaStore extends RedisStore {
   #add (entry: LogEntry, marked: boolean, news: boolean) {
     if (!this.denylist.add(entry, marked) || !news) return
     const key = `${entry.kind}:${entry.name}`
-    if (this.#writing.has(key)) this.#heardMeanwhile.set(key, entry)
+    if (this.#writing.has(key)) this.#heardMeanwhile.set(key, [...this.#heardMeanwhile.get(key) ?? [], entry])
     else this.#context.onHeard?.(entry)
   }
 
