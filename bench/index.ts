@@ -6,6 +6,7 @@ import { measurePropagation } from './measures/propagation.ts'
 import { measureRedisBytes } from './measures/redis-bytes.ts'
 import { measureRequests } from './measures/requests.ts'
 import { measureRevocations } from './measures/revocations.ts'
+import { measureSideBySide } from './measures/side-by-side.ts'
 import { measureStartUp } from './measures/start-up.ts'
 import { chart } from './report/chart.ts'
 import { describeMachine } from './report/machine.ts'
@@ -25,10 +26,11 @@ const machine = await inSession(async (session) => describeMachine((await Databa
 const results: Partial<Results> = { date: new Date().toISOString(), machine, settings }
 
 /** A server that is not measured must not run beside one that is: each of these ends what it started. */
-if (only.includes('requests') || only.includes('direct')) {
+if (only.some((section) => ['requests', 'sideBySide', 'direct'].includes(section))) {
   await inSession(async (session) => {
     const databases = await Databases.start(session, settings.entries)
     await measure('requests', () => measureRequests(settings, databases))
+    await measure('sideBySide', () => measureSideBySide(settings, databases))
     await measure('direct', () => measureDirect(settings, databases))
   })
 }

@@ -15,6 +15,10 @@ export interface Settings {
   es256: Load[]
   /** Before anything of a server is measured, and for how long. */
   warmUp: { connections: number, seconds: number }
+  /** Before each run, in seconds. */
+  leadIn: number
+  /** Each contender and what it is compared with, asked at the same time: so many pairs of processes, so many rounds with each. */
+  sideBySide: { processes: number, warmUp: number, rounds: number, seconds: number }
   /** All contenders share the seconds of a round. */
   direct: { rounds: number, seconds: number }
   revocations: { rounds: number, seconds: number, concurrency: number }
@@ -27,19 +31,20 @@ export interface Settings {
 /** What the main table, the chart and the targets speak of. */
 export const MAIN_CONNECTIONS = 64
 
-/* Shorter rounds would measure how long a process takes to be warm again, after all others have had their turn. */
 const FULL: Settings = {
   quick: false,
   tokens: 1250,
   entries: [0, 100_000, 1_000_000],
   hs256: [
-    { connections: 1, rounds: 3, seconds: 0.6 },
-    { connections: 8, rounds: 3, seconds: 0.6 },
-    { connections: MAIN_CONNECTIONS, rounds: 8, seconds: 1.2 },
-    { connections: 256, rounds: 3, seconds: 0.6 }
+    { connections: 1, rounds: 3, seconds: 0.5 },
+    { connections: 8, rounds: 3, seconds: 0.5 },
+    { connections: MAIN_CONNECTIONS, rounds: 6, seconds: 1 },
+    { connections: 256, rounds: 3, seconds: 0.5 }
   ],
-  es256: [{ connections: MAIN_CONNECTIONS, rounds: 5, seconds: 1.2 }],
+  es256: [{ connections: MAIN_CONNECTIONS, rounds: 4, seconds: 1 }],
   warmUp: { connections: MAIN_CONNECTIONS, seconds: 1.5 },
+  leadIn: 0.4,
+  sideBySide: { processes: 3, warmUp: 2.5, rounds: 5, seconds: 0.6 },
   direct: { rounds: 5, seconds: 5 },
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
   propagation: { followers: 8, revocations: 300, connections: 64 },
@@ -57,6 +62,8 @@ const QUICK: Settings = {
     : { connections, rounds: 1, seconds: 0.3 }),
   es256: [{ connections: MAIN_CONNECTIONS, rounds: 1, seconds: 0.3 }],
   warmUp: { connections: MAIN_CONNECTIONS, seconds: 0.5 },
+  leadIn: 0.1,
+  sideBySide: { processes: 1, warmUp: 1, rounds: 2, seconds: 0.4 },
   direct: { rounds: 1, seconds: 3 },
   revocations: { rounds: 1, seconds: 0.5, concurrency: 64 },
   propagation: { followers: 8, revocations: 50, connections: 64 },

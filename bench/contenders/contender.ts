@@ -36,6 +36,8 @@ export const denialKey = (jti: string) => `revoked:${jti}`
 
 export const ALONE = 'Fastify alone'
 export const JWT = '@fastify/jwt alone'
+/** The same once more: what two of the same differ by. */
+export const AGAIN = '@fastify/jwt alone, again'
 export const GET = '@fastify/jwt, trusted + GET'
 export const STRICT = 'ours, strict'
 export const CACHED = ', verify.cache'
@@ -51,6 +53,7 @@ export function contendersWith (entries: number[]): Contender[] {
   return [
     { name: ALONE, kind: 'open' },
     { name: JWT, kind: 'verified' },
+    { name: AGAIN, kind: 'verified' },
     { name: JWT + CACHED, kind: 'verified', cache: true },
     { name: GET, kind: 'trusted' },
     { name: `${GET}, auto-pipelining`, kind: 'trusted', autoPipelining: true },

@@ -1,14 +1,11 @@
-import { contendersWith, type Contender } from '../contenders/contender.ts'
-import type { LoadHandlers } from '../processes/load.ts'
-import type { ServerHandlers } from '../processes/server.ts'
+import { contendersWith } from '../contenders/contender.ts'
 import type { Load, Settings } from '../settings.ts'
-import { startChild, type Child } from '../support/child.ts'
-import { inSession, type Session } from '../support/owner.ts'
+import { inSession } from '../support/owner.ts'
 import { between, type Calls } from '../support/redis.ts'
 import { shuffled } from '../support/stats.ts'
-import { keysFor, tokensOf, type Algorithm } from '../support/tokens.ts'
+import type { Algorithm } from '../support/tokens.ts'
 import type { Databases } from './databases.ts'
-import { tryOut } from './trial.ts'
+import { ask, startServers, type Server } from './servers.ts'
 
 /** One run of one contender. */
 export interface Sample {
@@ -29,15 +26,6 @@ export interface Sample {
   calls: Calls
 }
 
-interface Started {
-  contender: Contender
-  port: number
-  server: Child<ServerHandlers>
-}
-
-/** After a run: what is still on its way arrives. */
-const SETTLING = 30
-
 export async function measureRequests (settings: Settings, databases: Databases): Promise<Sample[]> {
   return [
     ...await measureAlgorithm('HS256', settings.hs256, settings, databases),
@@ -47,48 +35,32 @@ export async function measureRequests (settings: Settings, databases: Databases)
 
 function measureAlgorithm (algorithm: Algorithm, loads: Load[], settings: Settings, databases: Databases): Promise<Sample[]> {
   return inSession(async (session) => {
-    const keys = await keysFor(algorithm)
-    const generator = startChild<LoadHandlers>(session, 'load')
-    await generator.call('tokens', (await tokensOf(keys, settings.tokens)).map(({ token }) => token))
-    const all: Started[] = []
-    for (const contender of contendersWith(settings.entries)) all.push(await start(session, contender))
-
-    for (const { port } of all) await generator.call('run', { ports: [port], ...settings.warmUp })
-
+    const servers = await startServers(session, contendersWith(settings.entries), algorithm, settings, databases)
     const samples: Sample[] = []
     for (let round = 0; round < Math.max(...loads.map(({ rounds }) => rounds)); round++) {
       for (const load of loads.filter(({ rounds }) => round < rounds)) {
-        for (const one of shuffled(all)) samples.push({ algorithm, round, ...await run(one, load) })
+        for (const one of shuffled(servers.all)) samples.push({ algorithm, round, ...await run(one, load) })
       }
       console.log(`${algorithm}: round ${round + 1} is done`)
     }
     return samples
 
-    async function start (session: Session, contender: Contender): Promise<Started> {
-      const { database, seeded } = databases.of(contender)
-      const server = startChild<ServerHandlers>(session, 'server')
-      const port = await server.call('start', { contender, keys, redisUrl: database.url })
-      await tryOut(contender, port, keys, database, seeded)
-      return { contender, port, server }
-    }
-
-    async function run ({ contender, port, server }: Started, { connections, seconds }: Load) {
+    async function run (server: Server, { connections, seconds }: Load) {
+      const { contender } = server
       const { database } = databases.of(contender)
+      // V8 drops the code of a process that has had nothing to do for a while.
+      await ask(servers, [server], connections, settings.leadIn)
       const callsBefore = await database.calls()
-      const before = await server.call('usage')
-      const { perSecond, p50, p99 } = await generator.call('run', { ports: [port], connections, seconds })
-      await new Promise((resolve) => setTimeout(resolve, SETTLING))
-      const after = await server.call('usage')
+      const { result: { perSecond, p50, p99 }, used: [used] } = await ask(servers, [server], connections, seconds)
       const { checks, background, names } = between(callsBefore, await database.calls())
-      const handled = after.handled - before.handled
       return {
         contender: contender.name,
         connections,
         perSecond,
         p50,
         p99,
-        cpu: (after.cpu - before.cpu) / handled,
-        commands: checks / handled,
+        cpu: used!.cpu,
+        commands: checks / used!.requests,
         background: background / seconds,
         calls: names
       }

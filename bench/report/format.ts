@@ -6,7 +6,7 @@ export function figure (value: number): string {
   return value.toFixed(2)
 }
 
-export const times = (value: number) => `${value.toFixed(2)} ×`
+export const times = (value: number | undefined) => value === undefined ? '' : `${value.toFixed(2)} ×`
 export const megabytes = (bytes: number) => `${figure(bytes / 1e6)} MB`
 
 /** A table of Markdown, padded so that it reads in a terminal as well. The first column is text, the others are figures. */

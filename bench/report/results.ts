@@ -5,6 +5,7 @@ import type { Propagation } from '../measures/propagation.ts'
 import type { RedisBytes } from '../measures/redis-bytes.ts'
 import type { Sample } from '../measures/requests.ts'
 import type { RevocationSample } from '../measures/revocations.ts'
+import type { Pair } from '../measures/side-by-side.ts'
 import type { StartUpSample } from '../measures/start-up.ts'
 import type { Settings } from '../settings.ts'
 import { median } from '../support/stats.ts'
@@ -22,6 +23,7 @@ export type Section = keyof Measured
 
 interface Measured {
   requests: Sample[]
+  sideBySide: Pair[]
   direct: DirectSample[]
   revocations: RevocationSample[]
   propagation: Propagation[]
@@ -41,11 +43,13 @@ export interface Cell {
 /** Medians over the rounds, and medians of the ratios within each round: what slowed a round down slowed it for all. */
 export class Matrix {
   readonly #samples: Sample[]
+  readonly #pairs: Pair[]
   /** In the order in which they are listed. */
   readonly contenders: string[]
 
-  constructor ({ requests, settings }: Pick<Results, 'requests' | 'settings'>) {
+  constructor ({ requests, sideBySide = [], settings }: Pick<Results, 'requests' | 'sideBySide' | 'settings'>) {
     this.#samples = requests
+    this.#pairs = sideBySide
     this.contenders = contendersWith(settings.entries).map(({ name }) => name)
   }
 
@@ -62,6 +66,12 @@ export class Matrix {
     return ratio(this.#rounds(contender, 'cpu', cell), this.#rounds(base, 'cpu', cell))
   }
 
+  /** Of CPU per request, side by side; undefined for what was not compared. */
+  ratio (contender: string, base: string, algorithm: Algorithm): number | undefined {
+    const ratios = ratiosOf(this.#pairs, contender, base, algorithm)
+    return ratios.length === 0 ? undefined : median(ratios)
+  }
+
   background (contender: string): number {
     return median(this.#samples.filter((sample) => sample.contender === contender).map(({ background }) => background))
   }
@@ -71,6 +81,13 @@ export class Matrix {
       .filter((sample) => sample.contender === contender && sample.algorithm === algorithm && sample.connections === connections)
       .map((sample) => [sample.round, sample[figure]]))
   }
+}
+
+/** One for each round in which both were asked at the same time. */
+export function ratiosOf (pairs: Pair[], contender: string, base: string, algorithm: Algorithm): number[] {
+  return pairs
+    .filter((pair) => pair.contender === contender && pair.base === base && pair.algorithm === algorithm)
+    .map(({ cpu, baseCpu }) => cpu / baseCpu)
 }
 
 export function directRatio (samples: DirectSample[], contender: string, base: string): number {

@@ -1,9 +1,23 @@
 import { contendersWith, JWT } from '../contenders/contender.ts'
-import { median } from '../support/stats.ts'
+import { median, quantile } from '../support/stats.ts'
+import { pairsOf } from '../measures/side-by-side.ts'
+import { MAIN_CONNECTIONS } from '../settings.ts'
 import { figure, megabytes, table, times } from './format.ts'
-import { directRatio, type Results } from './results.ts'
+import { directRatio, ratiosOf, type Results } from './results.ts'
 
 const unique = <T>(values: T[]) => [...new Set(values)]
+
+export function sideBySideSection ({ sideBySide, settings }: Results): string {
+  const { processes, warmUp, rounds, seconds } = settings.sideBySide
+  const quartiles = (ratios: number[]) => ratios.length === 0 ? '' : `${times(median(ratios))} (${times(quantile(ratios, 0.25))} to ${times(quantile(ratios, 0.75))})`
+  return [
+    '## Side by side',
+    `What the machine does besides changes the cost of a request by more than most of what is compared here, from one second to the next. So each contender is also asked at the same time as what it is compared with, over ${MAIN_CONNECTIONS} connections to each: whatever slows the one slows the other. Both are processes that have just started, and have been asked for ${figure(warmUp)} s before; no other server runs beside them. Each pair ${processes} times, because V8 does not optimise two processes alike, with ${rounds} rounds of ${figure(seconds)} s each. CPU per request to that of the other one, median and quartiles of the rounds. "Again" is a second process of the same: by so much two that are equal differ.`,
+    table(['contender', 'compared with', 'HS256', 'ES256'], pairsOf(settings.entries, 'HS256').map(([{ name: contender }, { name: base }]) => [
+      contender, base, quartiles(ratiosOf(sideBySide, contender, base, 'HS256')), quartiles(ratiosOf(sideBySide, contender, base, 'ES256'))
+    ]))
+  ].join('\n\n')
+}
 
 export function directSection ({ direct, settings }: Results): string {
   const of = (contender: string) => direct.filter((sample) => sample.contender === contender)
