@@ -30,6 +30,7 @@ export interface Rules extends Lifetimes {
 /** No request has to have a buffer of its own for its payload. */
 const SCRATCH = Buffer.alloc(4096)
 
+const TOO_LONG = 'it lives longer than maxTokenLifetime'
 const MAX_JTI_LENGTH = 255
 const MAX_NAME_LENGTH = 1024
 
@@ -77,20 +78,21 @@ export function selectClaims (claims: TokenClaims, { tokensWithoutJti, maxTokenL
   if (Number.isFinite(iat)) checked.iat = iat as number
   if (typeof exp !== 'number' || Number.isNaN(exp)) return maxTokenLifetime === null ? checked : 'it has no exp'
   checked.exp = exp
-  // A revocation of an unknown exp, and a cutoff, are kept for maxTokenLifetime: a token that lives longer from its
-  // iat would outlive them.
-  const isLong = maxTokenLifetime !== null && typeof iat === 'number' && exp - iat > maxTokenLifetime + EXPIRY_MARGIN
-  return isLong ? 'it lives longer than maxTokenLifetime' : checked
+  return iat === -Infinity && maxTokenLifetime !== null ? TOO_LONG : checked
 }
 
 /** The rule for which a token with these claims is not accepted now. */
-export function untimely ({ exp }: CheckedClaims, { clockTolerance, maxTokenLifetime }: Rules, now: Milliseconds): string | undefined {
+export function untimely ({ exp, iat }: CheckedClaims, { clockTolerance, maxTokenLifetime }: Rules, now: Milliseconds): string | undefined {
   if (exp === undefined) return
   const seconds = now / 1000
   // Past this moment a revocation of the token may already have been forgotten. A verifier gets here with
   // ignoreExpiration, or with a clockTolerance of its own that is larger than the one @fastify/jwt was registered with.
   if (seconds > Math.ceil(exp) + clockTolerance) return 'it has expired, and revocations are not kept beyond that'
-  if (maxTokenLifetime !== null && exp > seconds + maxTokenLifetime + EXPIRY_MARGIN) return 'its exp is further away than maxTokenLifetime'
+  if (maxTokenLifetime === null) return
+  if (exp > seconds + maxTokenLifetime + EXPIRY_MARGIN) return 'its exp is further away than maxTokenLifetime'
+  // A revocation of an unknown exp, and a cutoff, are kept for maxTokenLifetime: a token that lives longer from its
+  // iat would outlive them, and come within the bound above when they are gone.
+  if (iat !== undefined && exp - iat > maxTokenLifetime + EXPIRY_MARGIN) return TOO_LONG
 }
 
 /**

@@ -144,6 +144,7 @@ t.test('P5 a token does not live longer from its iat than maxTokenLifetime', asy
     ['long issued, soon over', { jti: 'a', iat: 1, exp: NOW + 1 }, TOO_LONG],
     ['an iat of 1e300', { jti: 'a', iat: 1e300, exp: NOW }, { jti: 'a', iat: 1e300, exp: NOW }],
     ['an iat of -1e300', { jti: 'a', iat: -1e300, exp: NOW }, TOO_LONG],
+    ['an iat of -1e999, as JSON reads it', { jti: 'a', iat: JSON.parse('-1e999'), exp: NOW }, TOO_LONG],
     ['an iat that is no number says nothing', { jti: 'a', iat: '1', exp: NOW }, { jti: 'a', exp: NOW }],
     ['nor does null', { jti: 'a', iat: null, exp: NOW }, { jti: 'a', exp: NOW }]
   ])

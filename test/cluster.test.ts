@@ -59,7 +59,7 @@ for (const [i, { name, client }] of clients.entries()) {
     for (const claims of SUBJECTS) {
       const about = `?sub=${encodeURIComponent(claims.sub)}&iss=${encodeURIComponent(claims.iss ?? '')}`
       const issued = []
-      for (let n = 0; n < 6; n++) issued.push(await app.revocation.issue(claims, { expiresIn: 1000 - n, meta: { n } }))
+      for (let n = 0; n < 6; n++) issued.push(await app.revocation.issue(claims, { expiresIn: 1000 - 10 * n, meta: { n } }))
       const [caller, byJti, byId, ...others] = issued as [typeof issued[0], typeof issued[0], typeof issued[0], ...typeof issued]
       for (const { token } of issued) await isActive(token!)
 
