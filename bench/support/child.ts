@@ -30,7 +30,7 @@ export function serve<H extends Handlers<H>> (handlers: H) {
 /** In the parent: a file of processes/ as a process of its own. */
 export function startChild<H extends Handlers<H>> (owner: Owner, name: string, nodeArgs: string[] = []): Child<H> {
   const child = fork(fileURLToPath(new URL(`../processes/${name}.ts`, import.meta.url)), {
-    // Not tsx: what it makes of the plugin takes longer for every request.
+    // Not tsx: nothing of a loader that changes JavaScript is to be measured.
     execArgv: ['--require', LOADER, ...nodeArgs],
     env: { ...process.env, NODE_ENV: 'production' }
   })
