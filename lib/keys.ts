@@ -32,7 +32,8 @@ export function keysUnder (prefix: string) {
     token: (id: string) => `${prefix}token:${id}`,
     id: (identity: string) => `${prefix}id:${identity}`,
     tokens: (subject: string) => `${prefix}tokens:${subject}`,
-    log: `${prefix}log`
+    log: `${prefix}log`,
+    same: `${prefix}same`
   }
 }
 

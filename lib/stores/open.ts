@@ -1,8 +1,11 @@
 import type { RedisOptions } from 'ioredis'
 import { FST_JWT_REVOCATION_BAD_OPTION } from '../errors.ts'
 import type { Milliseconds } from '../expiry.ts'
+import { keysUnder } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
+import { databaseOf } from './connections.ts'
 import { MemoryStore } from './memory.ts'
+import { Proof } from './proof.ts'
 import { RedisStore } from './redis.ts'
 import { ReplicaStore, type ReplicaOptions } from './replica.ts'
 import type { Store, StoreContext } from './store.ts'
@@ -51,18 +54,22 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
 }
 
 function opened (client: RedisClient, settings: StoreSettings, context: StoreContext): { store: Store, close: () => void } {
+  const made: Duplicable[] = []
+  const beside = (purpose: string) => {
+    const own = ownConnection(client, purpose, settings)
+    made.push(own)
+    return { client: own, proof: new Proof(client, own, keysUnder(settings.keyPrefix).same), reconnect: () => own.disconnect(true) }
+  }
   // WAIT keeps its connection waiting, and counts what that connection wrote.
-  const writer = settings.minReplicas > 0 ? ownConnection(client, 'minReplicas', settings) : undefined
-  const log = settings.mode === 'replica' ? ownConnection(client, 'log', settings) : undefined
-  const store = log === undefined
-    ? new RedisStore(client, settings, context, writer, () => writer?.disconnect(true))
-    : new ReplicaStore(client, { client: log, reconnect: () => log.disconnect(true) }, settings, context, writer, () => writer?.disconnect(true))
+  const writer = settings.minReplicas > 0 ? beside('minReplicas') : { client }
+  const store = settings.mode === 'replica'
+    ? new ReplicaStore(client, beside('log'), settings, context, writer)
+    : new RedisStore(client, settings, context, writer)
   return {
     store,
     close () {
       store.close()
-      log?.disconnect()
-      writer?.disconnect()
+      for (const own of made) own.disconnect()
     }
   }
 }
@@ -89,7 +96,7 @@ function ownConnection (client: RedisClient, purpose: string, { storeTimeout }: 
   const { duplicate, options: given } = client as Duplicable
   const own = client.isCluster
     ? duplicate.call(client, [], { ...alive, clusterRetryStrategy: options.retryStrategy, redisOptions: { ...given?.redisOptions, ...options } })
-    : duplicate.call(client, { ...options, ...alive })
+    : duplicate.call(client, { ...options, ...alive, db: databaseOf(client) })
   own.on('error', () => {})
   return own
 }

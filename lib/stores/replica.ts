@@ -2,13 +2,15 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
-import { Commands } from './commands.ts'
+import { Commands, type Command } from './commands.ts'
 import { Denylist, type Note } from './denylist.ts'
 import { Follower } from './follower.ts'
 import type { LogEntry } from './log.ts'
+import { OtherData, type Proof } from './proof.ts'
 import { RedisStore, type RedisStoreOptions } from './redis.ts'
 import { scanDenylist } from './scan.ts'
-import type { Budget, CheckCallback, NewDenial, StoreContext } from './store.ts'
+import type { CheckCallback, CutoffOptions, Denial, NewDenial, StoreContext, WriteOptions } from './store.ts'
+import type { WritingClient } from './writer.ts'
 
 export interface ReplicaOptions extends RedisStoreOptions {
   maxStaleness: Milliseconds
@@ -18,6 +20,24 @@ export interface ReplicaOptions extends RedisStoreOptions {
 export interface LogClient {
   client: RedisClient
   reconnect: () => void
+  /** That it sees what the other connections write. */
+  proof?: Proof
+}
+
+/** Commands whose answers count only where their connection is proven. */
+class ProvenCommands extends Commands {
+  readonly #proof: Proof | undefined
+
+  constructor ({ client, proof }: LogClient) {
+    super(client)
+    this.#proof = proof
+  }
+
+  override async together (commands: Command[]) {
+    const answers = await super.together(commands)
+    await this.#proof?.require()
+    return answers
+  }
 }
 
 const MAX_BLOCK: Milliseconds = 1000
@@ -29,6 +49,7 @@ const SWEPT_AT_ONCE = 4
 /** Many processes notice a loss at once. Each waits a part of this, and skips what others have put back by then. */
 const PUT_BACK_SPREAD: Milliseconds = 500
 const PUT_BACK_BATCH = 100
+const MAX_UNSURE = 10_000
 
 /** A store on Redis whose checks look into a copy of the denylist in this process, as long as that is not stale. */
 export class ReplicaStore extends RedisStore {
@@ -37,7 +58,8 @@ export class ReplicaStore extends RedisStore {
   readonly #maxStaleness: Milliseconds
   readonly #keyPrefix: string
   readonly #context: StoreContext
-  readonly #log: { client: RedisClient, redis: Commands }
+  readonly #log: LogClient
+  readonly #redis: Commands
   readonly #follower: Follower
   readonly #ticker: NodeJS.Timeout
   #started = performance.now()
@@ -47,6 +69,8 @@ export class ReplicaStore extends RedisStore {
   /** What this process is writing, how often at once; and what the log brought of it meanwhile. */
   readonly #writing = new Map<string, number>()
   readonly #heardMeanwhile = new Map<string, LogEntry[]>()
+  /** What this process may have written, in a call that has failed; and the moments of what was told of it since. */
+  readonly #unsure = new Map<string, Set<Seconds>>()
   #suspect = false
   #unmarked = false
   /** What is unmarked is to be put back. */
@@ -54,8 +78,8 @@ export class ReplicaStore extends RedisStore {
   #puttingBack = false
   #closed = false
 
-  constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext, writing = client, leaveWriter?: () => void) {
-    super(client, options, context, writing, leaveWriter)
+  constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext, writing?: WritingClient) {
+    super(client, options, context, writing)
     this.#clock = context.clock
     this.#maxStaleness = options.maxStaleness
     this.#keyPrefix = options.keyPrefix
@@ -63,8 +87,9 @@ export class ReplicaStore extends RedisStore {
     const startedAt = context.clock() - performance.now()
     // A clock that jumps ahead must not make it forget: when it is right again, tokens live that were revoked.
     this.denylist = new Denylist(() => Math.min(context.clock(), startedAt + performance.now()) / 1000)
-    this.#log = { client: log.client, redis: new Commands(log.client) }
-    this.#follower = new Follower(this.#log.redis, {
+    this.#log = log
+    this.#redis = new ProvenCommands(log)
+    this.#follower = new Follower(this.#redis, {
       key: keysUnder(options.keyPrefix).log,
       // Silence is heard several times before it counts.
       block: Math.min(Math.ceil(options.maxStaleness / 4), MAX_BLOCK),
@@ -75,7 +100,10 @@ export class ReplicaStore extends RedisStore {
       onEntries: (entries, news) => this.#learn(entries, news),
       onBroken: () => this.#unmark(),
       onRead: (complete) => this.#read(complete),
-      onFailed: (error) => { this.#lastFailure = error },
+      onFailed: (error) => {
+        this.#lastFailure = error
+        if (error instanceof OtherData) this.health.failed(error, this.#isProven)
+      },
       reconnect: log.reconnect
     })
     // Back is who is in step again, whatever it was that failed.
@@ -88,17 +116,20 @@ export class ReplicaStore extends RedisStore {
   }
 
   /** The process that revokes knows at once. */
-  override revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, budget?: Budget) {
-    return this.#own({ kind: 'revoked', name: identity, ...denial, until: keptUntil }, async (entry) => {
-      const standing = await super.revoke(identity, denial, keptUntil, budget)
-      return [standing, { ...entry, at: standing.at, exp: standing.exp }, standing.first]
+  override revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, { made: tell, ...options }: WriteOptions<Denial> = {}) {
+    const entryOf = ({ at, exp }: Denial): LogEntry => ({ kind: 'revoked', name: identity, ...denial, at, exp, until: keptUntil })
+    return this.#own(entryOf(denial), entryOf, tell, async (made) => {
+      const standing = await super.revoke(identity, denial, keptUntil, { ...options, made })
+      return [standing, standing]
     })
   }
 
-  override cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null = null) {
-    return this.#own({ kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }, async (entry) => {
-      const standing = await super.cutOff(subject, cutoff, keptUntil, enough)
-      return [standing, { ...entry, at: standing.cutoff, until: keptUntil && keptUntil + standing.cutoff - cutoff }, true]
+  override cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, { made: tell, ...options }: CutoffOptions = {}) {
+    const entryOf = (at: Seconds): LogEntry =>
+      ({ kind: 'cutoff', name: subject, at, exp: null, until: keptUntil && keptUntil + Math.max(at - cutoff, 0) })
+    return this.#own(entryOf(cutoff), entryOf, tell, async (made) => {
+      const standing = await super.cutOff(subject, cutoff, keptUntil, { ...options, made })
+      return [standing, standing.cutoff]
     })
   }
 
@@ -106,15 +137,30 @@ export class ReplicaStore extends RedisStore {
    * The log may bring what this process writes before the answer does. Who asked is told by the answer, if that says it
    * was the first; what others wrote under that name meanwhile is told afterwards.
    */
-  async #own<T> (entry: LogEntry, write: (entry: LogEntry) => Promise<[answer: T, written: LogEntry, isFirst: boolean]>): Promise<T> {
-    const key = `${entry.kind}:${entry.name}`
+  async #own<S, A> (
+    asked: LogEntry, entryOf: (standing: S) => LogEntry, tell: WriteOptions<S>['made'],
+    write: (made: (standing: S) => void) => Promise<[answer: A, standing: S]>
+  ): Promise<A> {
+    const key = keyOf(asked)
     this.#writing.set(key, (this.#writing.get(key) ?? 0) + 1)
     let own: LogEntry | undefined
+    let hasFailed = false
+    const made = (standing: S) => {
+      own = entryOf(standing)
+      this.denylist.add(own, false)
+      const isHeard = hasFailed && this.#unsure.get(key)?.has(own.at) === true
+      if (hasFailed) this.#unsure.delete(key)
+      tell?.(standing, isHeard)
+    }
     try {
-      const [answer, written, first] = await write(entry)
-      if (first) own = written
-      if (this.denylist.add(written, false) && !first) this.#context.onHeard?.(written)
+      const [answer, standing] = await write(made)
+      const entry = entryOf(standing)
+      if (this.denylist.add(entry, false) && own === undefined) this.#tell(key, entry)
       return answer
+    } catch (error) {
+      hasFailed = true
+      if (own === undefined) this.#beUnsure(key)
+      throw error
     } finally {
       const left = this.#writing.get(key)! - 1
       // A token is revoked for the first time once; a cutoff is raised by whoever asks.
@@ -125,9 +171,19 @@ export class ReplicaStore extends RedisStore {
       } else {
         this.#writing.delete(key)
         this.#heardMeanwhile.delete(key)
-        for (const heard of others) this.#context.onHeard?.(heard)
+        for (const heard of others) this.#tell(key, heard)
       }
     }
+  }
+
+  #beUnsure (key: string) {
+    this.#unsure.set(key, this.#unsure.get(key) ?? new Set())
+    if (this.#unsure.size > MAX_UNSURE) this.#unsure.delete(this.#unsure.keys().next().value!)
+  }
+
+  #tell (key: string, entry: LogEntry) {
+    this.#unsure.get(key)?.add(entry.at)
+    this.#context.onHeard?.(entry)
   }
 
   override async start () {
@@ -135,6 +191,7 @@ export class ReplicaStore extends RedisStore {
     this.#follower.run()
     await super.start()
     if (!this.available) return
+    await this.#isProven().catch((error) => this.health.failed(error, this.#isProven))
     const patience = new AbortController()
     await Promise.race([this.#whenComplete, sleep(MAX_START, undefined, { signal: patience.signal })])
     patience.abort()
@@ -170,6 +227,8 @@ export class ReplicaStore extends RedisStore {
     return performance.now() - progressAt > limit
   }
 
+  readonly #isProven = () => this.within(async () => this.#log.proof?.require())
+
   /** Half: one answer, of a connection that is stuck again, brings the store back only to lose it at once. */
   readonly #canFollow = async () => {
     if (this.#isSilent(this.#maxStaleness / 2)) throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
@@ -190,12 +249,14 @@ export class ReplicaStore extends RedisStore {
 
   #add (entry: LogEntry, marked: boolean, news: boolean) {
     if (!this.denylist.add(entry, marked) || !news) return
-    const key = `${entry.kind}:${entry.name}`
+    this.#context.onLearned?.()
+    const key = keyOf(entry)
     if (this.#writing.has(key)) this.#heardMeanwhile.set(key, [...this.#heardMeanwhile.get(key) ?? [], entry])
-    else this.#context.onHeard?.(entry)
+    else this.#tell(key, entry)
   }
 
   async #unmark () {
+    this.forgotten()
     this.#unmarked = true
     const parts = this.denylist.unmark()
     while (!parts.next().done) await turn()
@@ -203,7 +264,7 @@ export class ReplicaStore extends RedisStore {
 
   async #read (complete: boolean) {
     if (!complete) {
-      const entries = scanDenylist(this.#log.client, this.#log.redis, this.#keyPrefix, (call) => this.within(call), this.#clock)
+      const entries = scanDenylist(this.#log.client, this.#redis, this.#keyPrefix, (call) => this.within(call), this.#clock)
       const news = this.#follower.heardAt !== undefined
       for await (const part of entries) for (const entry of part) this.#add(entry, false, news)
     }
@@ -233,4 +294,8 @@ export class ReplicaStore extends RedisStore {
     }
     this.#puttingBack = false
   }
+}
+
+function keyOf ({ kind, name }: LogEntry): string {
+  return `${kind}:${name}`
 }

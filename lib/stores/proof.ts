@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Seconds } from '../expiry.ts'
+import type { RedisClient } from '../types.ts'
+import { Commands } from './commands.ts'
+import { Connections, databaseOf } from './connections.ts'
+
+/** Two connections that were to see the same data do not. */
+export class OtherData extends Error {}
+
+/** How long a marker stays, for nobody. */
+const MARKER_LIFE: Seconds = 60
+/** Other processes write markers too, and each overwrites the one before. */
+const ATTEMPTS = 10
+
+/**
+ * Proves that a connection of our own sees the data of the client (P7): a random marker is written over one and read
+ * over the other. Two empty databases look alike, and so do a server and what became of its replica.
+ */
+export class Proof {
+  readonly #client: RedisClient
+  readonly #own: RedisClient
+  readonly #key: string
+  readonly #connections: Connections
+  /** The connections that the proof is about. */
+  #proven: unknown[] | undefined
+  #proving: Promise<void> | undefined
+
+  constructor (client: RedisClient, own: RedisClient, key: string) {
+    this.#client = client
+    this.#own = own
+    this.#key = key
+    this.#connections = new Connections(client, own)
+  }
+
+  /** Resolves where the two see the same, by the connections that they have now. @throws OtherData */
+  readonly require = async (): Promise<void> => {
+    while (this.#proven === undefined || !this.#connections.areStill(this.#proven)) {
+      await (this.#proving ??= this.#prove().finally(() => { this.#proving = undefined }))
+    }
+  }
+
+  async #prove () {
+    this.#proven = undefined
+    const [client, own] = [new Commands(this.#client), new Commands(this.#own)]
+    const database = databaseOf(this.#client)
+    if (databaseOf(this.#own) !== database) await own.send(['select', database])
+    const connections = this.#connections.now()
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const marker = randomUUID()
+      await client.send(['set', this.#key, marker, 'EX', MARKER_LIFE])
+      const seen = await own.send(['get', this.#key])
+      // Another process may have written its marker in between: then the client sees that one.
+      if (seen === marker || (typeof seen === 'string' && seen === await client.send(['get', this.#key]))) {
+        this.#proven = connections
+        return
+      }
+      await sleep(Math.random() * 20)
+    }
+    throw new OtherData('a connection of the plugin sees other data than the client: both must lead to the same database of the same server')
+  }
+}
