@@ -41,7 +41,8 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   const { sign } = jwts[0]!
   const rules = { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) }
 
-  const { store, close } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: logSpan(rules) }, {
+  const longest = logSpan(rules)
+  const { store, close } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: longest, longest }, {
     clock: Date.now,
     onLost (error) {
       const advice = adviceOn(error)
@@ -52,7 +53,9 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
       app.log.warn('jwt revocation: the store is back')
       revocation.events.emit('storeBack')
     },
+    onLearned: () => { revocation.epoch++ },
     onHeard: (entry) => revocation.hear(entry),
+    onDisowned: () => app.log.fatal('jwt revocation: too many revocations are of unknown outcome (10,000 are tried again until they stand); those that were answered 503 since must be asked for again'),
     onWarning: (sentence) => app.log.warn(`jwt revocation: ${sentence}`)
   })
   app.addHook('onClose', async () => close())

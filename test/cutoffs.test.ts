@@ -306,14 +306,14 @@ t.test('a cutoff is kept as long as the longest token from before it could live,
     }
     await isKept(lifetime)
     for (let i = 0; i < 20; i++) await domain.revokeSubject('alice')
-    await isKept(lifetime + 20)
+    await isKept(lifetime + 5)
     // A clock that is behind, or another rule, does not shorten it.
     clock.now -= 50_000
     await domain.revokeSubject('alice')
-    t.ok(await kept() >= (lifetime + 20) * 1000 - 500)
+    t.ok(await kept() >= (lifetime + 5) * 1000 - 500)
     const strict = buildDomain({ store: redisStore(clock, keyPrefix), clock, rules: { ...rules, maxTokenLifetime: 1 } })
     await strict.revokeSubject('alice')
-    t.ok(await kept() >= (lifetime + 20) * 1000 - 500)
+    t.ok(await kept() >= (lifetime + 5) * 1000 - 500)
   }
 })
 
@@ -470,9 +470,9 @@ for (const name of Object.keys(STORES)) {
     const clock = new Clock()
     const store = STORES[name]!(t)(clock)
     const until = clock.seconds + 900
-    t.strictSame(await store.cutOff('alice', clock.seconds, until, clock.seconds - 10), { cutoff: clock.seconds, before: null })
-    t.strictSame(await store.cutOff('alice', clock.seconds, until, clock.seconds), { cutoff: clock.seconds, before: clock.seconds })
-    t.strictSame(await store.cutOff('alice', clock.seconds, until, clock.seconds + 1), { cutoff: clock.seconds + 1, before: clock.seconds })
+    t.strictSame(await store.cutOff('alice', clock.seconds, until, { enough: clock.seconds - 10 }), { cutoff: clock.seconds, before: null })
+    t.strictSame(await store.cutOff('alice', clock.seconds, until, { enough: clock.seconds }), { cutoff: clock.seconds, before: clock.seconds })
+    t.strictSame(await store.cutOff('alice', clock.seconds, until, { enough: clock.seconds + 1 }), { cutoff: clock.seconds + 1, before: clock.seconds })
     t.strictSame(await store.cutOff('alice', clock.seconds, until), { cutoff: clock.seconds + 2, before: clock.seconds + 1 })
   })
 }

@@ -380,8 +380,7 @@ for (const [name, connect] of Object.entries(clients)) {
       t.strictSame(await client.call('lrange', key, 0, -1), ['x', 'y'])
       t.equal(await expiryOf(client, key), null)
     }
-    t.equal(lost.length, 1, 'it is reported once')
-    t.match(lost[0], { message: /WRONGTYPE/ })
+    t.strictSame(lost, [], 'it is the fault of this key alone: the store is not lost')
 
     const identity = randomUUID()
     await client.call('rpush', `${keyPrefix}id:${identity}`, 'x')

@@ -1,11 +1,11 @@
-import type { Deadline } from './deadline.ts'
+import { isOfOneKey, type Deadline } from './deadline.ts'
 import type { Health } from './health.ts'
 
 /** Reads what is under each key and answers each one once. Resolves, never rejects, when nothing is outstanding. */
 export type ReadMany = (keys: string[], answer: (index: number, error: unknown, value?: unknown) => void) => Promise<unknown>
 
-/** What is under each key, or null where nothing is. */
-type ReadCallback = (error: unknown, values: Array<string | null>) => void
+/** What is under each key, or null where nothing is. With an error: undefined where it is not known. */
+type ReadCallback = (error: unknown, values: Array<string | null | undefined>) => void
 
 /** One MGET of more would keep Redis from others for long. */
 const MAX_BATCH = 500
@@ -21,7 +21,8 @@ export function isValue (value: unknown): value is string | null {
 class Read {
   readonly #keys: string[]
   readonly #done: ReadCallback
-  readonly #values: Array<string | null> = []
+  readonly #values: Array<string | null | undefined> = []
+  #error: unknown = null
   #missing: number
 
   constructor (keys: string[], done: ReadCallback) {
@@ -31,13 +32,9 @@ class Read {
   }
 
   answer (key: string, error: unknown, value: string | null) {
-    if (this.#missing === 0) return
-    if (error) {
-      this.#missing = 0
-      return this.#done(error, [])
-    }
-    this.#values[this.#keys.indexOf(key)] = value
-    if (--this.#missing === 0) this.#done(null, this.#values)
+    if (error) this.#error ??= error
+    else this.#values[this.#keys.indexOf(key)] = value
+    if (--this.#missing === 0) this.#done(this.#error, this.#values)
   }
 }
 
@@ -90,7 +87,7 @@ export class Batcher {
     const answer = (index: number, failure: unknown, value?: unknown) => {
       // Only a clear "nothing" is acceptance.
       const error = failure ?? (isValue(value) ? null : new TypeError('Redis answered nonsense'))
-      if (error !== null) this.#health.failed(error)
+      if (error !== null && !isOfOneKey(error)) this.#health.failed(error)
       settle(index, error, value as string | null)
     }
 
@@ -99,8 +96,6 @@ export class Batcher {
   }
 
   #refuse (done: ReadCallback) {
-    const error = new Error(`Redis owes answers to ${MAX_OUTSTANDING} reads`)
-    this.#health.failed(error)
-    done(error, [])
+    done(this.#health.refusal(`Redis owes answers to ${MAX_OUTSTANDING} reads`), [])
   }
 }

@@ -2,6 +2,17 @@ import type { Milliseconds } from '../expiry.ts'
 
 export class NoAnswer extends Error {}
 
+/** So much is under way that the plugin refuses more, while the store answers: a limit of ours, and no failure of the store (P4). */
+export class TooMuch extends Error {}
+
+/** What is under one key is not what belongs there. The store answers, and other keys are well. */
+export class BadValue extends TypeError {}
+
+/** Whether an error is about one key alone. */
+export function isOfOneKey (error: unknown): boolean {
+  return error instanceof BadValue || (error instanceof Error && /\b(?:WRONGTYPE|BADVALUE) /.test(error.message))
+}
+
 const MAX_TIMER: Milliseconds = 2 ** 31 - 1
 
 /** The store's own deadline: a client's limits do not hold for a cluster that never connected, or are off. */

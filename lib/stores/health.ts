@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds } from '../expiry.ts'
-import { Deadline } from './deadline.ts'
+import { Deadline, TooMuch } from './deadline.ts'
 import type { StoreContext } from './store.ts'
 
 const PROBE_INTERVAL: Milliseconds = 1000
@@ -73,6 +73,11 @@ export class Health {
   close () {
     this.#closed = true
     clearInterval(this.#timer)
+  }
+
+  /** What a bound of ours answers: while the store is lost it is the store that owes, and no fault of ours. */
+  refusal (sentence: string): Error {
+    return this.available ? new TooMuch(sentence) : new Error(sentence)
   }
 
   /** `probe` tries what failed again. */

@@ -1,6 +1,6 @@
 import type { Seconds } from '../expiry.ts'
 import type { TokenRecord } from '../types.ts'
-import type { CheckCallback, Denial, RecordEntry, Store, StoreContext } from './store.ts'
+import { MAX_LEAD, type CheckCallback, type CutoffOptions, type Denial, type RecordEntry, type Store, type StoreContext, type WriteOptions } from './store.ts'
 
 interface Entry<V> {
   value: V
@@ -61,6 +61,7 @@ class ExpiringMap<V> {
 export class MemoryStore implements Store {
   readonly kind = 'memory'
   readonly available = true
+  readonly generation = 0
   readonly warnings: readonly string[] = []
   readonly #now: () => Seconds
   readonly #denials: ExpiringMap<Denial>
@@ -113,30 +114,33 @@ export class MemoryStore implements Store {
     done(null, revoked, subject === undefined ? null : this.#cutoffOf(subject))
   }
 
-  async revoke (identity: string, denial: Denial, keptUntil: Seconds | null) {
+  async revoke (identity: string, denial: Denial, keptUntil: Seconds | null, { made }: WriteOptions<Denial> = {}) {
     const standing = this.#denials.get(identity)
     if (standing === undefined) {
       this.#denials.set(identity, denial, keptUntil)
+      made?.(denial, false)
       return { ...denial, first: true }
     }
     standing.keptUntil = Math.max(standing.keptUntil, keptUntil ?? Infinity)
     return { ...standing.value, first: false }
   }
 
-  async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null = null) {
+  async cutOff (subject: string, asked: Seconds, keptUntil: Seconds | null, { enough, made }: CutoffOptions = {}) {
     const standing = this.#cutoffs.get(subject)
     const before = standing?.value ?? null
-    if (before !== null && enough !== null && before >= enough) return { cutoff: before, before }
-    const late = before !== null && before >= cutoff ? before + 1 - cutoff : 0
-    const end = keptUntil === null ? Infinity : Math.max(keptUntil + late, standing?.keptUntil ?? 0)
-    this.#cutoffs.set(subject, cutoff + late, end)
-    return { cutoff: cutoff + late, before }
+    const cutoff = raised(before, asked, enough)
+    if (cutoff === before) return { cutoff, before }
+    const end = keptUntil === null ? Infinity : Math.max(keptUntil + cutoff - asked, standing?.keptUntil ?? 0)
+    this.#cutoffs.set(subject, cutoff, end)
+    made?.(cutoff, false)
+    return { cutoff, before }
   }
 
   async saveRecord ({ record, identity, subject, exp, keptUntil }: RecordEntry) {
     // A copy: the caller's meta stays the caller's, as it does with Redis.
     this.#records.set(record.id, structuredClone(record), keptUntil)
-    this.#ids.set(identity, record.id, keptUntil)
+    const named = this.#ids.get(identity)
+    if (named === undefined || named.keptUntil <= (keptUntil ?? Infinity)) this.#ids.set(identity, record.id, keptUntil)
     if (subject === undefined) return null
     const standing = this.#subjects.get(subject)
     const ids = standing?.value ?? new ExpiringMap(this.#now)
@@ -146,7 +150,8 @@ export class MemoryStore implements Store {
   }
 
   async addRecord (entry: RecordEntry) {
-    if (this.#ids.get(entry.identity) === undefined) await this.saveRecord(entry)
+    const named = this.#ids.get(entry.identity)
+    if (named === undefined || named.keptUntil < (entry.keptUntil ?? Infinity)) await this.saveRecord(entry)
   }
 
   async record (id: string) {
@@ -179,4 +184,11 @@ export class MemoryStore implements Store {
   #maps (): Array<ExpiringMap<unknown>> {
     return [this.#denials, this.#cutoffs, this.#records, this.#ids, this.#subjects]
   }
+}
+
+/** The cutoff that stands when one is asked for. Where it is there already, it rises by a second. */
+function raised (before: Seconds | null, asked: Seconds, enough = Infinity): Seconds {
+  if (before === null) return asked
+  if (before >= enough || before >= asked + MAX_LEAD) return before
+  return before < asked ? asked : before + 1
 }

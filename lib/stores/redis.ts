@@ -3,14 +3,15 @@ import { keysUnder, type Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Batcher, isValue } from './batcher.ts'
 import { Commands, type Command } from './commands.ts'
-import { Deadline, NoAnswer } from './deadline.ts'
+import { Connections } from './connections.ts'
+import { Deadline, isOfOneKey, NoAnswer, TooMuch } from './deadline.ts'
 import { Health } from './health.ts'
 import type { DenylistEntry } from './denylist.ts'
 import { inspect } from './inspection.ts'
-import { ADD_TOKEN, PAGE } from './scripts.ts'
-import type { Budget, CheckCallback, NewDenial, RecordEntry, Store, StoreContext } from './store.ts'
+import { ADD_TOKEN, NAME_RECORD, PAGE } from './scripts.ts'
+import type { Budget, CheckCallback, CutoffOptions, Denial, NewDenial, RecordEntry, Store, StoreContext, WriteOptions } from './store.ts'
 import { parseCutoff, parseRecord } from './values.ts'
-import { lasting, Writer, type WriterOptions } from './writer.ts'
+import { lasting, longestOf, Writer, type WriterOptions, type WritingClient } from './writer.ts'
 
 export interface RedisStoreOptions extends WriterOptions {
   keyPrefix: string
@@ -30,25 +31,33 @@ export class RedisStore implements Store {
   readonly #batcher: Batcher
   readonly #onWarning: (sentence: string) => void
   readonly #minReplicas: number
-  readonly #leaveWriter: (() => void) | undefined
+  readonly #writing: WritingClient
+  readonly #longest: Milliseconds | ''
   warnings: readonly string[] = []
+  readonly #connections: Connections
+  #connected: unknown[] = []
+  #generation = 0
   #inspected = false
   #outstanding = 0
+  #isSuspected = false
 
-  /** `writing`: the client that writes revocations, where that is another one; `leaveWriter`: for a new connection. */
-  constructor (client: RedisClient, options: RedisStoreOptions, context: StoreContext, writing = client, leaveWriter?: () => void) {
+  /** `writing`: what writes revocations, where that is another connection. */
+  constructor (client: RedisClient, options: RedisStoreOptions, context: StoreContext, writing: WritingClient = { client }) {
     const { keyPrefix, storeTimeout } = options
     this.#redis = new Commands(client)
     this.#keys = keysUnder(keyPrefix)
     this.#clock = context.clock
     this.#minReplicas = options.minReplicas
-    this.#leaveWriter = leaveWriter
+    this.#connections = new Connections(client)
+    this.#writing = writing
+    this.#longest = longestOf(options.longest)
     this.#deadline = new Deadline(storeTimeout)
-    this.#writer = new Writer(writing, { ...options, keys: this.#keys }, context.clock)
+    this.#writer = new Writer(writing, { ...options, keys: this.#keys }, context)
     this.#onWarning = context.onWarning ?? (() => {})
     this.health = new Health(this.#canRead, {
       ...context,
       onBack: () => {
+        this.forgotten()
         context.onBack()
         this.#inspect()
       }
@@ -64,13 +73,28 @@ export class RedisStore implements Store {
     return this.#within(calls, this.#deadline.timeout)
   }
 
+  /** Looked at when it is asked for: nobody listens to a client that was given. */
+  get generation () {
+    if (!this.#connections.areStill(this.#connected)) this.forgotten()
+    return this.#generation
+  }
+
+  /** What Redis held may be lost. */
+  protected forgotten () {
+    this.#connected = this.#connections.now()
+    this.#generation++
+  }
+
   get available () {
     return this.health.available
   }
 
   async start () {
     await this.health.start(this.#deadline.timeout)
-    if (this.available) await this.#inspect()
+    if (!this.available) return
+    await this.#inspect()
+    const { proof } = this.#writing
+    if (proof !== undefined) await this.within(proof.require).catch((error) => this.health.failed(error, this.#canWrite))
   }
 
   close () {
@@ -83,25 +107,24 @@ export class RedisStore implements Store {
     if (identity !== undefined) keys.push(this.#keys.revoked(identity))
     if (subject !== undefined) keys.push(this.#keys.cutoff(subject))
     this.#batcher.read(keys, (error, values) => {
-      if (error) return done(error, false, null)
-      // Whatever is kept under the identity, it says: revoked.
-      const revoked = identity !== undefined && values[0] !== null
-      let cutoff
+      // Whatever is kept under the identity, it says: revoked. What is known of one name comes with the error of the other.
+      const revoked = identity !== undefined && typeof values[0] === 'string'
+      let cutoff: Seconds | null = null
       try {
-        cutoff = subject === undefined ? null : parseCutoff(values[keys.length - 1])
-      } catch (error) {
-        return done(error, false, null)
+        if (subject !== undefined) cutoff = parseCutoff(values[keys.length - 1] ?? null)
+      } catch (badValue) {
+        error ??= badValue
       }
-      done(null, revoked, cutoff)
+      done(error, revoked, cutoff)
     })
   }
 
-  revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, budget?: Budget) {
-    return this.#watched(() => this.#writer.deny(identity, denial, keptUntil), this.#canWrite, budget)
+  revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, { budget, made }: WriteOptions<Denial> = {}) {
+    return this.#watched(() => this.#writer.deny(identity, denial, keptUntil, made), this.#canWrite, budget)
   }
 
-  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null = null) {
-    return this.#watched(() => this.#writer.cutOff(subject, cutoff, keptUntil, enough), this.#canWrite)
+  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, options: CutoffOptions = {}) {
+    return this.#watched(() => this.#writer.cutOff(subject, cutoff, keptUntil, options), this.#canWrite, options.budget)
   }
 
   /** Writes again what Redis has lost. */
@@ -109,33 +132,31 @@ export class RedisStore implements Store {
     return this.within(() => this.#writer.putBack(entries))
   }
 
-  saveRecord (entry: RecordEntry) {
+  saveRecord (entry: RecordEntry, isFirst = false) {
     const { record, identity, subject } = entry
     const end = expireAt(entry)
+    const id = this.#keys.id(identity)
     const commands: Command[] = [
       ['set', this.#keys.token(record.id), JSON.stringify(record), ...end],
-      ['set', this.#keys.id(identity), record.id, ...end]
+      isFirst ? ['set', id, record.id, ...end] : nameRecord(id, entry)
     ]
     if (subject !== undefined) commands.push(this.#addToSubject(entry, subject), ['get', this.#keys.cutoff(subject)])
     return this.#watched(async () => {
       const [saved, named, , cutoff] = await this.#redis.all(commands)
-      if (saved !== 'OK' || named !== 'OK') throw new TypeError('Redis answered nonsense to a record')
+      if (saved !== 'OK' || typeof named !== 'string') throw new TypeError('Redis answered nonsense to a record')
       return subject === undefined ? null : parseCutoff(cutoff)
     }, this.#canWrite)
   }
 
   addRecord (entry: RecordEntry) {
     const { record, identity, subject } = entry
-    const end = expireAt(entry)
-    const id = this.#keys.id(identity)
     // The record comes last: an id that has none was left by somebody who failed on the way, and is taken up again.
     return this.#watched(async () => {
-      const known = await this.#redis.send(['get', id]) ??
-        (await this.#redis.send(['set', id, record.id, 'NX', ...end]) === 'OK' ? record.id : await this.#redis.send(['get', id]))
+      const [known] = await this.#redis.all([nameRecord(this.#keys.id(identity), entry, '1')])
       const own = { ...record, id: String(known) }
       if (own.id !== record.id && await this.#redis.send(['get', this.#keys.token(own.id)]) !== null) return
       if (subject !== undefined) await this.#redis.all([this.#addToSubject({ ...entry, record: own }, subject)])
-      await this.#redis.send(['set', this.#keys.token(own.id), JSON.stringify(own), ...end])
+      await this.#redis.send(['set', this.#keys.token(own.id), JSON.stringify(own), ...expireAt(entry)])
     }, this.#canWrite)
   }
 
@@ -146,7 +167,7 @@ export class RedisStore implements Store {
   recordOf (identity: string, budget?: Budget) {
     return this.#watched(async () => {
       const id = await this.#redis.send(['get', this.#keys.id(identity)])
-      // Without an id this reads a key that is never there, which takes as long.
+      // Without an id this reads a key that is never there: the same commands run (P6).
       return parseRecord(await this.#redis.send(['get', this.#keys.token(typeof id === 'string' ? id : '')]))
     }, this.#canRead, budget)
   }
@@ -155,7 +176,7 @@ export class RedisStore implements Store {
     // The script's own word for the start.
     if (after === '') return { records: [] }
     return this.#watched(async () => {
-      const answer = await this.#redis.eval(PAGE, this.#keys.tokens(subject), limit + 1, after ?? '', this.#clock() / 1000)
+      const answer = await this.#redis.eval(PAGE, this.#keys.tokens(subject), limit + 1, after ?? '')
       if (!Array.isArray(answer)) throw new TypeError('Redis answered nonsense to a page of records')
       const ids = answer.slice(0, limit).map(String)
       const found = await this.#redis.all(ids.map((id) => ['get', this.#keys.token(id)]))
@@ -187,12 +208,12 @@ export class RedisStore implements Store {
   }, this.#deadline.timeout)
 
   readonly #canWrite = () => this.within(() => this.#writer.probe()).catch((error) => {
-    if (error instanceof NoAnswer) this.#leaveWriter?.()
+    if (error instanceof NoAnswer) this.#writing.reconnect?.()
     throw error
   })
 
   #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
-    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...lasting(keptUntil, this.#clock()), this.#clock() / 1000]
+    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...lasting(keptUntil, this.#clock()), this.#longest]
   }
 
   /** An operation within its time, its failure reported with what has to work again. */
@@ -201,14 +222,23 @@ export class RedisStore implements Store {
     return this.#within(() => this.#counted(operation), budget.left)
       .finally(() => { budget.left = Math.max(budget.left - (performance.now() - started), 1) })
       .catch((error) => {
-        this.health.failed(error, needed)
+        if (isOfOneKey(error)) this.#suspect(error, needed)
+        else if (!(error instanceof TooMuch)) this.health.failed(error, needed)
         throw error
       })
   }
 
+  /** One key is in somebody else's use, or every key that is needed: the log is one. */
+  async #suspect (error: unknown, needed: () => Promise<void>) {
+    if (this.#isSuspected) return
+    this.#isSuspected = true
+    await needed().catch(() => this.health.failed(error, needed))
+    this.#isSuspected = false
+  }
+
   /** A client queues without bound while Redis is away. */
   async #counted<T> (operation: () => Promise<T>): Promise<T> {
-    if (this.#outstanding >= MAX_OUTSTANDING) throw new Error(`Redis owes answers to ${MAX_OUTSTANDING} operations`)
+    if (this.#outstanding >= MAX_OUTSTANDING) throw this.health.refusal(`Redis owes answers to ${MAX_OUTSTANDING} operations`)
     this.#outstanding++
     try {
       return await operation()
@@ -223,6 +253,11 @@ export class RedisStore implements Store {
       operation().then(resolve, reject).finally(cancel)
     })
   }
+}
+
+/** `isModest` is '1' where a record that ends at the same moment stays. */
+function nameRecord (key: string, { record, keptUntil }: RecordEntry, isModest: '' | '1' = ''): Command {
+  return ['eval', NAME_RECORD, 1, key, record.id, keptUntil ?? '', isModest]
 }
 
 function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {

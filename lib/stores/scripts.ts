@@ -1,30 +1,42 @@
 /*
- * Each script touches the slot of one key on a cluster (P8), and none is loaded by name: EVAL works after SCRIPT FLUSH and on every node, and
- * the client that we were given gets no new commands.
+ * Each script touches the slot of one key on a cluster (P8). EVAL sends the source: it works after SCRIPT FLUSH and on
+ * every node, and the client that we were given gets no new commands.
  *
- * Two arguments tell how long to keep: `until`, milliseconds since the epoch, '' for ever; and `for`, the same as
- * milliseconds from now by the caller's clock. The longer wins, so that a key ends too early only where the clocks of
- * Redis and of the caller are both ahead of a verifier's. What stands is never shortened.
+ * No script is undone when one of its commands fails. So each one runs everything that can fail first: reads, and
+ * writes that change nothing, for the sake of what an ACL forbids. What it writes comes last, a key always together
+ * with its TTL.
  */
-const KEEP = `
+const NOW = `
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
--- Whether that changed anything.
-local function keep(fresh, till, span)
-  if till == '' then return redis.call('PERSIST', KEYS[1]) == 1 or fresh end
-  local ttl = math.max(till - now(), tonumber(span))
-  local left = redis.call('PTTL', KEYS[1])
-  local longer = fresh or (left >= 0 and ttl > left)
-  if longer then redis.call('PEXPIRE', KEYS[1], ttl) end
-  return longer
+`
+
+/*
+ * How long to keep. `till`: milliseconds since the epoch, '' for ever; `span`: the same as milliseconds from now by the
+ * caller's clock. The longer wins, so that a key ends too early only where the clocks of Redis and of the caller are
+ * both ahead of a verifier's. `longest`: milliseconds that anything is kept at most, '' where there is no such bound.
+ */
+const KEEP = `${NOW}
+-- Milliseconds from now; -1 is for ever.
+local function span_of(till, span)
+  if till == '' then return -1 end
+  -- What is written late, and has ended meanwhile, ends at once.
+  return math.max(till - now(), tonumber(span), 1000)
+end
+-- What stands is never shortened. A key without a TTL that should have one was left by a failure: it gets the longest.
+local function kept(left, ttl, longest)
+  if left == -2 then return ttl end
+  if left == -1 then return longest == '' and -1 or math.max(ttl, tonumber(longest)) end
+  if ttl == -1 then return -1 end
+  return math.max(left, ttl)
 end
 `
 
 /*
  * The log. `prev` is the id of the last entry it ever had: who reads can tell that nothing is missing in between.
- * `span` is how many seconds an entry matters, '' for ever.
+ * `seconds` is how long an entry matters, '' for ever.
  */
 const LOG = `
 local function last(log)
@@ -34,89 +46,129 @@ local function last(log)
     if info[i] == 'last-generated-id' then return info[i + 1] end
   end
 end
-local function append(log, before, after, span)
-  local words = before .. ' ' .. last(log) .. ' ' .. after
-  if span == '' then return redis.call('XADD', log, '*', 'entry', words) end
-  local oldest = math.max(redis.call('TIME')[1] - span, 0) * 1000
+local function append(log, words, seconds)
+  if seconds == '' then return redis.call('XADD', log, '*', 'entry', words) end
+  local oldest = math.max(redis.call('TIME')[1] - seconds, 0) * 1000
   return redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'entry', words)
 end
 `
 
 /*
- * The three that follow write a key and, where the log is their second key, its entry: at once, or neither. On a cluster
- * those are two slots, and the caller appends what they return last. ARGV from the fourth on: the words of the entry up
- * to `exp` (of a cutoff: its key alone), those after `prev`, span. `until` is what the key has, by the clock of Redis.
+ * The three that follow write a key and, where the log is their second key, its entry: both or neither. On a cluster
+ * those are two slots, and the caller appends the words that they return last.
+ *
+ * ARGV of all three:
+ *   1 value    2 till    3 span    4 longest    5 head: the words of the entry up to `exp` (of a cutoff: its key alone)
+ *   6 tail: the words after `prev`    7 seconds: of the log
+ *   8 force: 'key' writes what stands already, 'log' logs it too, '' neither
  */
 const LOGGED = `${KEEP}${LOG}
-local function logged(words, changed)
-  local left = redis.call('PTTL', KEYS[1])
-  words = words .. ' ' .. (left < 0 and '' or string.format('%.0f', math.floor((now() + left) / 1000 + 0.5)))
-  if KEYS[2] and changed then append(KEYS[2], words, ARGV[5], ARGV[6]) end
+local key, log = KEYS[1], KEYS[2]
+local till, span, longest, head, tail, seconds, force = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+-- A log of another type fails here.
+local prev = log and redis.call('XLEN', log) and last(log)
+local standing = redis.call('GET', key)
+local left = redis.call('PTTL', key)
+-- Gives the words that the log is to have.
+local function write(value, ttl, words, changed)
+  local ends = ttl == -1 and '' or string.format('%.0f', math.floor((now() + ttl) / 1000 + 0.5))
+  words = words .. ' ' .. ends
+  if not changed and force == '' then return words end
+  if log and (changed or force == 'log') then
+    -- On a key that is there NX does nothing, and XX on one that is not: this shows whether SET is allowed.
+    redis.call('SET', key, value, standing and 'NX' or 'XX')
+    append(log, words .. ' ' .. prev .. ' ' .. tail, seconds)
+  end
+  if ttl == -1 then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', string.format('%.0f', ttl)) end
   return words
 end
--- A log of another type fails before anything is written.
-if KEYS[2] then redis.call('XLEN', KEYS[2]) end
+`
+
+/* Keeps a denial. Returns 1 where it is the first, else 0; the value that stands; and the words for the log. */
+export const REVOKE = `${LOGGED}
+local ttl = kept(left, span_of(till, span), longest)
+local value = standing or ARGV[1]
+return {standing and 0 or 1, value, write(value, ttl, head, not standing or ttl ~= left)}`
+
+const CUTOFF = `${LOGGED}
+local function text(cutoff) return string.format('%.0f', cutoff) end
+local before = standing and tonumber(standing)
+if before and not (before >= 0 and before < 2^53) then before = nil end
+local cutoff = tonumber(ARGV[1])
+-- A cutoff ahead of the one that was asked for outlives it by as much.
+local function stand(value, changed)
+  local late = math.max(value - cutoff, 0) * 1000
+  local ttl = span_of(till, span)
+  if ttl ~= -1 then ttl = ttl + late end
+  if longest ~= '' then longest = longest + late end
+  local words = write(text(value), kept(left, ttl, longest), head .. ' ' .. text(value) .. ' ', changed)
+  return {text(value), before and text(before) or '', words}
+end
 `
 
 /*
- * Keeps a denial. ARGV: its value, until, for; and '1' where it is to be written and logged, stand it or not. Returns whether it is the first, and
- * the value that stands.
- * GET comes first: on a key of another type it fails before anything is changed.
+ * Raises a cutoff. ARGV also: 9 enough: the second from which on a standing one is not raised, or ''; 10 most: the
+ * second up to which one is raised. Returns the cutoff that stands, the one before or '', and the words for the log.
+ * Where one stands already at the second that is asked for, a token that was issued after it carries the second that
+ * follows it: the cutoff rises by that second.
  */
-export const REVOKE = `${LOGGED}
-local standing = redis.call('GET', KEYS[1])
--- A write in any case where it is asked for: WAIT counts nothing else.
-if not standing or ARGV[7] == '1' then redis.call('SET', KEYS[1], standing or ARGV[1], 'KEEPTTL') end
-local changed = keep(not standing, ARGV[2], ARGV[3])
-return {standing and 0 or 1, standing or ARGV[1], logged(ARGV[4], changed or ARGV[7] == '1')}`
-
-/*
- * Sets a subject's cutoff. ARGV: the cutoff in seconds, until, for; and '' or the second from which on a standing one is
- * enough; and '1' where that one is to be written again. Returns the cutoff that stands, and the one before or ''. Else it always rises: a token that was issued after
- * the standing one carries the second that follows it.
- */
-export const CUT_OFF = `${LOGGED}
-local before = redis.call('GET', KEYS[1])
-local cutoff = tonumber(ARGV[1])
-local late = 0
-if before and ARGV[7] ~= '' and tonumber(before) >= tonumber(ARGV[7]) then
-  if ARGV[8] == '1' then redis.call('SET', KEYS[1], before, 'KEEPTTL') end
-  return {before, before, logged(ARGV[4] .. ' ' .. before .. ' ', false)}
+export const CUT_OFF = `${CUTOFF}
+if standing and not before then return redis.error_reply('BADVALUE the key of a cutoff holds no number') end
+if not before or before < cutoff then
+  if not before or ARGV[9] == '' or before < tonumber(ARGV[9]) then return stand(cutoff, true) end
+elseif before < tonumber(ARGV[10]) and (ARGV[9] == '' or before < tonumber(ARGV[9])) then
+  return stand(before + 1, true)
 end
-if before and tonumber(before) >= cutoff then
-  late = (tonumber(before) + 1 - cutoff) * 1000
-  cutoff = tonumber(before) + 1
-end
-local value = string.format('%.0f', cutoff)
-redis.call('SET', KEYS[1], value, 'KEEPTTL')
-if ARGV[2] == '' then keep(not before, '', '') else keep(not before, ARGV[2] + late, ARGV[3] + late) end
-return {value, before or '', logged(ARGV[4] .. ' ' .. value .. ' ', true)}`
+return stand(before, false)`
 
-/* Puts a cutoff back: it stands unless a later one does. ARGV: the cutoff in seconds, until, for. Returns as CUT_OFF. */
-export const KEEP_CUTOFF = `${LOGGED}
-local before = redis.call('GET', KEYS[1])
-local value = ARGV[1]
-if before and (tonumber(before) or 0) >= tonumber(value) then value = before else redis.call('SET', KEYS[1], value, 'KEEPTTL') end
-keep(not before, ARGV[2], ARGV[3])
-return {value, before or '', logged(ARGV[4] .. ' ' .. value .. ' ', true)}`
+/* Puts a cutoff back: it stands unless a later one does. Returns as CUT_OFF. */
+export const KEEP_CUTOFF = `${CUTOFF}
+return stand(before and before > cutoff and before or cutoff, true)`
 
-/* Appends to the log alone. ARGV: the words before `prev`, those after it, span. */
+/* Appends to the log alone. ARGV: the words before `prev`, those after it, seconds. */
 export const APPEND = `${LOG}
-return append(KEYS[1], ARGV[1], ARGV[2], ARGV[3])`
-
-/* Adds a record to its subject's. ARGV: id, expiry in seconds or '+inf', until, for, now in seconds. Those that have expired leave. */
-export const ADD_TOKEN = `${KEEP}
-local fresh = redis.call('EXISTS', KEYS[1]) == 0
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-keep(fresh, ARGV[3], ARGV[4])
-return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[5])`
+return append(KEYS[1], ARGV[1] .. ' ' .. last(KEYS[1]) .. ' ' .. ARGV[2], ARGV[3])`
 
 /*
- * The ids of a subject's records, latest to expire first. ARGV: how many, the id after which to go on or '', now in seconds.
+ * Names the record of an identity that ends latest. ARGV: its id; until when it is kept, in seconds since the epoch, or ''
+ * for ever; and '1' where one that ends at the same moment stays. Returns the id that stands.
+ */
+export const NAME_RECORD = `${NOW}
+local key, id, till, modest = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
+local standing = redis.call('GET', key)
+local left = redis.call('PTTL', key)
+if left == -1 then left = math.huge end
+local ttl = till == '' and math.huge or till * 1000 - now()
+-- Ends are whole seconds: half of one tells them apart, whatever passes between two commands.
+if standing and (ttl < left - 500 or (modest and ttl < left + 500)) then return standing end
+if till == '' then redis.call('SET', key, id) else redis.call('SET', key, id, 'EXAT', till) end
+return id`
+
+/*
+ * Adds a record to its subject's, and drops those that have ended. ARGV: id, expiry in seconds or '+inf', till, span,
+ * longest. PEXPIRE and PERSIST come before ZADD: of a key that is not there they change nothing.
+ */
+export const ADD_TOKEN = `${KEEP}
+local key = KEYS[1]
+local function keep(ttl)
+  if ttl == -1 then return redis.call('PERSIST', key) end
+  redis.call('PEXPIRE', key, string.format('%.0f', ttl))
+end
+local left = redis.call('PTTL', key)
+local ttl = kept(left, span_of(ARGV[3], ARGV[4]), ARGV[5])
+redis.call('ZREMRANGEBYSCORE', key, '-inf', now() / 1000)
+if ttl ~= left then keep(ttl) end
+redis.call('ZADD', key, ARGV[2], ARGV[1])
+if left == -2 or redis.call('PTTL', key) ~= ttl then keep(ttl) end
+return 1`
+
+/*
+ * The ids of a subject's records, latest to expire first. ARGV: how many, the id after which to go on or ''. Those that
+ * have ended by the clock of Redis leave: a process whose clock is ahead must not hide a token that still lives.
  * An id that is gone has expired, and with it all that came after it.
  */
-export const PAGE = `
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+export const PAGE = `${NOW}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now() / 1000)
 local first = 0
 if ARGV[2] ~= '' then
   local rank = redis.call('ZREVRANK', KEYS[1], ARGV[2])

@@ -18,6 +18,24 @@ export interface NewDenial extends Denial {
   sub?: string
 }
 
+/** Of a write of a revocation. */
+export interface WriteOptions<Standing> {
+  budget?: Budget
+  /**
+   * Called once, with what stands, where this call made it: before the answer; or, where the call has failed because
+   * nobody knew what became of its write, when that is acknowledged at last. `isHeard`: the store told of it
+   * already, through `onHeard`.
+   */
+  made?: (standing: Standing, isHeard: boolean) => void
+}
+
+export interface CutoffOptions extends WriteOptions<Seconds> {
+  enough?: Seconds | undefined
+}
+
+/** How far a cutoff may be ahead of the clock of who asks for it. */
+export const MAX_LEAD: Seconds = 5
+
 /** What is left of a time that several calls share; what happens between them does not count. */
 export interface Budget {
   left: Milliseconds
@@ -50,6 +68,8 @@ export interface Store {
   readonly kind: 'memory' | 'redis'
   /** Whether the store answered last. */
   readonly available: boolean
+  /** Another one where the store may have lost what it held: who remembers what is there forgets that. */
+  readonly generation: number
   /** Where checks look into a copy in this process: how much it holds, and how old it is, undefined before it is complete. */
   readonly copy?: { readonly entries: number, readonly stalenessMs: Milliseconds | undefined }
   /** What is wrong with its settings, a sentence each. */
@@ -64,20 +84,23 @@ export interface Store {
   check (identity: string | undefined, subject: string | undefined, done: CheckCallback, note?: Note): void
   /**
    * Keeps a denial until `keptUntil` (null: for ever). One that stands already stays, and is never shortened.
-   * Gives the one that stands, and whether this is the first.
+   * Gives the one that stands, and whether this call made it.
    */
-  revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, budget?: Budget): Promise<Denial & { first: boolean }>
+  revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, options?: WriteOptions<Denial>): Promise<Denial & { first: boolean }>
   /**
-   * Raises a subject's cutoff to `cutoff`, or by one second where it is there already; not where it is at `enough` or
-   * later. Gives it, and the one before.
+   * Raises a subject's cutoff to `cutoff`, or by one second where it is there already: to `cutoff` + MAX_LEAD at most.
+   * It stays where it is at `enough` or later. Gives it, and the one before.
    */
-  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough?: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }>
-  /** Keeps a record, in the place of one with its id. Gives the cutoff of its subject, read after that. */
-  saveRecord (entry: RecordEntry): Promise<Seconds | null>
-  /** Keeps a record unless its identity has one. */
+  cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, options?: CutoffOptions): Promise<{ cutoff: Seconds, before: Seconds | null }>
+  /**
+   * Keeps a record, in the place of one with its id. Its identity leads to the record that ends latest, which is this
+   * one where it is the identity's first (`isFirst`). Gives the cutoff of its subject, read after that.
+   */
+  saveRecord (entry: RecordEntry, isFirst?: boolean): Promise<Seconds | null>
+  /** Keeps a record unless its identity has one that ends as late. */
   addRecord (entry: RecordEntry): Promise<void>
   record (id: string, budget?: Budget): Promise<TokenRecord | null>
-  /** The record of an identity. Takes as long when there is none: time must not tell (P6). */
+  /** The record of an identity that ends latest. Where there is none, the same commands run (P6). */
   recordOf (identity: string, budget?: Budget): Promise<TokenRecord | null>
   /** The records of a subject that have not expired, latest to expire first; from the one after the id `after` on. */
   records (subject: string, limit: number, after?: string): Promise<{ records: TokenRecord[], after?: string }>
@@ -90,8 +113,12 @@ export interface StoreContext {
   onLost: (error: unknown) => void
   /** Called when it answers again, once. */
   onBack: () => void
+  /** Called when something new is known to be denied: what was checked before it may be wrong after it. */
+  onLearned?: () => void
   /** Called for each denial and cutoff that another process made, where the store hears of them. */
   onHeard?: (entry: LogEntry) => void
+  /** Called when a write of unknown outcome is given up, because too many others are owed. */
+  onDisowned?: () => void
   /** Called once for each of the store's warnings. */
   onWarning?: (sentence: string) => void
   /** Called each time it was asked again, while it is lost, and gave no answer. */

@@ -1,5 +1,6 @@
 import type { Seconds } from '../expiry.ts'
 import type { TokenRecord } from '../types.ts'
+import { BadValue } from './deadline.ts'
 import type { Denial } from './store.ts'
 
 /** A denial that another service wrote in a form of its own stands as well. */
@@ -14,14 +15,22 @@ export function parseDenial (value: string): Denial | null {
 
 export function parseRecord (value: unknown): TokenRecord | null {
   if (value === null) return null
-  const record = JSON.parse(String(value))
-  if (typeof record?.id !== 'string' || typeof record.jti !== 'string') throw new TypeError('Redis holds no record under the key of a record')
-  return record
+  const record = parsed(String(value))
+  if (typeof record?.id !== 'string' || typeof record.jti !== 'string') throw new BadValue('Redis holds no record under the key of a record')
+  return record as TokenRecord
+}
+
+function parsed (json: string): Partial<TokenRecord> | null {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return null
+  }
 }
 
 export function parseCutoff (value: unknown): Seconds | null {
   if (value === null) return null
   const cutoff = typeof value === 'string' && value.trim() !== '' ? Number(value) : NaN
-  if (Number.isNaN(cutoff)) throw new TypeError('Redis holds no number under the key of a cutoff')
+  if (Number.isNaN(cutoff)) throw new BadValue('Redis holds no number under the key of a cutoff')
   return cutoff
 }

@@ -1,143 +1,193 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands, type Command } from './commands.ts'
+import { Connections } from './connections.ts'
+import { isOfOneKey } from './deadline.ts'
 import { toWords, type LogEntry } from './log.ts'
+import { Owed, type OwedWrite } from './owed.ts'
+import type { Proof } from './proof.ts'
 import { APPEND, CUT_OFF, KEEP_CUTOFF, REVOKE } from './scripts.ts'
-import type { Denial, NewDenial } from './store.ts'
+import { MAX_LEAD, type CutoffOptions, type Denial, type NewDenial, type StoreContext, type WriteOptions } from './store.ts'
 import { parseCutoff, parseDenial } from './values.ts'
 
 export interface WriterOptions {
   storeTimeout: Milliseconds
   /** How long an entry of the log matters; null: for ever. */
   logSpan: Seconds | null
+  /** How long anything is kept at most: a key without a TTL gets this one. Default: there is no such bound. */
+  longest?: Seconds | null
   /** How many replicas of Redis must hold a write before it counts. */
   minReplicas: number
 }
 
-const FINISH_INTERVAL: Milliseconds = 1000
-const FINISHED_AT_ONCE = 100
-/** More are not remembered: Redis is away, and nothing of theirs is likely to stand. */
-const MAX_UNFINISHED = 10_000
+/** The connection that writes. */
+export interface WritingClient {
+  client: RedisClient
+  /** That it sees the data of the connection that checks, where it is another one. */
+  proof?: Proof
+  /** Leaves the connection for a new one, where it is ours to leave. */
+  reconnect?: () => void
+}
 
-/** Writes revocations, the key and then the log: on one node at once, on a cluster one after the other. */
+interface Cutoff {
+  cutoff: Seconds
+  before: Seconds | null
+}
+
+const MAX_TOLD = 10_000
+
+/** How a write goes about what stands already: the scripts' own words. */
+type Force = '' | 'key' | 'log'
+
+/** Writes revocations, the key and the log: on one node at once, on a cluster one after the other. */
 export class Writer {
   readonly #redis: Commands
+  readonly #proof: Proof | undefined
+  readonly #connections: Connections
   readonly #keys: Keys
   readonly #logSpan: Seconds | null
+  readonly #longest: Milliseconds | ''
   readonly #minReplicas: number
   readonly #patience: Milliseconds
-  /** For the scripts: whether to write what stands already. */
-  readonly #always: '1' | ''
   readonly #clock: () => Milliseconds
-  readonly #unfinished = new Map<string, LogEntry>()
-  #finisher: Promise<void> | undefined
-  #closed = false
+  readonly #owed: Owed
+  /** Of writes of which a cluster took the first half. */
+  readonly #halfway = new WeakSet<object>()
+  /** When each of the last revocations was made that this process has told of. */
+  readonly #told = new Map<string, Seconds>()
 
-  constructor (client: RedisClient, { keys, storeTimeout, logSpan, minReplicas }: WriterOptions & { keys: Keys }, clock: () => Milliseconds) {
+  constructor (
+    { client, proof }: WritingClient, { keys, storeTimeout, logSpan, longest, minReplicas }: WriterOptions & { keys: Keys },
+    { clock, onDisowned = () => {} }: Pick<StoreContext, 'clock' | 'onDisowned'>
+  ) {
     this.#redis = new Commands(client)
+    this.#proof = proof
+    this.#connections = new Connections(client)
     this.#keys = keys
     this.#logSpan = logSpan
+    this.#longest = longestOf(longest)
     this.#minReplicas = minReplicas
-    this.#always = minReplicas > 0 ? '1' : ''
     // Two waits are to end before the caller does.
     this.#patience = Math.max(Math.floor(storeTimeout / 3), 1)
     this.#clock = clock
+    this.#owed = new Owed((some) => this.#writeOwed(some), onDisowned, minReplicas > 0 ? 1 : undefined)
   }
 
-  async deny (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null): Promise<Denial & { first: boolean }> {
+  async deny (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null, made?: WriteOptions<Denial>['made']): Promise<Denial & { first: boolean }> {
     const entry: LogEntry = { kind: 'revoked', name: identity, ...denial, until: keptUntil, ...(id && { id }), ...(sub && { sub }) }
-    const [first, value] = await this.#finished(entry, () => this.#write([...this.#command(entry), this.#always], entry))
-    if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
-    return { ...(parseDenial(value) ?? denial), first: Number(first) === 1 }
+    const connections = this.#connections.now()
+    const answer = await this.#written(entry, REVOKE, [], (answer) => made?.(standingOf(answer, denial), false))
+    const standing = standingOf(answer, denial)
+    const ats = new Set(this.#owed.of(entry)?.ats)
+    // A client that sent it again after its connection broke found what it had made itself.
+    if (!this.#connections.areStill(connections)) ats.add(denial.at)
+    const first = this.#isOwn(identity, answer, standing, ats)
+    this.#owed.settle(entry)
+    if (first) made?.(standing, false)
+    return { ...standing, first }
   }
 
-  async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, enough: Seconds | null): Promise<{ cutoff: Seconds, before: Seconds | null }> {
+  /** Whether this process made what stands, in an attempt at one of these moments, and has told nobody. Remembers that it will. */
+  #isOwn (identity: string, answer: unknown[], { at }: Denial, ats: ReadonlySet<Seconds>): boolean {
+    if (Number(answer[0]) !== 1 && (!ats.has(at) || this.#told.get(identity) === at)) return false
+    this.#told.delete(identity)
+    this.#told.set(identity, at)
+    if (this.#told.size > MAX_TOLD) this.#told.delete(this.#told.keys().next().value!)
+    return true
+  }
+
+  async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, { enough, made }: CutoffOptions): Promise<Cutoff> {
     const entry: LogEntry = { kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }
-    const [value, before] = await this.#finished(entry, () => this.#write([...this.#command(entry, CUT_OFF), enough ?? '', this.#always], entry))
-    const standing = parseCutoff(value)
+    const answer = await this.#written(entry, CUT_OFF, [enough ?? '', cutoff + MAX_LEAD], (answer) => made?.(cutoffOf(answer).cutoff, false))
+    const standing = cutoffOf(answer)
     // Lower than what was asked for: nothing that the script gives.
-    if (standing === null || !(standing >= Math.min(cutoff, enough ?? cutoff))) throw new TypeError('Redis answered nonsense to a cutoff')
-    return { cutoff: standing, before: parseCutoff(before === '' ? null : before) }
+    if (!(standing.cutoff >= Math.min(cutoff, enough ?? cutoff))) throw new TypeError('Redis answered nonsense to a cutoff')
+    const isOwed = this.#owed.of(entry) !== undefined
+    this.#owed.settle(entry)
+    if (isOwed || standing.cutoff !== standing.before) made?.(standing.cutoff, false)
+    return standing
   }
 
   /** Writes again what Redis has lost, as much of it as it takes, but for keys that are in somebody else's use. */
   async putBack (entries: LogEntry[]) {
-    const answers = await this.#redis.settled(entries.map((entry): Command => [...this.#command(entry), '1']))
-    const failures = answers.map(([error]) => error).filter((error) => error !== null && !error.message.includes('WRONGTYPE'))
-    if (this.#redis.isCluster) {
-      const written = entries.flatMap((entry, i) => answers[i]![0] === null ? [{ entry, words: wordsOf(answers[i]![1]) }] : [])
-      const areKept = await Promise.all(written.map(({ entry, words }) => this.#append(entry, words)))
-      if (areKept.includes(false)) throw new Error('Redis loses its data')
-    }
+    const failures = (await this.#rewritten(entries)).map(({ error }) => error).filter((error) => error !== undefined && !isOfOneKey(error))
     if (failures.length > 0) throw failures[0]
   }
 
   close () {
-    this.#closed = true
-  }
-
-  /**
-   * On a cluster a revocation that failed on its way may stand under its key and not be in the log, so that those who
-   * read the key refuse the token, also to whoever tries to revoke it again with it, and those who follow the log never do.
-   */
-  async #finished<T> (entry: LogEntry, write: () => Promise<T>): Promise<T> {
-    try {
-      return await write()
-    } catch (error) {
-      if (this.#redis.isCluster && this.#unfinished.size < MAX_UNFINISHED) {
-        this.#unfinished.set(`${entry.kind}:${entry.name}`, entry)
-        this.#finisher ??= this.#finish()
-      }
-      throw error
-    }
-  }
-
-  async #finish () {
-    while (this.#unfinished.size > 0) {
-      await sleep(FINISH_INTERVAL, undefined, { ref: false })
-      if (this.#closed) return
-      const some = [...this.#unfinished].slice(0, FINISHED_AT_ONCE)
-      try {
-        await this.putBack(some.map(([, entry]) => entry))
-      } catch {
-        continue
-      }
-      for (const [key, entry] of some) if (this.#unfinished.get(key) === entry) this.#unfinished.delete(key)
-    }
-    this.#finisher = undefined
+    this.#owed.close()
   }
 
   /** What a revocation does, on the key of no token, for a second; and without an entry, since those stay. */
   async probe () {
+    await this.#proof?.require()
     const soon = Math.ceil(this.#clock() / 1000) + 1
-    await this.#held(['eval', REVOKE, 1, this.#keys.revoked(''), '{}', ...lasting(soon, this.#clock()), '', '', '', ''])
+    await this.#held(['eval', REVOKE, 1, this.#keys.revoked(''), '{}', ...lasting(soon, this.#clock()), '', '', '', '', 'key'])
     await this.#redis.send(['xlen', this.#keys.log])
   }
 
+  /** A failure is owed where the revocation may stand all the same: then `madeLate` is told what stands in the end. */
+  async #written (entry: LogEntry, script: string, more: Array<string | number>, madeLate: (answer: unknown) => void): Promise<unknown[]> {
+    const force: Force = this.#owed.of(entry) !== undefined ? 'log' : this.#minReplicas > 0 ? 'key' : ''
+    const connections = this.#connections.now()
+    try {
+      return await this.#write([...this.#command(entry, script, force), ...more], entry)
+    } catch (error) {
+      // What Redis refuses it has not written, unless it was sent twice.
+      const isRefused = error instanceof Error && error.name === 'ReplyError' && this.#connections.areStill(connections)
+      if (!isRefused || this.#halfway.has(error)) this.#owed.add(entry, madeLate)
+      throw error
+    }
+  }
+
+  async #writeOwed (some: OwedWrite[]) {
+    const outcomes = await this.#rewritten(some.map(({ entry }) => entry))
+    return outcomes.map(({ answer, error }, i) => {
+      if (error !== undefined) return isOfOneKey(error) && !this.#halfway.has(error as Error) ? 'refused' : 'unknown'
+      const { entry, ats, made } = some[i]!
+      // Where another process made it, that one tells.
+      if (entry.kind === 'cutoff' || this.#isOwn(entry.name, answer!, standingOf(answer!, entry), ats)) made?.(answer)
+      return 'acknowledged'
+    })
+  }
+
+  async #rewritten (entries: LogEntry[]): Promise<Array<{ answer?: unknown[], error?: unknown }>> {
+    const commands = entries.map((entry) => this.#command(entry, entry.kind === 'revoked' ? REVOKE : KEEP_CUTOFF, 'log'))
+    if (!this.#redis.isCluster && this.#minReplicas === 0) {
+      const answers = await this.#redis.settled(commands).catch((error: Error): Array<[Error]> => entries.map(() => [error]))
+      return answers.map(([error, answer]) => error ? { error } : { answer: answer as unknown[] })
+    }
+    return Promise.all(entries.map((entry, i) => this.#write(commands[i]!, entry).then((answer) => ({ answer }), (error: unknown) => ({ error }))))
+  }
+
   /** On one node the key and the log at once. */
-  #command (entry: LogEntry, script = entry.kind === 'revoked' ? REVOKE : KEEP_CUTOFF): Command {
-    const { kind, name, at, exp, until } = entry
+  #command ({ kind, name, at, exp, until, ...more }: LogEntry, script: string, force: Force): Command {
     const key = kind === 'revoked' ? this.#keys.revoked(name) : this.#keys.cutoff(name)
     const keys: [number, ...string[]] = this.#redis.isCluster ? [1, key] : [2, key, this.#keys.log]
     const value = kind === 'revoked' ? JSON.stringify({ at, exp }) : at
-    const [before, after] = toWords(entry)
-    return ['eval', script, ...keys, value, ...lasting(until, this.#clock()), before, after, this.#logSpan ?? '']
+    const words = toWords({ kind, name, at, exp, until, ...more })
+    return ['eval', script, ...keys, value, ...lasting(until, this.#clock()), this.#longest, ...words, this.#logSpan ?? '', force]
   }
 
   async #write (command: Command, entry: LogEntry): Promise<unknown[]> {
+    await this.#proof?.require()
     const answer = await this.#held(command)
     const words = wordsOf(answer)
     // A node may lose its data between the two writes.
     if (this.#redis.isCluster && !await this.#append(entry, words)) await this.#held(command)
+    // The connection may have been renewed meanwhile.
+    await this.#proof?.require()
     return answer as unknown[]
   }
 
   /** Gives whether the key of the entry is still there. */
   async #append (entry: LogEntry, words: string): Promise<boolean> {
     const [, after] = toWords(entry)
-    const id = await this.#held(['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? ''])
+    const id = await this.#held(['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? '']).catch((error) => {
+      this.#halfway.add(error)
+      throw error
+    })
     if (typeof id !== 'string') throw new TypeError('Redis answered nonsense to an entry of the log')
     return await this.#redis.send(['exists', entry.kind === 'revoked' ? this.#keys.revoked(entry.name) : this.#keys.cutoff(entry.name)]) === 1
   }
@@ -164,7 +214,25 @@ function wordsOf (answer: unknown): string {
   return words
 }
 
+function standingOf (answer: unknown, asked: Denial): Denial {
+  const [first, value] = answer as unknown[]
+  if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
+  return parseDenial(value) ?? { at: asked.at, exp: asked.exp }
+}
+
+function cutoffOf (answer: unknown): Cutoff {
+  const [value, before] = answer as unknown[]
+  const cutoff = parseCutoff(value)
+  if (cutoff === null) throw new TypeError('Redis answered nonsense to a cutoff')
+  return { cutoff, before: parseCutoff(before === '' ? null : before) }
+}
+
 /** How long to keep something, as the scripts take it. */
 export function lasting (keptUntil: Seconds | null, now: Milliseconds): [until: number | '', span: number | ''] {
   return keptUntil === null ? ['', ''] : [keptUntil * 1000, Math.ceil(keptUntil * 1000 - now)]
+}
+
+/** How long anything is kept at most, as the scripts take it. */
+export function longestOf (seconds: Seconds | null | undefined): Milliseconds | '' {
+  return seconds == null ? '' : seconds * 1000
 }
