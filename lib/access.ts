@@ -1,4 +1,4 @@
-import type { CheckedClaims, TokenClaims } from './claims.ts'
+import { isCutOff, type CheckedClaims, type TokenClaims } from './claims.ts'
 import { FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND } from './errors.ts'
 import type { TokenRevocation } from './revocation.ts'
 import type { Budget } from './stores/store.ts'
@@ -37,15 +37,17 @@ export class Access {
     const record = await this.#revocation.history.tokenOf(iss, jti, budget)
     const own = isToken(claims, jti, iss)
     if (!own && !hasSubjectOf(claims, record)) await authorize(actor, { action: 'revoke', ...named({ jti, iss }), ...named(record) })
-    const exp = own && claims.exp !== undefined && { exp: claims.exp }
+    // The own token that says no end has none.
+    const exp = own && { exp: claims.exp ?? Infinity }
     return this.#revocation.revokeKnown({ jti, ...(iss && { iss }), ...exp }, record, budget, byOf(claims))
   }
 
   async revokeById (actor: Actor, id: string): Promise<RevocationResult> {
     const claims = this.#revocation.checked(actor.claims)
     const budget = this.#budget()
-    const record = await this.#readable(actor, claims, id, 'revoke', budget)
-    return this.#revocation.revokeKnown({ jti: record.jti, ...(record.iss && { iss: record.iss }) }, record, budget, byOf(claims))
+    const { record, latest } = await this.#revocation.history.named(id, budget)
+    const own = await this.#allowed(actor, claims, id, 'revoke', record)
+    return this.#revocation.revokeKnown(own, own, budget, byOf(claims), latest)
   }
 
   /** Without `issuer`: a subject of the actor's own. `sparing`: all but the actor's token. */
@@ -57,12 +59,22 @@ export class Access {
     const except = sparing && { except: isSubject(claims, sub, iss) ? claims.jti ?? '' : '' }
     // Of many at once with one token the first is enough: each of them would move the cutoff on.
     const enough = isSubject(claims, sub, iss) ? claims.iat : undefined
-    return this.#revocation.revokeSubject(sub, { ...(iss && { iss }), ...except }, byOf(claims), enough)
+    const result = await this.#revocation.revokeSubject(sub, { ...(iss && { iss }), ...except }, byOf(claims), enough)
+    if (isSubject(claims, sub, iss)) await this.#endAhead(claims, result)
+    return result
+  }
+
+  /** The token that asks may have been signed by a clock that is ahead: then the cutoff does not reach it. */
+  async #endAhead (claims: CheckedClaims, { cutoff }: CutoffResult) {
+    if (cutoff === null || claims.jti === undefined || isCutOff(claims, cutoff)) return
+    const budget = this.#budget()
+    const record = await this.#revocation.history.tokenOf(claims.iss, claims.jti, budget)
+    await this.#revocation.revokeKnown({ jti: claims.jti, ...named({ iss: claims.iss }), exp: claims.exp ?? Infinity }, record, budget, byOf(claims))
   }
 
   async read (actor: Actor, id: string): Promise<ListedToken & { current: boolean }> {
     const claims = this.#revocation.checked(actor.claims)
-    const record = await this.#readable(actor, claims, id, 'read')
+    const record = await this.#allowed(actor, claims, id, 'read', await this.#revocation.history.token(id))
     return withCurrent(claims, await this.#revocation.history.withStatus(record))
   }
 
@@ -84,8 +96,7 @@ export class Access {
     return { ...page, tokens: page.tokens.map((token) => withCurrent(claims, token)) }
   }
 
-  async #readable (actor: Actor, claims: CheckedClaims, id: string, action: 'read' | 'revoke', budget?: Budget): Promise<TokenRecord> {
-    const record = await this.#revocation.history.token(id, budget)
+  async #allowed (actor: Actor, claims: CheckedClaims, id: string, action: 'read' | 'revoke', record: TokenRecord | null): Promise<TokenRecord> {
     const own = record !== null && isToken(claims, record.jti, record.iss)
     if (!own && !hasSubjectOf(claims, record)) await authorize(actor, { action, ...named(record), id })
     if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { CheckedClaims } from './claims.ts'
 import type { Milliseconds } from './expiry.ts'
-import type { CutoffResult, RevocationResult } from './types.ts'
+import type { CutoffEvent, RevocationResult } from './types.ts'
 
 /** Who did something: the token that spoke for them, or nobody where the application called `app.revocation` itself. */
 export interface By {
@@ -35,7 +35,7 @@ export class Audit {
     this.#clock = clock
   }
 
-  revoked (revocation: RevocationResult | CutoffResult, by: By = {}) {
+  revoked (revocation: RevocationResult | CutoffEvent, by: By = {}) {
     if (revokedChannel.hasSubscribers) revokedChannel.publish({ revocation, by })
     this.#log.info({ event: 'authn_token_revoked', ...revocation, by }, 'jwt revocation: revoked')
   }

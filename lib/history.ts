@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
-import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE } from './errors.ts'
+import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
 import { identityOf } from './keys.ts'
 import type { Budget, RecordEntry, Store } from './stores/store.ts'
@@ -82,15 +82,21 @@ export class History {
   }
 
   token (id: string, budget?: Budget): Promise<TokenRecord | null> {
-    return answered(this.#store.record(id, budget))
+    return orUnavailable(this.#store.record(id, budget))
   }
 
   tokenOf (iss: string | undefined, jti: string, budget?: Budget): Promise<TokenRecord | null> {
-    return answered(this.#store.recordOf(identityOf(iss, jti), budget))
+    return orUnavailable(this.#store.recordOf(identityOf(iss, jti), budget))
+  }
+
+  /** The record of an id, and the one of its identity that ends latest. The same commands run where there is none (P6). */
+  async named (id: string, budget: Budget): Promise<{ record: TokenRecord | null, latest: TokenRecord | null }> {
+    const record = await this.token(id, budget)
+    return { record, latest: await this.tokenOf(record?.iss, record?.jti ?? '', budget) }
   }
 
   async tokens (sub: string, iss: string | undefined, limit: number, cursor?: string): Promise<TokensPage> {
-    return answered(this.#store.within(async () => {
+    return orUnavailable(this.#store.within(async () => {
       const { records, after } = await this.#store.records(identityOf(iss, sub), limit, cursor)
       const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
       return { tokens, ...(after !== undefined && { cursor: after }) }
@@ -100,7 +106,7 @@ export class History {
   async withStatus (record: TokenRecord): Promise<ListedToken> {
     const { jti, iss, sub } = record
     const { revoked, cutoff } = await this.lookUp(identityOf(iss, jti), sub && identityOf(iss, sub))
-    return { ...record, status: revoked || isCutOff(issueOf(record), cutoff) ? 'revoked' : 'active' }
+    return { ...record, status: revoked || isCutOff(iatOf(record), cutoff) ? 'revoked' : 'active' }
   }
 
   /** What the store has under an identity and a subject. What is asked for in one turn shares a round trip. */
@@ -140,7 +146,7 @@ export class History {
 
   async #save (record: TokenRecord, claims: CheckedClaims) {
     const entry = this.#entry(record, claims)
-    const cutoff = await answered(this.#store.saveRecord(entry))
+    const cutoff = await orUnavailable(this.#store.saveRecord(entry))
     this.#remember(entry.identity)
     return cutoff
   }
@@ -163,16 +169,16 @@ export class History {
 }
 
 /** As much of a record's token as tells whether a cutoff ends it. */
-export function issueOf ({ issuedAt }: TokenRecord): CheckedClaims {
+export function iatOf ({ issuedAt }: TokenRecord): CheckedClaims {
   return issuedAt === null ? {} : { iat: Date.parse(issuedAt) / 1000 }
 }
 
 /** What the store says, its failure as the plugin's own error. */
-export async function answered<T> (answer: Promise<T>): Promise<T> {
+export async function orUnavailable<T> (answer: Promise<T>): Promise<T> {
   try {
     return await answer
   } catch (cause) {
-    if (cause instanceof FST_JWT_REVOCATION_UNAVAILABLE) throw cause
+    if (cause instanceof FST_JWT_REVOCATION_UNAVAILABLE || cause instanceof FST_JWT_REVOKED) throw cause
     throw new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
   }
 }

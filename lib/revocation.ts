@@ -4,12 +4,14 @@ import { checkClaims, identityOfClaims, isCutOff, isJti, subjectOfClaims, untime
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { Events } from './events.ts'
 import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
-import { answered, History, issueOf, type HistoryContext } from './history.ts'
+import { History, iatOf, orUnavailable, type HistoryContext } from './history.ts'
 import { identityOf, namesOf } from './keys.ts'
+import { TooMuch } from './stores/deadline.ts'
 import type { LogEntry } from './stores/log.ts'
-import type { Budget, Store } from './stores/store.ts'
+import { MAX_LEAD, type Budget, type Denial, type Store } from './stores/store.ts'
+import { Turns } from './turns.ts'
 import { TokenReader, type ReadToken } from './tokens.ts'
-import type { CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
+import type { CutoffEvent, CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
 
 export interface RevocationContext extends HistoryContext {
   mode: 'strict' | 'replica'
@@ -27,6 +29,8 @@ interface Target {
 /** How many records of a subject are read, and how many tokens revoked, in one go. */
 const SUBJECT_PAGE = 500
 const MAX_PAGE = 1000
+/** How many of a subject's tokens are revoked at once: everybody else's checks and log-ins use the same connection. */
+const AT_ONCE = 10
 
 /** What revoking means, whatever the door: no HTTP in here, and no Redis. */
 export class TokenRevocation implements Revocation {
@@ -40,6 +44,7 @@ export class TokenRevocation implements Revocation {
   readonly #recordOnUse: boolean
   readonly #clock: () => Milliseconds
   readonly #audit: Audit
+  readonly #sparing = new Turns()
   /** Rises with every revocation: what was checked before one may be wrong after it. */
   epoch = 0
 
@@ -73,7 +78,8 @@ export class TokenRevocation implements Revocation {
       }
       if (error) {
         const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error })
-        return this.#acceptUnchecked ? done(null, unavailable) : done(unavailable, null)
+        // Who could provoke a limit of ours could have a revoked token accepted.
+        return this.#acceptUnchecked && !(error instanceof TooMuch) ? done(null, unavailable) : done(unavailable, null)
       }
       if (this.#recordOnUse) this.history.noteUse(claims)
       done(null, null)
@@ -121,9 +127,9 @@ export class TokenRevocation implements Revocation {
   async revokeById (id: string): Promise<RevocationResult> {
     checkId('revokeById', id)
     const budget = this.#store.budget()
-    const record = await this.history.token(id, budget)
+    const { record, latest } = await this.history.named(id, budget)
     if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()
-    return this.revokeKnown(record, record, budget)
+    return this.revokeKnown(record, record, budget, undefined, latest)
   }
 
   /** `enough`: a cutoff that stands at this second or later is not raised. */
@@ -157,7 +163,6 @@ export class TokenRevocation implements Revocation {
 
   /** Another process has revoked something. */
   hear ({ kind, name, at, exp, id, sub }: LogEntry) {
-    this.epoch++
     const { iss, name: own } = namesOf(name) ?? {}
     if (own === undefined) return
     this.events.emit('revoked', kind === 'cutoff'
@@ -172,72 +177,108 @@ export class TokenRevocation implements Revocation {
     return checked
   }
 
-  /** Revokes a token of which the record, if it has one, has been read. */
-  async revokeKnown (target: Pick<Target, 'jti' | 'iss' | 'exp'>, record: TokenRecord | null, budget?: Budget, by?: By): Promise<RevocationResult> {
-    return (await this.#deny(target, record, budget, by)).revocation
+  /** Revokes a token of which the records, where it has any, have been read: the latest of all ends that are known counts (P2). */
+  async revokeKnown (target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record): Promise<RevocationResult> {
+    return (await this.#deny(target, record, latestOf(target.exp, endOf(record), endOf(latest)), budget, by)).revocation
   }
 
-  async #deny (target: Pick<Target, 'jti' | 'iss' | 'exp'>, record: TokenRecord | null, budget: Budget | undefined, by: By | undefined) {
-    const { jti, iss, exp = expOf(record) } = target
+  async #deny ({ jti, iss }: Target, record: TokenRecord | null, end: Seconds | undefined, budget: Budget | undefined, by: By | undefined) {
     const now = this.#clock()
-    const denial = { at: Math.floor(now / 1000), exp: exp ?? null, ...(record && { id: record.id }), ...(record?.sub && { sub: record.sub }) }
-    const kept = await answered(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(exp, this.#rules, now), budget))
+    const exp = end === undefined || end === Infinity ? null : end
+    const revocation = (kept: Denial) => revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, kept.at, exp ?? kept.exp)
+    const made = (kept: Denial, isHeard: boolean) => this.#told(revocation(kept), by, isHeard)
+    const denial = { at: Math.floor(now / 1000), exp, ...(record && { id: record.id }), ...(record?.sub && { sub: record.sub }) }
+    const options = { made, ...(budget && { budget }) }
+    const kept = await orUnavailable(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(end, this.#rules, now), options))
     this.epoch++
-    const revocation = revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, kept.at, exp ?? kept.exp)
-    if (kept.first) {
-      this.#audit.revoked(revocation, by)
-      this.events.emit('revoked', revocation)
-    }
-    return { revocation, first: kept.first }
+    return { revocation: revocation(kept), first: kept.first }
+  }
+
+  /** Tells of what stands now. `isHeard`: the log brought it before, and the listeners of this process have been told. */
+  #told (revocation: RevocationResult | CutoffEvent, by: By | undefined, isHeard: boolean) {
+    this.epoch++
+    this.#audit.revoked(revocation, by)
+    if (!isHeard) this.events.emit('revoked', revocation)
   }
 
   async #cutOff (sub: string, iss: string | undefined, by: By | undefined, enough: Seconds | undefined): Promise<CutoffResult> {
+    const subject = identityOf(iss, sub)
+    const names = { sub, ...(iss && { iss }) }
     const now = this.#clock()
     const seconds = Math.floor(now / 1000)
     // A token may have been recorded more than once.
     const ended = new Set<string>()
     let cutoff = seconds
     let before: number | null = null
-    await this.#eachRecord(sub, iss, async (record) => {
-      const claims = issueOf(record)
-      if (!isCutOff(claims, cutoff) || isCutOff(claims, before)) return
-      const { revoked } = await this.history.lookUp(identityOf(iss, record.jti), undefined)
-      if (!revoked) ended.add(record.jti)
-    }, async () => {
-      ({ cutoff, before } = await this.#store.cutOff(identityOf(iss, sub), seconds, keptUntil(undefined, this.#rules, now), enough))
+    const made = (cutoff: Seconds, isHeard: boolean) => this.#told({ ...names, cutoff }, by, isHeard)
+    const cutOff = async () => {
+      ({ cutoff, before } = await this.#store.cutOff(subject, seconds, keptUntil(undefined, this.#rules, now), { enough, made }))
       this.epoch++
-    })
-    const result = { sub, ...(iss && { iss }), cutoff, revoked: ended.size }
-    this.#audit.revoked(result, by)
-    this.events.emit('revoked', { sub, ...(iss && { iss }), cutoff })
-    return result
+    }
+    const ahead: TokenRecord[] = []
+    const pages = this.#pages(sub, iss, async (record, isOlder) => {
+      const claims = iatOf(record)
+      if (isCutOff(claims, before)) return
+      // Signed by a clock that is ahead: a cutoff does not reach it. What issue() has signed since is not meant.
+      const isAhead = !isCutOff(claims, cutoff)
+      if (isAhead && !isOlder && claims.iat! <= Math.floor(this.#clock() / 1000) + MAX_LEAD) return
+      const { revoked } = await this.history.lookUp(identityOf(iss, record.jti), undefined)
+      if (revoked) return
+      ended.add(record.jti)
+      if (isAhead) ahead.push(record)
+    }, cutOff)
+    while (!(await pages.next()).done) {
+      await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#deny(record, record, endOf(record), undefined, by) })
+    }
+    return { ...names, cutoff, revoked: ended.size }
   }
 
-  /** Leaves one token out, which no cutoff can: the others are revoked one by one. */
+  /** Leaves one token out, which no cutoff can: the others are revoked one by one, by one call at a time for a subject. */
   async #revokeOthers (sub: string, iss: string | undefined, except: string, by: By | undefined): Promise<CutoffResult> {
-    let revoked = 0
-    await this.#eachRecord(sub, iss, async (record) => {
-      if (record.jti === except) return
-      const { status } = await this.history.withStatus(record)
-      // Also one that is revoked: whoever did that may have failed halfway.
-      const { first } = await this.#deny({ jti: record.jti, ...(iss && { iss }) }, record, undefined, by)
-      if (first && status === 'active') revoked++
-    })
-    return { sub, ...(iss && { iss }), cutoff: null, revoked }
+    return orUnavailable(this.#sparing.take(identityOf(iss, sub), this.#store.budget().left, async (hasWaited) => {
+      // Whoever had the turn before may have ended this one: two devices must not end each other.
+      if (hasWaited && isJti(except) && (await this.history.lookUp(identityOf(iss, except), undefined)).revoked) throw new FST_JWT_REVOKED()
+      let revoked = 0
+      const pages = this.#pages(sub, iss, async (record) => (await this.history.withStatus(record)).status)
+      for await (const page of pages) {
+        const others = page.filter(({ record, seen }) => seen === 'active' && record.jti !== except)
+        await eachOf(others, AT_ONCE, async ({ record }) => {
+          const { first } = await this.#deny(record, record, endOf(record), undefined, by)
+          if (first) revoked++
+        })
+      }
+      return { sub, ...(iss && { iss }), cutoff: null, revoked }
+    }))
   }
 
-  /** Each page has the time of one revocation, the first one together with what comes before it. */
-  async #eachRecord (sub: string, iss: string | undefined, visit: (record: TokenRecord) => Promise<void>, first?: () => Promise<void>) {
+  /**
+   * The records of a subject and what is seen of each, page by page; each page has the time of one revocation. `cutOff`
+   * comes when the first page is read, before any record is looked at: what that page holds was recorded before the
+   * cutoff (`isOlder`). It comes as well where the page can't be read.
+   */
+  async * #pages<T> (sub: string, iss: string | undefined, see: (record: TokenRecord, isOlder: boolean) => Promise<T>, cutOff?: () => Promise<void>) {
     let after: string | undefined
     do {
-      after = await answered(this.#store.within(async () => {
-        if (after === undefined) await first?.()
-        const page = await this.#store.records(identityOf(iss, sub), SUBJECT_PAGE, after)
-        await Promise.all(page.records.map(visit))
-        return page.after
+      const page = await orUnavailable(this.#store.within(async () => {
+        const isOlder = cutOff !== undefined && after === undefined
+        const read = this.#store.records(identityOf(iss, sub), SUBJECT_PAGE, after)
+        if (isOlder) {
+          await read.catch(() => {})
+          await cutOff()
+        }
+        const { records, after: next } = await read
+        const seen = await Promise.all(records.map(async (record) => ({ record, seen: await see(record, isOlder) })))
+        return { seen, next }
       }))
+      yield page.seen
+      after = page.next
     } while (after !== undefined)
   }
+}
+
+/** Does it with all of them, a few at a time. */
+async function eachOf<T> (all: T[], atOnce: number, act: (one: T) => Promise<void>) {
+  for (let i = 0; i < all.length; i += atOnce) await Promise.all(all.slice(i, i + atOnce).map(act))
 }
 
 type Names = { jti: string } & Record<'id' | 'iss' | 'sub', string | undefined>
@@ -254,6 +295,13 @@ function revocationOf ({ jti, id, iss, sub }: Names, at: number, exp: number | n
   }
 }
 
-function expOf (record: TokenRecord | null): number | undefined {
-  return record?.expiresAt ? Date.parse(record.expiresAt) / 1000 : undefined
+/** When a record's token ends; Infinity: never. */
+function endOf (record: TokenRecord | null): Seconds | undefined {
+  if (record === null) return undefined
+  return record.expiresAt === null ? Infinity : Date.parse(record.expiresAt) / 1000
+}
+
+function latestOf (...ends: Array<Seconds | undefined>): Seconds | undefined {
+  const known = ends.filter((end) => end !== undefined)
+  return known.length === 0 ? undefined : Math.max(...known)
 }

@@ -1,0 +1,239 @@
+import { randomUUID } from 'node:crypto'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { Cluster, Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import type { RevocationOptions } from '../lib/index.ts'
+import { bearer, buildApp, ownPrefix } from './support/app.ts'
+import { UNAVAILABLE } from './support/domain.ts'
+import { startProxy } from './support/proxy.ts'
+import { eventually, startCluster, startRedis } from './support/redis.ts'
+
+/*
+ * Goal: each revocation is told once (P11), also where nobody knew at first what became of its write.
+ * Method: a proxy swallows what a process sends, or holds back what it is answered, at one moment.
+ */
+
+const server = await startRedis(t)
+t.teardown(() => {})
+
+const STORE_TIMEOUT = 300
+const REVOKED = 'fastify-jwt-revocation:revoked'
+
+interface Told { lines: object[], events: object[], published: object[] }
+
+/** A process, and all that it tells. */
+async function build (t: Test, revocation: RevocationOptions) {
+  const told: Told = { lines: [], events: [], published: [] }
+  const write = (line: string) => {
+    const { event, ...fields } = JSON.parse(line)
+    if (event === 'authn_token_revoked') told.lines.push(fields)
+  }
+  const app = await buildApp(t, { fastify: { logger: { stream: { write } } }, revocation: { storeTimeout: STORE_TIMEOUT, ...revocation } })
+  app.revocation.on('revoked', (event) => { told.events.push(event) })
+  const status = async (token: string) => (await app.inject({ url: '/me', headers: bearer(token) })).statusCode
+  return { app, told, status }
+}
+
+const counts = ({ lines, events }: Told) => ({ lines: lines.length, events: events.length })
+const ONCE = { lines: 1, events: 1 }
+const NEVER = { lines: 0, events: 0 }
+
+/** A client behind a proxy. From the moment that it writes a revocation, what Redis answers is held back. */
+async function clientOf (t: Test, options: { maxRetriesPerRequest?: number } = {}) {
+  const proxy = await startProxy(t, server)
+  const client = new Redis(proxy.url, options)
+  client.on('error', () => {})
+  t.teardown(() => client.disconnect())
+  const held: Buffer[] = []
+  const { pipeline } = client
+  let isArmed = false
+  client.pipeline = function (...args: Parameters<typeof pipeline>) {
+    if (isArmed) proxy.set({ replace: (chunk) => { held.push(chunk); return Buffer.alloc(0) } })
+    isArmed = false
+    return pipeline.apply(client, args)
+  }
+  return {
+    client,
+    proxy,
+    hold () { isArmed = true },
+    /** The answer comes late. */
+    async release () {
+      await proxy.set({ replace: (chunk) => Buffer.concat([...held.splice(0), chunk]) })
+      await client.ping()
+    },
+    /** The answer never comes. */
+    async lose () {
+      await eventually('Redis has answered', async () => held.length > 0)
+      await proxy.set('pass')
+      proxy.cut()
+    }
+  }
+}
+
+/** What a client does with commands whose connection broke before the answer. */
+const CLIENTS: Record<string, { maxRetriesPerRequest?: number }> = { 'gives up': { maxRetriesPerRequest: 0 }, 'sends again': {} }
+
+for (const mode of ['strict', 'replica'] as const) {
+  for (const [what, options] of Object.entries(CLIENTS)) {
+    t.test(`P11 a revocation whose answer is lost is told once, and a retry settles it, on a ${mode} whose client ${what}`, async (t) => {
+      const { client, hold, lose } = await clientOf(t, options)
+      const { app, told, status } = await build(t, { redis: client, keyPrefix: ownPrefix(), mode })
+      const { jti, token } = await app.revocation.issue({ sub: 'alice' })
+      hold()
+      await t.rejects(app.revocation.revoke({ jti }), UNAVAILABLE)
+      await lose()
+      await eventually('the retry is acknowledged', () => app.revocation.revoke({ jti }).then(() => true, () => false))
+      t.equal(await status(token), 401)
+      t.match(told.lines, [{ jti, by: {} }])
+      await app.revocation.revoke({ jti })
+      await eventually('everything has settled', async () => counts(told).events >= 1)
+      t.strictSame(counts(told), ONCE)
+    })
+
+    t.test(`P11 a revocation whose answer is lost is told without a retry, on a ${mode} whose client ${what}`, async (t) => {
+      const { client, hold, lose } = await clientOf(t, options)
+      const { app, told, status } = await build(t, { redis: client, keyPrefix: ownPrefix(), mode })
+      const { jti, token } = await app.revocation.issue({ sub: 'alice' })
+      hold()
+      await t.rejects(app.revocation.revoke({ jti }), UNAVAILABLE)
+      t.strictSame(told.lines, [])
+      await lose()
+      await eventually('it is told', async () => told.lines.length > 0)
+      await eventually('the event as well', async () => told.events.length > 0)
+      await eventually('the store is back', async () => app.revocation.status().available)
+      t.equal(await status(token), 401)
+      t.strictSame(counts(told), ONCE)
+    })
+  }
+
+  t.test(`P11 a revocation that another process made after all is told by that process, on a ${mode}`, async (t) => {
+    const proxy = await startProxy(t, server)
+    const keyPrefix = ownPrefix()
+    const first = await build(t, { redis: proxy.url, keyPrefix, mode })
+    const second = await build(t, { redis: server.url, keyPrefix, mode })
+    const { jti, token } = await first.app.revocation.issue({ sub: 'alice' })
+    await proxy.set('blackhole')
+    await t.rejects(first.app.revocation.revoke({ jti }), UNAVAILABLE)
+    // The moments of the two differ: they are told apart by it.
+    await new Promise((resolve) => setTimeout(resolve, 1100))
+    await second.app.revocation.revoke({ jti })
+    proxy.cut()
+    await proxy.set('pass')
+    await eventually('the first one refuses it', async () => await first.status(token) === 401)
+    await eventually('what was owed is settled', async () => first.app.revocation.status().available)
+    await new Promise((resolve) => setTimeout(resolve, 2500))
+    t.strictSame(counts(second.told), ONCE)
+    t.strictSame(first.told.lines, [], 'the first one did not make it')
+  })
+}
+
+t.test('P11 a revocation whose answer is late is told when it comes', async (t) => {
+  const { client, hold, release } = await clientOf(t)
+  const { app, told, status } = await build(t, { redis: client, keyPrefix: ownPrefix() })
+  const { jti, token } = await app.revocation.issue({ sub: 'alice' })
+  hold()
+  await t.rejects(app.revocation.revoke({ jti }), UNAVAILABLE)
+  t.strictSame(counts(told), NEVER)
+  await release()
+  await eventually('it is told', async () => told.lines.length > 0)
+  await eventually('the store is back', async () => app.revocation.status().available)
+  t.match(await app.revocation.revoke({ jti }), { jti, status: 'revoked' })
+  t.equal(await status(token), 401)
+  t.strictSame(counts(told), ONCE)
+})
+
+t.test('P11 a cutoff is told when it stands, also where the records of its subject can not be read', async (t) => {
+  const keyPrefix = ownPrefix()
+  const { app, told, status } = await build(t, { redis: server.url, keyPrefix })
+  const { token } = await app.revocation.issue({ sub: 'alice' })
+  await server.cli('DEL', `${keyPrefix}tokens:alice`)
+  await server.cli('SET', `${keyPrefix}tokens:alice`, 'in use by somebody else')
+  await t.rejects(app.revocation.revokeSubject('alice'), { ...UNAVAILABLE, cause: { message: /WRONGTYPE/ } })
+  t.equal(await status(token), 401, 'it stands')
+  t.match(told.lines, [{ sub: 'alice', by: {} }])
+  t.strictSame(counts(told), ONCE)
+  t.ok(app.revocation.status().available, 'and the store is not lost')
+})
+
+for (const [what, options] of Object.entries(CLIENTS)) {
+  t.test(`P11 a cutoff whose answer is lost is told once, by a client that ${what}`, async (t) => {
+    const { client, hold, lose } = await clientOf(t, options)
+    const { app, told, status } = await build(t, { redis: client, keyPrefix: ownPrefix() })
+    const { token } = await app.revocation.issue({ sub: 'alice' })
+    // The list of its records is read first.
+    await app.revocation.tokens('alice')
+    const { pipeline } = client
+    let isHeld = false
+    client.pipeline = function (...args: Parameters<typeof pipeline>) {
+      if (!isHeld && JSON.stringify(args).includes(':cutoff:alice')) {
+        hold()
+        isHeld = true
+      }
+      return pipeline.apply(client, args)
+    }
+    await t.rejects(app.revocation.revokeSubject('alice'), UNAVAILABLE)
+    await lose()
+    await eventually('it is told', async () => told.lines.length > 0)
+    await eventually('the store is back', async () => app.revocation.status().available)
+    t.equal(await status(token), 401)
+    t.strictSame(counts(told), ONCE)
+    await app.revocation.revokeSubject('alice')
+    t.strictSame(counts(told), { lines: 2, events: 2 }, 'the next one is another')
+  })
+}
+
+t.test('P11 on a cluster what failed halfway is told when it is whole', async (t) => {
+  const cluster = await startCluster(t)
+  const client = new Cluster(cluster.nodes)
+  t.teardown(() => client.disconnect())
+  const keyPrefix = ownPrefix()
+  const { app, told, status } = await build(t, { redis: client, keyPrefix, storeTimeout: 10_000 })
+  const { jti, token } = await app.revocation.issue({ sub: 'alice' })
+  const forAll = (...command: [string, ...string[]]) => Promise.all(cluster.servers.map((server) => server.cli(...command)))
+  await forAll('ACL', 'SETUSER', 'default', '-xadd')
+  await t.rejects(app.revocation.revoke({ jti }), UNAVAILABLE)
+  t.strictSame(counts(told), NEVER)
+  await forAll('ACL', 'SETUSER', 'default', '+xadd')
+  await eventually('it is told', async () => told.lines.length > 0)
+  t.equal(await status(token), 401)
+  await app.revocation.revoke({ jti })
+  t.strictSame(counts(told), ONCE)
+})
+
+t.test('P11 what is published for a security team is published once as well', async (t) => {
+  const jti = randomUUID()
+  const published: unknown[] = []
+  const listener = (message: unknown) => { if ((message as { revocation: { jti?: string } }).revocation.jti === jti) published.push(message) }
+  subscribe(REVOKED, listener)
+  t.teardown(() => unsubscribe(REVOKED, listener))
+  const { client, hold, lose } = await clientOf(t)
+  const { app } = await build(t, { redis: client, keyPrefix: ownPrefix() })
+  hold()
+  await t.rejects(app.revocation.revoke({ jti }), UNAVAILABLE)
+  await lose()
+  await eventually('it is acknowledged', () => app.revocation.revoke({ jti }).then(() => true, () => false))
+  t.match(published, [{ revocation: { jti }, by: {} }])
+  t.equal(published.length, 1)
+})
+
+t.test('P11 what this process has told already is not told again, whatever fails in that second', async (t) => {
+  const { client, hold, lose } = await clientOf(t, { maxRetriesPerRequest: 0 })
+  const { app, told } = await build(t, { redis: client, keyPrefix: ownPrefix() })
+  const { jti } = await app.revocation.issue({ sub: 'alice' })
+  await app.revocation.revoke({ jti })
+  t.strictSame(counts(told), ONCE)
+  hold()
+  await t.rejects(app.revocation.revoke({ jti }), UNAVAILABLE)
+  await lose()
+  await eventually('it is acknowledged', () => app.revocation.revoke({ jti }).then(() => true, () => false))
+  t.strictSame(counts(told), ONCE)
+})
+
+t.test('P11 a cutoff that stands is told by whoever raised it, and by nobody else', async (t) => {
+  const { app, told } = await build(t, { redis: server.url, keyPrefix: ownPrefix(), storeTimeout: 10_000 })
+  const { token } = await app.revocation.issue({ sub: 'alice' })
+  const ends = Array.from({ length: 8 }, () => app.inject({ method: 'DELETE', url: '/v1/jwt/history/sub/alice', headers: bearer(token) }))
+  const cutoffs = (await Promise.all(ends)).filter(({ statusCode }) => statusCode === 200).map((answer) => answer.json().cutoff)
+  t.equal(new Set(cutoffs).size, 1, 'requests with one token share one cutoff')
+  t.strictSame(counts(told), ONCE)
+})
