@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import t from 'tap'
 import { identityOf } from '../lib/keys.ts'
 import { Denylist, Note, type DenylistEntry } from '../lib/stores/denylist.ts'
+import { Issuers } from '../lib/stores/issuers.ts'
 import { hashOf, ISSUER_UUID, MAX_TEXT, PackedName, TEXT, UUID } from '../lib/stores/names.ts'
 
 const NOW = 1_800_000_000
@@ -202,10 +203,22 @@ t.test('a mark tells what the log had, and unmark forgets it', async (t) => {
       t.strictSame(entriesOf(list, true), [])
       list.add(entry, false)
       t.ok(list.isMarked(entry), 'it is not lost again')
+      list.add({ ...entry, until: entry.until! + 60 }, false)
+      t.ok(list.isMarked(entry), 'by an end that another clock gives')
+      list.add({ ...entry, until: entry.until! + 121 }, false)
+      t.notOk(list.isMarked(entry), 'but by one that is later: the log had an earlier one')
+      list.add({ ...entry, until: entry.until! + 121 }, true)
+      t.ok(list.isMarked(entry))
+      if (entry.kind === 'cutoff') {
+        list.add({ ...entry, at: entry.at + 1 }, false)
+        t.notOk(list.isMarked(entry), 'the log had a lower cutoff')
+        list.add({ ...entry, at: entry.at + 1 }, true)
+      }
       t.equal([...list.unmark()].length, 2, 'a part of each kind')
       t.notOk(list.isMarked(entry))
-      t.strictSame(entriesOf(list, true), [entry])
-      t.strictSame(entriesOf(list), [entry])
+      const kept = { ...entry, at: entry.at + Number(entry.kind === 'cutoff'), until: entry.until! + 121 }
+      t.strictSame(entriesOf(list, true), [kept])
+      t.strictSame(entriesOf(list), [kept])
     }
   }
 })
@@ -267,8 +280,9 @@ class Model {
     const news = kind === 'cutoff' && at > standing.at
     if (news) standing.at = at
     standing.exp ??= exp
+    // A minute is what ends of the same revocation may differ by.
+    standing.marked = marked || (standing.marked && !news && end <= standing.end + 60)
     standing.end = Math.max(standing.end, end)
-    standing.marked ||= marked
     return news
   }
 
@@ -406,6 +420,129 @@ t.test('it holds what a plain map would while it grows over many parts, is swept
   sweepAll(list)
   same('at the end')
   t.equal(list.size, model.entries().length)
+})
+
+/** As many as one step may look at of what is too long for the table. */
+const AT_ONCE = 500
+const long = (i: number) => `${'long'.repeat(70)}${i}`
+
+t.test('what is too long for the table is swept, unmarked and listed in steps of a bounded size', async (t) => {
+  const { list, time } = denylist()
+  const count = 10 * AT_ONCE
+  for (let i = 0; i < count; i++) list.add(denial(long(i), { until: NOW + (i % 10 === 9 ? 10 : 900) }), true)
+  time.now += 10
+  for (let step = 1; step <= 10; step++) {
+    list.sweep()
+    // Every tenth that was looked at has ended.
+    t.equal(list.size, count - step * AT_ONCE / 10, `sweep ${step} has looked at as many as it may`)
+  }
+  t.strictSame(Array.from({ length: count }, (_, i) => i).filter((i) => list.isDenied(long(i)) !== (i % 10 !== 9)), [])
+
+  let last = 0
+  const unmarked = () => Array.from({ length: count }, (_, i) => denial(long(i))).filter((entry) => list.isDenied(entry.name) && !list.isMarked(entry)).length
+  for (const unmarking = list.unmark(); !unmarking.next().done;) {
+    t.ok(unmarked() - last <= AT_ONCE, 'unmarked')
+    last = unmarked()
+  }
+  t.equal(last, count * 9 / 10)
+  const sizes = [...list.entries(true)].map((part) => part.length)
+  t.ok(Math.max(...sizes) <= AT_ONCE, 'listed', { sizes })
+  t.equal(sizes.reduce((sum, size) => sum + size), count * 9 / 10)
+})
+
+t.test('what is too long for the table is swept though more comes while it is', async (t) => {
+  const { list, time } = denylist()
+  for (let i = 0; i < 3 * AT_ONCE; i++) list.add(denial(long(i), { until: NOW + 10 }), true)
+  time.now += 10
+  for (let i = 0; i < 5; i++) {
+    list.sweep()
+    for (let j = 0; j < AT_ONCE / 2; j++) list.add(denial(long(10_000 * (i + 1) + j), { until: NOW + 900 }), true)
+  }
+  for (let i = 0; i < 5; i++) list.sweep()
+  t.equal(list.size, 5 * AT_ONCE / 2)
+  time.now = NOW + 900
+  for (let i = 0; i < 6; i++) list.sweep()
+  t.equal(list.size, 0)
+})
+
+t.test('issuers have a number each, which is given to another one when nothing is kept of theirs', async (t) => {
+  const issuers = new Issuers()
+  const [a, b] = [issuers.add('a'), issuers.add('b')]
+  for (const number of [a, a, b]) issuers.keep(number)
+  issuers.release(a)
+  t.strictSame([issuers.numberOf('a'), issuers.nameOf(a), issuers.size], [a, 'a', 2])
+  issuers.release(a)
+  t.strictSame([issuers.numberOf('a'), issuers.nameOf(b), issuers.size], [undefined, 'b', 1])
+  t.equal(issuers.add('c'), a)
+  t.strictSame([issuers.numberOf('c'), issuers.nameOf(a), issuers.size], [a, 'c', 2])
+  t.equal(issuers.add('d'), 2)
+})
+
+t.test('20,000 long issuers are held as long as anything is kept of theirs, and no longer', async (t) => {
+  const packed = new PackedName()
+  const time = { now: NOW }
+  const list = new Denylist(() => time.now, packed)
+  const flood = (until: number) => {
+    for (let i = 0; i < 20_000; i++) list.add(denial(`${String(i).padEnd(1024, 'i')}${until}/${randomUUID()}`, { until }), true)
+  }
+  flood(NOW + 10)
+  t.equal(packed.issuers, 20_000)
+  time.now += 10
+  sweepAll(list)
+  t.strictSame([list.size, packed.issuers], [0, 0])
+  flood(NOW + 20)
+  t.equal(packed.issuers, 20_000)
+  for (let i = 0; i < 1000; i++) list.isDenied(`asked for ${i}/${randomUUID()}`)
+  t.equal(packed.issuers, 20_000, 'who asks leaves nothing')
+})
+
+const issuerOf = fc.nat(30).map((i) => `issuer-${i}`)
+const step = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ what: fc.constant('add' as const), kind: fc.constantFrom(...KINDS), iss: issuerOf, who: fc.nat(3), left: fc.integer({ min: -5, max: 40 }), wide: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ what: fc.constant('wait' as const), seconds: fc.nat(15) }) },
+  { weight: 2, arbitrary: fc.constant({ what: 'sweep' as const }) }
+)
+const WHO = Array.from({ length: 4 }, () => randomUUID())
+
+t.test('whatever comes and goes: each name has its own issuer, and the issuers that are kept are those in use', async (t) => {
+  fc.assert(fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+    const packed = new PackedName()
+    const model = new Model(NOW)
+    const list = new Denylist(() => model.now, packed)
+    for (const step of steps) {
+      if (step.what === 'wait') model.now += step.seconds
+      else if (step.what === 'sweep') sweepAll(list)
+      else {
+        const until = model.now + step.left
+        // One whose end is far from its exp takes another place in the table.
+        const entry = { kind: step.kind, name: `${step.iss}/${WHO[step.who]}`, at: NOW, exp: step.wide ? NOW + 400 * DAY : until, until }
+        if (list.add(entry, true) !== model.add(entry, true)) return false
+      }
+      if (step.what !== 'sweep') continue
+      const found = entriesOf(list)
+      if (JSON.stringify(found) !== JSON.stringify(model.entries())) return false
+      if (packed.issuers !== new Set(found.map(({ name }) => name.split('/')[0])).size) return false
+    }
+    const names = Array.from({ length: 31 }, (_, i) => WHO.map((who) => `issuer-${i}/${who}`)).flat()
+    return names.every((name) => list.isDenied(name) === (model.get({ kind: 'revoked', name }) !== undefined) &&
+      list.cutoffOf(name) === (model.get({ kind: 'cutoff', name })?.at ?? null))
+  }), { numRuns: 500 })
+})
+
+t.test('issuers outlive the growth of the table, and are given back in all of its parts', async (t) => {
+  const packed = new PackedName()
+  const time = { now: NOW }
+  const list = new Denylist(() => time.now, packed)
+  const names = Array.from({ length: 12_000 }, (_, i) => `issuer-${i % 600}/${randomUUID()}`)
+  // Of an issuer with an even number nothing is left in the end.
+  for (const [i, name] of names.entries()) list.add(denial(name, { until: NOW + (i % 2 === 0 ? 10 : 900), exp: i % 3 === 0 ? null : NOW }), true)
+  t.ok([...list.entries()].length > 8, 'in many parts')
+  t.equal(packed.issuers, 600)
+  time.now += 10
+  sweepAll(list)
+  t.equal(packed.issuers, 300)
+  t.strictSame(names.filter((name, i) => list.isDenied(name) !== (i % 2 === 1)), [])
+  t.strictSame(entriesOf(list).map(({ name }) => name), names.filter((_, i) => i % 2 === 1).sort())
 })
 
 t.test('what is added while it is unmarked part by part is kept, and what was there is unmarked', async (t) => {

@@ -1,4 +1,5 @@
 import type { Seconds } from '../expiry.ts'
+import { LongNames } from './long-names.ts'
 import { copied, PackedName } from './names.ts'
 import { FOR_EVER, type Kept } from './segment.ts'
 import { Table } from './table.ts'
@@ -14,6 +15,9 @@ export interface DenylistEntry {
   /** null: for ever. */
   until: Seconds | null
 }
+
+/** Ends of one revocation, by the log and by its key, differ by less: a second of rounding, and how late an answer came. */
+const SAME_END: Seconds = 60
 
 type Kind = DenylistEntry['kind']
 
@@ -31,59 +35,69 @@ export class Note {
 /** Of what was added, by a hash of its name: whoever shares one is looked up again, no more. */
 const COUNTERS = 1024
 
-/** Of one kind. What is too long for the table is rare, and has an object of its own. */
+/** Of one kind. */
 class Names {
   readonly #packed: PackedName
-  readonly table: Table
-  readonly #others = new Map<string, Kept>()
+  readonly #table: Table
+  readonly #long = new LongNames()
 
   constructor (packed: PackedName) {
     this.#packed = packed
-    this.table = new Table(packed)
+    this.#table = new Table(packed)
   }
 
   get size () {
-    return this.table.size + this.#others.size
+    return this.#table.size + this.#long.size
   }
 
   until (name: string): Seconds {
     if (this.size === 0) return 0
-    if (this.#packed.pack(name, false)) return this.table.until()
-    return this.#others.size === 0 ? 0 : this.#others.get(name)?.until ?? 0
+    if (this.#packed.pack(name, false)) return this.#table.until()
+    return this.#long.size === 0 ? 0 : this.#long.get(name)?.until ?? 0
   }
 
   get (name: string): Kept | null {
     if (this.size === 0) return null
-    return this.#packed.pack(name, false) ? this.table.get() : this.#others.get(name) ?? null
+    return this.#packed.pack(name, false) ? this.#table.get() : this.#long.get(name)
   }
 
   /** Keeps of a name what `change` makes of what stands. */
   update (name: string, change: (standing: Kept | null) => Kept) {
-    if (this.#packed.pack(name, true)) this.table.set(change(this.table.get()))
-    else this.#others.set(copied(name), change(this.#others.get(name) ?? null))
+    if (this.#packed.pack(name, true)) this.#table.set(change(this.#table.get()))
+    else this.#long.set(copied(name), change(this.#long.get(name)))
   }
 
-  /** Parts of a bounded size; what is too long comes with the first one. */
-  get parts () {
-    return this.table.segments
+  /** One part of the table, and some of what is too long for it. */
+  sweep (step: number, now: Seconds) {
+    this.#table.sweep(step % this.#table.segments, now)
+    this.#long.sweep(now)
   }
 
-  sweep (part: number, now: Seconds) {
-    this.table.sweep(part, now)
-    if (part > 0) return
-    for (const [name, { until }] of this.#others) if (until <= now) this.#others.delete(name)
+  /** Step by step, each of a bounded size. */
+  * unmark (): Generator<void> {
+    for (const [part, others] of this.#steps()) {
+      if (part !== null) this.#table.unmark(part)
+      for (const [, kept] of others) kept.marked = false
+      yield
+    }
   }
 
-  unmark (part: number) {
-    this.table.unmark(part)
-    if (part > 0) return
-    for (const other of this.#others.values()) other.marked = false
+  /** The same of what is kept. */
+  * entries (): Generator<Array<Kept & { name: string }>> {
+    for (const [part, others] of this.#steps()) {
+      const entries = part === null ? [] : this.#table.entries(part)
+      for (const [name, kept] of others) entries.push({ name, ...kept })
+      yield entries
+    }
   }
 
-  entries (part: number): Array<Kept & { name: string }> {
-    const entries = this.table.entries(part)
-    if (part === 0) for (const [name, kept] of this.#others) entries.push({ name, ...kept })
-    return entries
+  * #steps (): Generator<[part: number | null, others: Array<[name: string, kept: Kept]>]> {
+    let part = 0
+    for (const others of this.#long.parts()) {
+      yield [part < this.#table.segments ? part : null, others]
+      part++
+    }
+    for (; part < this.#table.segments; part++) yield [part, []]
   }
 }
 
@@ -99,9 +113,8 @@ export class Denylist {
   readonly #added = new Uint32Array(COUNTERS)
   #swept = 0
 
-  constructor (now: () => Seconds) {
+  constructor (now: () => Seconds, packed = new PackedName()) {
     this.#now = now
-    const packed = new PackedName()
     this.#denials = new Names(packed)
     this.#cutoffs = new Names(packed)
   }
@@ -159,7 +172,8 @@ export class Denylist {
         at: kind === 'revoked' ? standing.at : Math.max(standing.at, fresh.at),
         exp: standing.exp ?? fresh.exp,
         until: Math.max(standing.until, fresh.until),
-        marked: marked || standing.marked
+        // What raises a cutoff, or lasts longer, is not what the log had.
+        marked: marked || (standing.marked && !isNew && fresh.until <= standing.until + SAME_END)
       }
     })
     return isNew
@@ -173,24 +187,21 @@ export class Denylist {
   /** Forgets what has ended in the next part of each kind; a part is about fourteen hundred entries. */
   sweep () {
     const now = this.#now()
-    for (const names of [this.#denials, this.#cutoffs]) names.sweep(this.#swept % names.parts, now)
+    for (const names of [this.#denials, this.#cutoffs]) names.sweep(this.#swept, now)
     this.#swept++
   }
 
   /** As if nothing were in the log. Part by part: what is added between two of them may be unmarked or not. */
   * unmark (): Generator<void> {
-    for (const names of [this.#denials, this.#cutoffs]) {
-      for (let part = 0; part < names.parts; part++) yield names.unmark(part)
-    }
+    for (const names of [this.#denials, this.#cutoffs]) yield * names.unmark()
   }
 
   /** What is kept, part by part; with `unmarked`: and was not read from the log. */
   * entries (unmarked = false): Generator<DenylistEntry[]> {
     for (const kind of ['revoked', 'cutoff'] as const) {
-      const names = this.#of(kind)
-      for (let part = 0; part < names.parts; part++) {
+      for (const part of this.#of(kind).entries()) {
         const now = this.#now()
-        yield names.entries(part)
+        yield part
           .filter(({ until, marked }) => until > now && !(unmarked && marked))
           .map(({ name, at, exp, until }) => ({ kind, name, at, exp, until: until === FOR_EVER ? null : until }))
       }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { Issuers } from './issuers.ts'
 
 /** What a packed name is made of. */
 export const UUID = 0
@@ -27,10 +28,17 @@ export class PackedName {
   form = UUID
   /** How many of the words count. */
   length = 0
-  readonly #numbers = new Map<string, number>()
-  readonly #issuers: string[] = []
+  readonly #issuers = new Issuers()
 
-  /** Packs an identity, or gives false where it can't be: for a look-up (`learn` is false) one of an unknown issuer is not there. */
+  /** How many issuers it knows by a number. */
+  get issuers () {
+    return this.#issuers.size
+  }
+
+  /**
+   * Packs an identity, or gives false where it can't be: for a look-up (`learn` is false) one of an unknown issuer is not
+   * there. Who learns keeps the name, or its issuer stays without anybody to give it back.
+   */
   pack (identity: string, learn: boolean): boolean {
     const { length } = identity
     if (length === 36 && this.#packUuid(identity, 0)) {
@@ -89,16 +97,23 @@ export class PackedName {
   }
 
   #numberOf (issuer: string, learn: boolean): number | undefined {
-    const known = this.#numbers.get(issuer)
-    if (known !== undefined || !learn) return known
-    const own = copied(issuer)
-    this.#numbers.set(own, this.#issuers.length)
-    return this.#issuers.push(own) - 1
+    const known = this.#issuers.numberOf(issuer)
+    return known !== undefined || !learn ? known : this.#issuers.add(copied(issuer))
+  }
+
+  /** The name that was packed is kept from now on: once more. */
+  keep () {
+    if (this.form === ISSUER_UUID) this.#issuers.keep(this.words[0]!)
+  }
+
+  /** One that was packed into the words from `start` on is kept no longer. */
+  release (words: Uint32Array, start: number, form: number) {
+    if (form === ISSUER_UUID) this.#issuers.release(words[start]!)
   }
 
   /** The identity that was packed into the words from `start` on. */
   unpack (words: Uint32Array, start: number, form: number): string {
-    if (form === ISSUER_UUID) return `${this.#issuers[words[start]!]}/${unpackUuid(words, start + 1)}`
+    if (form === ISSUER_UUID) return `${this.#issuers.nameOf(words[start]!)}/${unpackUuid(words, start + 1)}`
     if (form === UUID) return unpackUuid(words, start)
     const byte = (i: number) => words[start + (i >>> 2)]! >>> ((i & 3) << 3) & 255
     return String.fromCharCode(...Array.from({ length: byte(0) }, (_, i) => byte(i + 1)))

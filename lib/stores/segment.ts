@@ -119,6 +119,11 @@ export class Segment {
     return name.unpack(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)
   }
 
+  /** The name is kept no longer. */
+  release (offset: number, name: PackedName) {
+    name.release(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)
+  }
+
   write (offset: number, kept: Kept, { form, words, length }: PackedName) {
     const { data } = this
     const { at, exp, until, marked } = kept

@@ -55,7 +55,10 @@ export class Table {
     const size = sizeOf(kept, this.#name)
     const standing = segment.offsetAt(this.#slot)
     const used = segment.used
-    if (standing === 0) this.#size++
+    if (standing === 0) {
+      this.#size++
+      this.#name.keep()
+    }
     segment.write(standing === 0
       ? segment.add(this.#hash, size)
       : segment.sizeOf(standing) === size ? standing : segment.replace(this.#slot, size), kept, this.#name)
@@ -70,7 +73,10 @@ export class Table {
     segment.each((offset) => { if (segment.data[offset]! <= now) ended++ })
     if (ended === 0) return
     const left = new Segment(segment.count - ended)
-    segment.each((offset) => { if (segment.data[offset]! > now) left.copy(segment, offset, segment.hashAt(offset)) })
+    segment.each((offset) => {
+      if (segment.data[offset]! > now) left.copy(segment, offset, segment.hashAt(offset))
+      else segment.release(offset, this.#name)
+    })
     this.#segments[number] = left
     this.#size -= ended
     this.#words -= segment.used - left.used

@@ -1,0 +1,40 @@
+/** Issuers by a number each, as long as anything is kept of theirs. A number that was given back is given again. */
+export class Issuers {
+  readonly #numbers = new Map<string, number>()
+  readonly #names: string[] = []
+  /** How many names that are kept have the issuer. */
+  readonly #uses: number[] = []
+  readonly #free: number[] = []
+
+  get size () {
+    return this.#numbers.size
+  }
+
+  nameOf (number: number): string {
+    return this.#names[number]!
+  }
+
+  numberOf (issuer: string): number | undefined {
+    return this.#numbers.get(issuer)
+  }
+
+  /** One that is not kept by anybody until `keep`. */
+  add (issuer: string): number {
+    const number = this.#free.pop() ?? this.#names.length
+    this.#names[number] = issuer
+    this.#uses[number] = 0
+    this.#numbers.set(issuer, number)
+    return number
+  }
+
+  keep (number: number) {
+    this.#uses[number]!++
+  }
+
+  release (number: number) {
+    if (--this.#uses[number]! > 0) return
+    this.#numbers.delete(this.#names[number]!)
+    this.#names[number] = ''
+    this.#free.push(number)
+  }
+}
