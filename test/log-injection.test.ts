@@ -180,7 +180,7 @@ t.test('names forge neither an entry of the log of Redis nor a word of one: it r
       assert.match(fields[1]!, /^[\u0020-\u007e]+$/)
       const { entry, prev } = fromWords(fields[1]!, true)!
       assert.equal(prev, last === '-' ? '0-0' : last)
-      const { at, until, exp, ...told } = entry
+      const { at, until, exp, ...told } = entry!
       assert.deepEqual(told, i === 0
         ? { kind: 'revoked', name: identity, id: issued.id, ...(sub && { sub }) }
         : { kind: 'cutoff', name: `${encodeURIComponent(iss)}/${encodeURIComponent(sub!)}` })

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { identityOf } from '../lib/keys.ts'
-import { fromWords, isLater, secondOf, START, toWords, type LogEntry } from '../lib/stores/log.ts'
+import { fromWords, isId, isLater, secondOf, START, toWords, type LogEntry } from '../lib/stores/log.ts'
 import { RedisStore } from '../lib/stores/redis.ts'
 import { inSeconds, ownPrefix } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
@@ -41,7 +41,7 @@ t.test('the words of an entry tell all of it, and the entry before it', async (t
   }
   fc.assert(fc.property(entry, id, (entry, prev) => {
     const read = fromWords(written(entry, prev), true)
-    return JSON.stringify(Object.entries(read!.entry).sort()) === JSON.stringify(Object.entries(entry).sort()) && read!.prev === prev
+    return JSON.stringify(Object.entries(read!.entry!).sort()) === JSON.stringify(Object.entries(entry).sort()) && read!.prev === prev
   }), { numRuns: 1000 })
 })
 
@@ -49,8 +49,8 @@ t.test('what is no entry of ours is none', async (t) => {
   const good = 'revoked:a 1 2 12 5-1 r alice'
   t.ok(fromWords(good, true))
   for (const words of [
-    '', ' ', 'x', 'revoked:a', 'revoked:a 1', 'revoked:a 1 2 12 5-1', 'revoked:a 1 2 12 5-1 r', `${good} x`, `${good} `, ` ${good}`,
-    good.replace('revoked', 'Revoked'), good.replace('revoked', 'token'), good.replace('revoked:a', 'revoked:'), good.replace('revoked:a', ':a'),
+    '', ' ', 'x', 'revoked:a', 'revoked:a 1', 'revoked:a 1 2 12 5-1', 'revoked:a 1 2 12 5-1 r', ` ${good}`,
+    good.replace('revoked:a', 'revoked:'),
     good.replace(' 1 ', '  '), good.replace(' 1 ', ' x '), good.replace(' 2 ', ' x '), good.replace(' 12 ', ' x '), good.replace(' 1 ', ' NaN '),
     good.replace(' 1 ', ' Infinity '), good.replace(' 12 ', ' Infinity '), good.replace(' 12 ', ' 1e999 ')
   ]) t.equal(fromWords(words, true), null, words)
@@ -58,12 +58,27 @@ t.test('what is no entry of ours is none', async (t) => {
   t.strictSame(fromWords(good, false)!.entry, { kind: 'revoked', name: 'a', at: 1, exp: 2, until: 12 }, 'what only listeners want to know is left out')
   fc.assert(fc.property(fc.string({ unit: fc.constantFrom('revoked:', 'cutoff:', 'a', ' ', '1', '-', '%', '\n', 'é'), maxLength: 12 }), (words) => {
     const read = fromWords(words, true)
-    return read === null || (['revoked', 'cutoff'].includes(read.entry.kind) && read.entry.name !== '' && Number.isFinite(read.entry.at))
+    if (read === null || read.entry === null) return read === null || isId(read.prev)
+    return ['revoked', 'cutoff'].includes(read.entry.kind) && read.entry.name !== '' && Number.isFinite(read.entry.at)
   }), { numRuns: 2000 })
 })
 
-t.test('a word without a colon is no entry', async (t) => {
-  for (const word of ['revokedx', 'cutoff', 'cutoffs']) t.equal(fromWords(`${word} 1 2 12 5-1 r alice`, true), null, word)
+t.test('an entry of a newer version tells the one before it: of a kind that is unknown here that alone, of a known one all that is known', async (t) => {
+  const unknown = { entry: null, prev: '5-1' }
+  for (const words of [
+    'session:a 1 2 12 5-1 r alice', 'session:a 1 2 12 5-1', 'session:a 1 2 12 5-1 ', 'session:a    5-1', 'session:a x y z 5-1 r alice and more',
+    'Revoked:a 1 2 12 5-1 r alice', ':a 1 2 12 5-1 r alice', 'revokedx 1 2 12 5-1 r alice', 'cutoff 1 2 12 5-1 r alice', 'cutoffs 1 2 12 5-1 r alice'
+  ]) t.strictSame(fromWords(words, true), unknown, words)
+  for (const words of ['session:a', 'session:a 1 2 12', 'session:a 1 2 12 ', 'session:a 1 2 12 x', 'session:a 1 2 12 5-1x y', 'session:a 1 2 12  5-1', ' 1 2 12 5-1']) {
+    t.equal(fromWords(words, true), null, `${words}: none that can be read`)
+  }
+  const entry = { kind: 'revoked', name: 'a', at: 1, exp: 2, until: 12, id: 'r', sub: 'alice' }
+  for (const more of [' ', ' x', ' x y=z ', ' 5-2', ` ${'x'.repeat(1000)}`]) {
+    t.strictSame(fromWords(`revoked:a 1 2 12 5-1 r alice${more}`, true), { entry, prev: '5-1' }, more)
+  }
+  const { id, sub, ...bare } = entry
+  t.strictSame(fromWords('revoked:a 1 2 12 5-1   x', true), { entry: bare, prev: '5-1' })
+  t.strictSame(fromWords('cutoff:sid:a%3Ab/s 1  12 5-1   x', true), { entry: { kind: 'cutoff', name: 'sid:a%3Ab/s', at: 1, exp: null, until: 12 }, prev: '5-1' })
 })
 
 t.test('of two ids it is told which is later, and when one was given', async (t) => {

@@ -177,7 +177,7 @@ export class Follower {
         isWhole = false
         break
       }
-      if (read !== null) entries.push(read.entry)
+      if (read?.entry) entries.push(read.entry)
       this.#last = id
     }
     this.#context.onEntries(entries, isNews)
@@ -191,7 +191,7 @@ export class Follower {
    */
   #isAccounted (id: string, prev: string | undefined): boolean {
     if (this.#following) return false
-    if (prev !== undefined && this.#isPast(prev)) return true
+    if (isId(prev) && this.#isPast(prev)) return true
     this.#complete = false
     if (prev === undefined || this.#last === START || this.#gaps.has(id)) return true
     this.#gaps.add(id)

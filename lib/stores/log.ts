@@ -13,26 +13,31 @@ export const START = '0-0'
 
 /**
  * What the scripts make the value of an entry's one field of: what comes before what only they know, and what after it.
- * Words are separated by one space: `key at exp until prev id sub`, what is not known is empty.
+ * Words are separated by one space: `key at exp until prev id sub`, what is not known is empty. Further words are a newer
+ * version's, and so are keys of other kinds.
  */
 export function toWords ({ kind, name, at, exp, id, sub }: LogEntry): [before: string, after: string] {
   return [kind === 'cutoff' ? `cutoff:${name}` : `revoked:${name} ${at} ${exp ?? ''}`, `${id ?? ''} ${sub === undefined ? '' : encodeURIComponent(sub)}`]
 }
 
 /**
- * null where it is no entry of ours. A million of these are read at a start, of which nobody is told: without `told`,
- * what only listeners want to know is left out.
+ * An entry, or null where it is of a kind that is unknown here, and the id of the one before it. null: it is none, or
+ * one that can't be read. A million of these are read at a start, of which nobody is told: without `told`, what only
+ * listeners want to know is left out.
  */
-export function fromWords (words: string, told: boolean): { entry: LogEntry, prev: string } | null {
-  const kind = words.startsWith('revoked:') ? 'revoked' : words.startsWith('cutoff:') ? 'cutoff' : null
+export function fromWords (words: string, told: boolean): { entry: LogEntry | null, prev: string } | null {
   const atKey = words.indexOf(' ')
   const atAt = words.indexOf(' ', atKey + 1)
   const atExp = words.indexOf(' ', atAt + 1)
   const atUntil = words.indexOf(' ', atExp + 1)
+  // Where there is no further space, the search begins anew and finds an earlier one.
+  if (!(atKey > 0 && atAt > atKey && atExp > atAt && atUntil > atExp)) return null
+  const kind = words.startsWith('revoked:') ? 'revoked' : words.startsWith('cutoff:') ? 'cutoff' : null
   const atPrev = words.indexOf(' ', atUntil + 1)
+  const prev = words.slice(atUntil + 1, atPrev < 0 ? undefined : atPrev)
+  if (kind === null) return isId(prev) ? { entry: null, prev } : null
   const atId = words.indexOf(' ', atPrev + 1)
-  const isWhole = atKey > 0 && atAt > atKey && atExp > atAt && atUntil > atExp && atPrev > atUntil && atId > atPrev
-  if (kind === null || !isWhole || words.includes(' ', atId + 1) || atKey === kind.length + 1) return null
+  if (!(atPrev > atUntil && atId > atPrev) || atKey === kind.length + 1) return null
   const at = secondsOf(words, atKey, atAt)
   const exp = secondsOf(words, atAt, atExp)
   const until = secondsOf(words, atExp, atUntil)
@@ -40,11 +45,12 @@ export function fromWords (words: string, told: boolean): { entry: LogEntry, pre
   const entry: LogEntry = { kind, name: words.slice(kind.length + 1, atKey), at, exp, until }
   if (told) {
     const id = words.slice(atPrev + 1, atId)
-    const sub = decoded(words.slice(atId + 1))
+    const atSub = words.indexOf(' ', atId + 1)
+    const sub = decoded(words.slice(atId + 1, atSub < 0 ? undefined : atSub))
     if (id) entry.id = id
     if (sub) entry.sub = sub
   }
-  return { entry, prev: words.slice(atUntil + 1, atPrev) }
+  return { entry, prev }
 }
 
 /** Of the word between two spaces; null where there is none. */
