@@ -116,7 +116,7 @@ t.test('each key pattern but the one of the plugin is out of reach', { buffered:
 for (const mode of ['strict', 'replica'] as const) {
   t.test(`the documented user suffices on a cluster, in mode ${mode}, while a slot moves as well`, { buffered: true }, async (t) => {
     const cluster = await startCluster(t)
-    for (const server of cluster.servers) await server.cli(...acl.wordsOf(acl.STRICT, acl.CLUSTER, ...(mode === 'replica' ? [acl.REPLICA] : [])))
+    for (const server of cluster.servers) await server.cli(...acl.wordsOf(acl.STRICT, acl.CLUSTER, ...(mode === 'replica' ? [acl.REPLICA, acl.CLUSTER_REPLICA] : [])))
     const scene = await sceneOf(t, { mode, storeTimeout: 5000 }, () => {
       const client = new Cluster(cluster.nodes, { redisOptions: acl.USER })
       client.on('error', () => {})
@@ -140,6 +140,33 @@ for (const mode of ['strict', 'replica'] as const) {
     t.ok(await to.commandCalls('asking') > 0, 'ASKING was asked')
   })
 }
+
+t.test('a replica on a cluster is not in step without CLUSTER NODES, and not without INFO: it says so, and asks Redis', { buffered: true }, async (t) => {
+  const cluster = await startCluster(t)
+  for (const command of ['cluster|nodes', 'info']) {
+    for (const server of cluster.servers) {
+      await server.cli('ACL', 'LOG', 'RESET')
+      await server.cli(...acl.wordsOf(acl.STRICT, acl.CLUSTER, acl.REPLICA, acl.CLUSTER_REPLICA, `-${command}`))
+    }
+    const scene = await sceneOf(t, { mode: 'replica', maxStaleness: 500 }, () => {
+      // A client that may not ask for INFO does not find out whether Redis is loading.
+      const client = new Cluster(cluster.nodes, { redisOptions: { ...acl.USER, enableReadyCheck: command !== 'info' }, enableReadyCheck: false })
+      client.on('error', () => {})
+      t.teardown(() => client.disconnect())
+      return client
+    })
+    await eventually('the store is lost', async () => scene.lost.length > 0)
+    t.match(scene.lost[0], { msg: /lost.*Redis says: its user may not do this: give it the commands and keys that docs\/operations\.md lists$/ }, command)
+    t.equal(scene.app.revocation.status().stalenessMs, undefined, command)
+    const { jti, token } = await genuine()
+    t.equal(await me(scene.app, token), ACCEPTED)
+    await scene.app.revocation.revoke({ jti })
+    t.equal(await me(scene.app, token), REFUSED)
+    const refused = (await Promise.all(cluster.servers.map(denials))).flat()
+    t.ok(refused.length > 0 && refused.every(({ object }) => object === command), `it is ${command} that was refused`, { refused })
+    await scene.close()
+  }
+})
 
 t.test('another service that only checks reads two kinds of keys, and nothing else', { buffered: true }, async (t) => {
   const server = await startRedis(t)

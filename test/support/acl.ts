@@ -12,6 +12,7 @@ export const REPLICA = '+xread +xrange +scan'
 export const MIN_REPLICAS = '+wait'
 export const UNBOUNDED = '+persist'
 export const CLUSTER = '+cluster|slots +cluster|info +asking'
+export const CLUSTER_REPLICA = '+cluster|nodes'
 
 /** Of another service, which only checks. */
 export const CHECKER = 'ACL SETUSER checker on >password resetkeys %R~jwt:revoked:* %R~jwt:cutoff:* resetchannels -@all +get +mget'
