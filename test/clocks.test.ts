@@ -9,8 +9,9 @@ import type { TokenRevocation } from '../lib/revocation.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
 import { RedisStore } from '../lib/stores/redis.ts'
 import { ReplicaStore } from '../lib/stores/replica.ts'
-import { bearer, buildApp, genuine, ownPrefix } from './support/app.ts'
+import { bearer, buildApp, genuine, inSeconds, ownPrefix, signed } from './support/app.ts'
 import { buildDomain, claimsOf, Clock, commandsOf, foreign, ownTime, presented, RULES } from './support/domain.ts'
+import { startApp } from './support/process.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startRedis } from './support/redis.ts'
 
@@ -42,10 +43,13 @@ function strict (t: Test, keyPrefix: string, ahead = 0): Process {
   return { clock, domain: buildDomain({ store, clock }) }
 }
 
+interface ReplicaSettings { url?: string, logUrl?: string, maxStaleness?: number, storeTimeout?: number }
+
 /** The same in replica mode, once it has read the log. */
-async function replica (t: Test, keyPrefix: string, ahead = 0, { url = server.url, maxStaleness = STALENESS, storeTimeout = 10_000 } = {}) {
+async function replica (t: Test, keyPrefix: string, ahead = 0, settings: ReplicaSettings = {}) {
+  const { url = server.url, logUrl = url, maxStaleness = STALENESS, storeTimeout = 10_000 } = settings
   const clock = new Clock(Date.now() + ahead * 1000)
-  const [client, log] = [new Redis(url), new Redis(url)]
+  const [client, log] = [new Redis(url), new Redis(logUrl)]
   for (const own of [client, log]) own.on('error', () => {})
   const store = new ReplicaStore(client, { client: log, reconnect () {} }, { ...optionsOf(keyPrefix), maxStaleness, storeTimeout }, contextOf(clock))
   t.teardown(() => {
@@ -190,6 +194,114 @@ t.test('P2 a replica that is ahead forgets nothing of what it would accept itsel
   t.same(fates, ['FST_JWT_NOT_REVOCABLE', 'FST_JWT_NOT_REVOCABLE', 'FST_JWT_NOT_REVOCABLE', 'FST_JWT_REVOKED', 'FST_JWT_REVOKED'])
   clock.now += 295_000
   t.equal(await presented(domain, tokens[4]!), 'FST_JWT_REVOKED')
+})
+
+const HOUR = 60 * MINUTE
+
+for (const ahead of [HOUR, -HOUR]) {
+  t.test(`P1 a process that starts in replica mode while its clock is an hour ${ahead > 0 ? 'ahead' : 'behind'} refuses what was revoked before, then and when its clock is right`, async (t) => {
+    const keyPrefix = ownPrefix()
+    const [jti, iat, exp] = [randomUUID(), inSeconds(-2 * HOUR), inSeconds(HOUR / 2)]
+    const [token, other] = [await signed({ jti, iat, exp }), await signed({ jti: randomUUID(), iat, exp })]
+    await revokeOf(strict(t, keyPrefix), { jti, exp }, true)
+    const app = await startApp({ after: (fn) => t.teardown(fn) }, { REDIS_URL: server.url, KEY_PREFIX: keyPrefix, MODE: 'replica', SECONDS_AHEAD: String(ahead) })
+    const ask = async (token: string) => {
+      const response = await fetch(`${app.url}/me`, { headers: bearer(token) })
+      const { code, message } = await response.json() as Record<string, string>
+      return { status: response.status, code, message }
+    }
+    const REVOKED = { status: 401, code: 'FST_JWT_REVOKED', message: 'Token has been revoked' }
+    t.match(await (await fetch(`${app.url}/status`)).json(), { mode: 'replica', available: true, entries: 1 })
+    // By a clock that is ahead its time is up.
+    if (ahead < 0) t.strictSame(await ask(token), REVOKED)
+    t.match(await ask(other), { status: ahead < 0 ? 200 : 401 })
+    await fetch(`${app.url}/clock/0`, { method: 'POST' })
+    t.strictSame(await ask(token), REVOKED)
+    t.match(await ask(other), { status: 200 })
+    // Several sweeps.
+    await sleep(600)
+    t.strictSame(await ask(token), REVOKED)
+  })
+}
+
+t.test('P2 a replica that is two hours ahead reads the keys where the log lacks what still matters by Redis\' clock, and keeps them as long as Redis does', async (t) => {
+  const keyPrefix = ownPrefix()
+  const writer = strict(t, keyPrefix)
+  const [lost, logged] = [foreign(writer.clock), foreign(writer.clock)]
+  await revokeOf(writer, lost, true)
+  await redis.xtrim(`${keyPrefix}log`, 'MAXLEN', 0)
+  await revokeOf(writer, logged, true)
+  const { clock, store, domain } = await replica(t, keyPrefix, 2 * HOUR)
+  t.equal(store.copy.entries, 2)
+  clock.now -= 2 * HOUR * 1000
+  for (const { jti } of [lost, logged]) {
+    t.ok(store.denylist.isDenied(String(jti)))
+    const [entry] = [...store.denylist.entries()].flat().filter(({ name }) => name === jti)
+    const left = entry!.until! - Date.now() / 1000
+    t.ok(Math.abs(left - await forgottenIn(keyPrefix, String(jti))) < 5, `${left} s`)
+  }
+  for (const claims of [lost, logged]) t.equal(await presented(domain, claims), 'FST_JWT_REVOKED')
+})
+
+t.test('P2 a process two hours behind knows at once what it revokes without its exp, whose end is past by its own clock already', async (t) => {
+  const keyPrefix = ownPrefix()
+  const proxy = await startProxy({ after: (fn) => t.teardown(fn) }, { host: '127.0.0.1', port: server.port })
+  const { store, domain } = await replica(t, keyPrefix, -2 * HOUR, { logUrl: proxy.url })
+  // So that the log does not tell it.
+  await proxy.set('blackhole')
+  await domain.revoke({ jti: 'a' })
+  t.ok(store.denylist.isDenied('a'))
+  const [entry] = [...store.denylist.entries()].flat()
+  t.ok(Math.abs(entry!.until! - Date.now() / 1000 - await forgottenIn(keyPrefix, 'a')) < 5, 'until Redis forgets it')
+  await domain.revokeSubject('alice')
+  t.not(store.denylist.cutoffOf('alice'), null)
+})
+
+/** The clock of Redis as the log's connection hears it: the only number of 13 digits that it is sent. */
+const setAhead = (seconds: number) => ({
+  replace: (chunk: Buffer) => Buffer.from(chunk.toString('latin1').replace(/(?<=:)\d{13}(?=\r\n)/, (time) => String(Number(time) + seconds * 1000)), 'latin1')
+})
+
+t.test('P2 a replica forgets nothing while the clock of Redis is a day ahead, be it there before or come then', async (t) => {
+  const keyPrefix = ownPrefix()
+  const proxy = await startProxy({ after: (fn) => t.teardown(fn) }, { host: '127.0.0.1', port: server.port })
+  const before = await replica(t, keyPrefix, 0, { logUrl: proxy.url, maxStaleness: 1000 })
+  const writer = strict(t, keyPrefix)
+  const claims = [foreign(writer.clock), foreign(writer.clock)]
+  await revokeOf(writer, claims[0]!, true)
+  await inStep(before.store, 1)
+  await proxy.set(setAhead(24 * HOUR))
+  await revokeOf(writer, claims[1]!, true)
+  await inStep(before.store, 2)
+  const during = await replica(t, keyPrefix, 0, { logUrl: proxy.url, maxStaleness: 1000 })
+  // Several reads and sweeps.
+  await sleep(1500)
+  for (const { store, domain } of [before, during]) {
+    t.equal(store.copy.entries, 2)
+    for (const each of claims) t.equal(await presented(domain, each), 'FST_JWT_REVOKED')
+  }
+  await proxy.set('pass')
+  await sleep(600)
+  for (const { domain } of [before, during]) for (const each of claims) t.equal(await presented(domain, each), 'FST_JWT_REVOKED')
+})
+
+t.test('a replica forgets what is over by both clocks', async (t) => {
+  const keyPrefix = ownPrefix()
+  const proxy = await startProxy({ after: (fn) => t.teardown(fn) }, { host: '127.0.0.1', port: server.port })
+  await proxy.set(setAhead(-24 * HOUR))
+  const { clock, store } = await replica(t, keyPrefix, 0, { logUrl: proxy.url, maxStaleness: 1000 })
+  const claims = foreign(clock)
+  await revokeOf(strict(t, keyPrefix), claims, true)
+  await inStep(store, 1)
+  clock.set(2 * HOUR)
+  await sleep(600)
+  t.ok(store.denylist.isDenied(String(claims.jti)), 'over by its own clock alone')
+  const other = await replica(t, keyPrefix)
+  const [[prev]] = await redis.xrevrange(`${keyPrefix}log`, '+', '-', 'COUNT', 1) as [[string, string[]]]
+  await redis.xadd(`${keyPrefix}log`, '*', 'entry', `revoked:short 5  ${inSeconds(1)} ${prev}  `)
+  await inStep(other.store, 2)
+  other.clock.now += 2000
+  await inStep(other.store, 1)
 })
 
 t.test('a jump of the wall clock makes a replica neither stale nor fresh', async (t) => {

@@ -1,19 +1,20 @@
 import t from 'tap'
 import type { Command, Commands } from '../lib/stores/commands.ts'
-import { Follower } from '../lib/stores/follower.ts'
+import { Follower, type FollowerOptions } from '../lib/stores/follower.ts'
 import { START, type LogEntry } from '../lib/stores/log.ts'
+import { RedisTime } from '../lib/stores/redis-time.ts'
 import { entryOf } from '../lib/stores/scan.ts'
 
 // The pauses of a follower keep no process alive.
 const alive = setInterval(() => {}, 1000)
 t.teardown(() => clearInterval(alive))
 
-const OPTIONS = { key: 'log', block: 10, storeTimeout: 1000, span: 3600 }
+const OPTIONS = { key: 'log', block: 10, storeTimeout: 1000, span: 3600, isCluster: false }
 const now = 1_800_000_000_000
 const line = (id: string, prev: string, name = id) => `${id}\nrevoked:${name} 5 ${now / 1000 + 900} ${now / 1000 + 910} ${prev}  `
 
 /** Reads what the answers say, one after another, and then no more. */
-function following (answers: unknown[]) {
+function following (answers: unknown[], options: Partial<FollowerOptions> = {}) {
   const told: string[] = []
   const commands: Command[][] = []
   const learnt: LogEntry[] = []
@@ -24,15 +25,18 @@ function following (answers: unknown[]) {
       commands.push(given)
       if (answers.length > 0) {
         const answer = answers.shift()
-        return given.length === 1 ? [answer] : [null, answer]
+        if (answer instanceof Error) throw answer
+        // What Redis' clock says comes with each answer, and which server it is.
+        const whole = Array.isArray(answer) && answer.length === 2 ? [...answer, now, ''] : answer
+        return given.length === 1 ? [whole] : [null, whole]
       }
       follower.close()
       ended()
-      return [[START, '']]
+      return [[START, '', now, '']]
     }
   } as unknown as Commands
-  const follower = new Follower(redis, OPTIONS, {
-    clock: () => now,
+  const follower = new Follower(redis, { ...OPTIONS, ...options }, {
+    time: new RedisTime(),
     onEntries: (entries) => { learnt.push(...entries) },
     onBroken: async () => { told.push('broken') },
     onRead: async (complete) => { told.push(complete ? 'complete' : 'incomplete') },
@@ -44,7 +48,10 @@ function following (answers: unknown[]) {
 }
 
 t.test('nonsense about the log is no end of it', async (t) => {
-  for (const answer of ['OK', null, 1, [], ['x', ''], [START], [START, 1], [START, null], ['5-1', 'x'], ['5-1', '5-1'], ['5-1', 'x\ny z']]) {
+  for (const answer of [
+    'OK', null, 1, [], ['x', ''], [START], [START, 1], [START, null], ['5-1', 'x'], ['5-1', '5-1'], ['5-1', 'x\ny z'],
+    [START, '', null, ''], [START, '', 'x', ''], [START, '', 0, ''], [START, '', -1, ''], [START, '', now], [START, '', now, 5]
+  ]) {
     const { told, follower } = await following([answer])
     t.strictSame(told, ['TypeError: Redis answered nonsense about the log'], JSON.stringify(answer))
     t.equal(follower.heardAt, undefined)
@@ -90,6 +97,23 @@ t.test('whatever does not go on where the reading stopped is read from its start
     t.strictSame(told, ['complete', 'broken', 'complete'], what)
     t.strictSame(commands.map((given) => given.at(-1)![4]), [START, a, START, a], what)
     t.strictSame(commands.map((given) => given.length), [1, 2, 1, 2], 'it waits where it has come to the end')
+  }
+})
+
+t.test('a log that goes on at another server, or after a restart, is taken up as when it was read for the first time', async (t) => {
+  const [a, b, c] = [1, 2, 3].map((i) => `${now}-${i}`) as [string, string, string]
+  const page = (run: string, last: string, text = '') => [last, text, now, run]
+  for (const [what, answers, told] of [
+    ['the same one', [page('x', a, line(a, START)), page('x', a), page('x', b, line(b, a))], ['complete']],
+    ['another one that has the same', [page('x', a, line(a, START)), page('y', a), page('y', b, line(b, a))], ['complete', 'complete']],
+    ['with more', [page('x', a, line(a, START)), page('y', b, line(b, a)), page('y', b)], ['complete', 'complete']],
+    ['without what was read', [page('x', b, `${line(a, START)}\n${line(b, a)}`), page('y', a), page('y', a, line(a, START))], ['complete', 'broken', 'complete']],
+    ['with another entry in its place', [page('x', b, `${line(a, START)}\n${line(b, a)}`), page('y', c, line(c, a)), page('y', c, `${line(a, START)}\n${line(c, a)}`)], ['complete', 'broken', 'complete']]
+  ] as Array<[string, unknown[], string[]]>) {
+    const { told: found, names, commands } = await following(answers, { isCluster: true })
+    t.strictSame(found, told, what)
+    t.equal(names[0], a)
+    t.strictSame([...new Set(commands.map((given) => given.at(-1)!.at(-1)))], [1], 'it asks which one it is')
   }
 })
 

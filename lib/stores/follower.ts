@@ -1,9 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
+import type { RedisClient } from '../types.ts'
 import type { Command, Commands } from './commands.ts'
 import { Deadline } from './deadline.ts'
 import { fromWords, isId, isLater, secondOf, START, type LogEntry } from './log.ts'
+import type { RedisTime } from './redis-time.ts'
+import type { Proof } from './proof.ts'
 import { LOG_PAGE } from './scripts.ts'
+
+/** A connection for the log alone, and how to leave it for a new one. */
+export interface LogClient {
+  client: RedisClient
+  reconnect: () => void
+  /** That it sees what the other connections write. */
+  proof?: Proof
+}
 
 export interface FollowerOptions {
   key: string
@@ -12,10 +23,13 @@ export interface FollowerOptions {
   storeTimeout: Milliseconds
   /** How long an entry matters; null: for ever. Older ones may be trimmed. */
   span: Seconds | null
+  /** Then what the log's node has lost may stand under keys of other nodes. */
+  isCluster: boolean
 }
 
 export interface FollowerContext {
-  clock: () => Milliseconds
+  /** Is told what Redis' clock says. */
+  time: RedisTime
   /** What was read; `news` where the log had been read to its end once before. */
   onEntries: (entries: LogEntry[], news: boolean) => void
   /** The log does not go on where it was left: it is about to be read from its start. */
@@ -37,6 +51,10 @@ interface Page {
   last: string
   /** An id, its words, the next id. */
   lines: string[]
+  /** What the clock of Redis was then. */
+  time: Milliseconds
+  /** Of a cluster: which run of which server it was that answered. */
+  run: string
   /** How long Redis waited at least before it looked. */
   waited: Milliseconds
 }
@@ -62,6 +80,7 @@ export class Follower {
   readonly #options: FollowerOptions
   readonly #context: FollowerContext
   #last = START
+  #run = ''
   #next: Read | undefined
   readonly #gaps = new Set<string>()
   #isLate = false
@@ -105,8 +124,12 @@ export class Follower {
     }
     const { sentAt, count, answer } = this.#next ?? this.#read(this.#last)
     this.#next = undefined
-    const { last, lines, waited } = await answer
+    const { last, lines, time, run, waited } = await answer
     if (this.#closed) return
+    this.#context.time.hear(time, sentAt + waited)
+    // Entries that the last one had, and that never came here, it may not have.
+    if (run !== this.#run) this.#following = false
+    this.#run = run
     // Redis gathers the next page while this one is taken in.
     const isFull = lines.length === 2 * count
     if (isFull && !this.#following) this.#next = this.#read(lines[lines.length - 2]!)
@@ -147,7 +170,7 @@ export class Follower {
 
   /** The last id of the log, and what came after an entry: as they were at one moment. */
   async #page (after: string, count: number): Promise<Page> {
-    const { key, block, storeTimeout } = this.#options
+    const { key, block, storeTimeout, isCluster } = this.#options
     const waits = this.#following && !this.#isLate
     const wait: Command[] = waits ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
     const answers = await new Promise<unknown[]>((resolve, reject) => {
@@ -155,12 +178,12 @@ export class Follower {
         this.#context.reconnect()
         reject(error)
       })
-      this.#redis.together([...wait, ['eval', LOG_PAGE, 1, key, after, count, this.#following ? 0 : 1]]).then(resolve, reject).finally(cancel)
+      this.#redis.together([...wait, ['eval', LOG_PAGE, 1, key, after, count, this.#following ? 0 : 1, isCluster ? 1 : 0]]).then(resolve, reject).finally(cancel)
     })
-    const [last, lines] = Array.isArray(answers.at(-1)) ? answers.at(-1) as unknown[] : []
-    if (!isId(last) || typeof lines !== 'string') throw new TypeError('Redis answered nonsense about the log')
+    const [last, lines, time, run] = Array.isArray(answers.at(-1)) ? answers.at(-1) as unknown[] : []
+    if (!isId(last) || typeof lines !== 'string' || !(Number(time) > 0) || typeof run !== 'string') throw new TypeError('Redis answered nonsense about the log')
     // Where nothing came, Redis looked no earlier than it stopped waiting.
-    return { last, lines: lines === '' ? [] : lines.split('\n'), waited: waits && answers[0] === null ? block : 0 }
+    return { last, lines: lines === '' ? [] : lines.split('\n'), time: Number(time), run, waited: waits && answers[0] === null ? block : 0 }
   }
 
   /** Gives false where entries are missing between those that were read before and these. */
@@ -201,6 +224,6 @@ export class Follower {
   /** Whether the log may begin after this entry: it is none, or too old to matter. */
   #isPast (id: string): boolean {
     const { span } = this.#options
-    return this.#last === START && (id === START || (span !== null && secondOf(id) < this.#context.clock() / 1000 - span))
+    return this.#last === START && (id === START || (span !== null && secondOf(id) < this.#context.time.earliest / 1000 - span))
   }
 }

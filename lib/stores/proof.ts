@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Seconds } from '../expiry.ts'
 import type { RedisClient } from '../types.ts'
-import { Commands } from './commands.ts'
+import { Commands, type Command } from './commands.ts'
 import { Connections, databaseOf } from './connections.ts'
 
 /** Two connections that were to see the same data do not. */
@@ -58,5 +58,21 @@ export class Proof {
       await sleep(Math.random() * 20)
     }
     throw new OtherData('a connection of the plugin sees other data than the client: both must lead to the same database of the same server')
+  }
+}
+
+/** Commands whose answers count only where their connection is proven. */
+export class ProvenCommands extends Commands {
+  readonly #proof: Proof | undefined
+
+  constructor ({ client, proof }: { client: RedisClient, proof?: Proof }) {
+    super(client)
+    this.#proof = proof
+  }
+
+  override async together (commands: Command[]) {
+    const answers = await super.together(commands)
+    await this.#proof?.require()
+    return answers
   }
 }

@@ -2,42 +2,21 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
-import { Commands, type Command } from './commands.ts'
+import type { Commands } from './commands.ts'
 import { Denylist, type Note } from './denylist.ts'
-import { Follower } from './follower.ts'
+import { Echoes } from './echoes.ts'
+import { Follower, type LogClient } from './follower.ts'
 import type { LogEntry } from './log.ts'
-import { OtherData, type Proof } from './proof.ts'
+import { OtherData, ProvenCommands } from './proof.ts'
+import { RedisTime } from './redis-time.ts'
 import { RedisStore, type RedisStoreOptions } from './redis.ts'
 import { scanDenylist } from './scan.ts'
+import { SlotsMove } from './slots.ts'
 import type { CheckCallback, CutoffOptions, Denial, NewDenial, StoreContext, WriteOptions } from './store.ts'
 import type { WritingClient } from './writer.ts'
 
 export interface ReplicaOptions extends RedisStoreOptions {
   maxStaleness: Milliseconds
-}
-
-/** A connection for the log alone, and how to leave it for a new one. */
-export interface LogClient {
-  client: RedisClient
-  reconnect: () => void
-  /** That it sees what the other connections write. */
-  proof?: Proof
-}
-
-/** Commands whose answers count only where their connection is proven. */
-class ProvenCommands extends Commands {
-  readonly #proof: Proof | undefined
-
-  constructor ({ client, proof }: LogClient) {
-    super(client)
-    this.#proof = proof
-  }
-
-  override async together (commands: Command[]) {
-    const answers = await super.together(commands)
-    await this.#proof?.require()
-    return answers
-  }
 }
 
 const MAX_BLOCK: Milliseconds = 1000
@@ -49,12 +28,11 @@ const SWEPT_AT_ONCE = 4
 /** Many processes notice a loss at once. Each waits a part of this, and skips what others have put back by then. */
 const PUT_BACK_SPREAD: Milliseconds = 500
 const PUT_BACK_BATCH = 100
-const MAX_UNSURE = 10_000
 
 /** A store on Redis whose checks look into a copy of the denylist in this process, as long as that is not stale. */
 export class ReplicaStore extends RedisStore {
   readonly denylist: Denylist
-  readonly #clock: () => Milliseconds
+  readonly #time = new RedisTime()
   readonly #maxStaleness: Milliseconds
   readonly #keyPrefix: string
   readonly #context: StoreContext
@@ -66,11 +44,7 @@ export class ReplicaStore extends RedisStore {
   #complete!: () => void
   readonly #whenComplete = new Promise<void>((resolve) => { this.#complete = resolve })
   #lastFailure: unknown
-  /** What this process is writing, how often at once; and what the log brought of it meanwhile. */
-  readonly #writing = new Map<string, number>()
-  readonly #heardMeanwhile = new Map<string, LogEntry[]>()
-  /** What this process may have written, in a call that has failed; and the moments of what was told of it since. */
-  readonly #unsure = new Map<string, Set<Seconds>>()
+  readonly #echoes: Echoes
   #suspect = false
   #unmarked = false
   /** What is unmarked is to be put back. */
@@ -80,30 +54,27 @@ export class ReplicaStore extends RedisStore {
 
   constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext, writing?: WritingClient) {
     super(client, options, context, writing)
-    this.#clock = context.clock
     this.#maxStaleness = options.maxStaleness
     this.#keyPrefix = options.keyPrefix
     this.#context = context
-    const startedAt = context.clock() - performance.now()
-    // A clock that jumps ahead must not make it forget: when it is right again, tokens live that were revoked.
-    this.denylist = new Denylist(() => Math.min(context.clock(), startedAt + performance.now()) / 1000)
+    // Redis' clock decides. A process that is behind accepts tokens for longer, and so remembers for longer.
+    this.denylist = new Denylist(() => Math.min(this.#time.earliest, context.clock()) / 1000)
     this.#log = log
     this.#redis = new ProvenCommands(log)
+    this.#echoes = new Echoes(this.denylist, context)
     this.#follower = new Follower(this.#redis, {
       key: keysUnder(options.keyPrefix).log,
       // Silence is heard several times before it counts.
       block: Math.min(Math.ceil(options.maxStaleness / 4), MAX_BLOCK),
       storeTimeout: options.storeTimeout,
-      span: options.logSpan
+      span: options.logSpan,
+      isCluster: log.client.isCluster
     }, {
-      clock: context.clock,
+      time: this.#time,
       onEntries: (entries, news) => this.#learn(entries, news),
       onBroken: () => this.#unmark(),
       onRead: (complete) => this.#read(complete),
-      onFailed: (error) => {
-        this.#lastFailure = error
-        if (error instanceof OtherData) this.health.failed(error, this.#isProven)
-      },
+      onFailed: (error) => this.#failed(error),
       reconnect: log.reconnect
     })
     // Back is who is in step again, whatever it was that failed.
@@ -117,73 +88,21 @@ export class ReplicaStore extends RedisStore {
 
   /** The process that revokes knows at once. */
   override revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, { made: tell, ...options }: WriteOptions<Denial> = {}) {
-    const entryOf = ({ at, exp }: Denial): LogEntry => ({ kind: 'revoked', name: identity, ...denial, at, exp, until: keptUntil })
-    return this.#own(entryOf(denial), entryOf, tell, async (made) => {
+    const until = this.#time.endOf(keptUntil, this.#context.clock())
+    const entryOf = ({ at, exp }: Denial): LogEntry => ({ kind: 'revoked', name: identity, ...denial, at, exp, until })
+    return this.#echoes.during(entryOf(denial), entryOf, tell, async (made) => {
       const standing = await super.revoke(identity, denial, keptUntil, { ...options, made })
       return [standing, standing]
     })
   }
 
   override cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, { made: tell, ...options }: CutoffOptions = {}) {
-    const entryOf = (at: Seconds): LogEntry =>
-      ({ kind: 'cutoff', name: subject, at, exp: null, until: keptUntil && keptUntil + Math.max(at - cutoff, 0) })
-    return this.#own(entryOf(cutoff), entryOf, tell, async (made) => {
+    const until = this.#time.endOf(keptUntil, this.#context.clock())
+    const entryOf = (at: Seconds): LogEntry => ({ kind: 'cutoff', name: subject, at, exp: null, until: until && until + Math.max(at - cutoff, 0) })
+    return this.#echoes.during(entryOf(cutoff), entryOf, tell, async (made) => {
       const standing = await super.cutOff(subject, cutoff, keptUntil, { ...options, made })
       return [standing, standing.cutoff]
     })
-  }
-
-  /**
-   * The log may bring what this process writes before the answer does. Who asked is told by the answer, if that says it
-   * was the first; what others wrote under that name meanwhile is told afterwards.
-   */
-  async #own<S, A> (
-    asked: LogEntry, entryOf: (standing: S) => LogEntry, tell: WriteOptions<S>['made'],
-    write: (made: (standing: S) => void) => Promise<[answer: A, standing: S]>
-  ): Promise<A> {
-    const key = keyOf(asked)
-    this.#writing.set(key, (this.#writing.get(key) ?? 0) + 1)
-    let own: LogEntry | undefined
-    let hasFailed = false
-    const made = (standing: S) => {
-      own = entryOf(standing)
-      this.denylist.add(own, false)
-      const isHeard = hasFailed && this.#unsure.get(key)?.has(own.at) === true
-      if (hasFailed) this.#unsure.delete(key)
-      tell?.(standing, isHeard)
-    }
-    try {
-      const [answer, standing] = await write(made)
-      const entry = entryOf(standing)
-      if (this.denylist.add(entry, false) && own === undefined) this.#tell(key, entry)
-      return answer
-    } catch (error) {
-      hasFailed = true
-      if (own === undefined) this.#beUnsure(key)
-      throw error
-    } finally {
-      const left = this.#writing.get(key)! - 1
-      // A token is revoked for the first time once; a cutoff is raised by whoever asks.
-      const others = this.#heardMeanwhile.get(key)?.filter(({ kind, at }) => own === undefined || (kind === 'cutoff' && at !== own.at)) ?? []
-      if (left > 0) {
-        this.#writing.set(key, left)
-        this.#heardMeanwhile.set(key, others)
-      } else {
-        this.#writing.delete(key)
-        this.#heardMeanwhile.delete(key)
-        for (const heard of others) this.#tell(key, heard)
-      }
-    }
-  }
-
-  #beUnsure (key: string) {
-    this.#unsure.set(key, this.#unsure.get(key) ?? new Set())
-    if (this.#unsure.size > MAX_UNSURE) this.#unsure.delete(this.#unsure.keys().next().value!)
-  }
-
-  #tell (key: string, entry: LogEntry) {
-    this.#unsure.get(key)?.add(entry.at)
-    this.#context.onHeard?.(entry)
   }
 
   override async start () {
@@ -250,9 +169,17 @@ export class ReplicaStore extends RedisStore {
   #add (entry: LogEntry, marked: boolean, news: boolean) {
     if (!this.denylist.add(entry, marked) || !news) return
     this.#context.onLearned?.()
-    const key = keyOf(entry)
-    if (this.#writing.has(key)) this.#heardMeanwhile.set(key, [...this.#heardMeanwhile.get(key) ?? [], entry])
-    else this.#tell(key, entry)
+    this.#echoes.hear(entry)
+  }
+
+  #failed (error: unknown) {
+    if (error instanceof OtherData) this.health.failed(error, this.#isProven)
+    if (error instanceof SlotsMove) {
+      // The store is not lost: Redis answers, and each check asks it.
+      this.#follower.progressAt = performance.now()
+      if (!(this.#lastFailure instanceof SlotsMove)) this.#context.onWarning?.(`each check asks Redis as long as this holds: ${error.message}`)
+    }
+    this.#lastFailure = error
   }
 
   async #unmark () {
@@ -263,13 +190,19 @@ export class ReplicaStore extends RedisStore {
   }
 
   async #read (complete: boolean) {
-    if (!complete) {
-      const entries = scanDenylist(this.#log.client, this.#redis, this.#keyPrefix, (call) => this.within(call), this.#clock)
+    // One node loses its log and its keys together. On a cluster the keys of other nodes know what the log's has lost.
+    const needsKeys = !complete || this.#log.client.isCluster
+    if (needsKeys) {
+      const entries = scanDenylist(this.#log.client, this.#redis, this.#keyPrefix, (call) => this.within(call), () => this.#time.latest)
       const news = this.#follower.heardAt !== undefined
-      for await (const part of entries) for (const entry of part) this.#add(entry, false, news)
+      for await (const part of entries) {
+        for (const entry of part) this.#add(entry, false, news)
+        this.#follower.progressAt = performance.now()
+      }
     }
-    if (this.#unmarked || !complete) this.#owes = true
+    if (this.#unmarked || needsKeys) this.#owes = true
     this.#unmarked = false
+    this.#lastFailure = undefined
     this.#complete()
   }
 
@@ -279,6 +212,7 @@ export class ReplicaStore extends RedisStore {
     await sleep(Math.random() * PUT_BACK_SPREAD, undefined, { ref: false })
     this.#owes = false
     for (const part of this.denylist.entries(true)) {
+      await turn()
       // Others begin elsewhere.
       const first = Math.floor(Math.random() * part.length)
       const entries = [...part.slice(first), ...part.slice(0, first)]
@@ -294,8 +228,4 @@ export class ReplicaStore extends RedisStore {
     }
     this.#puttingBack = false
   }
-}
-
-function keyOf ({ kind, name }: LogEntry): string {
-  return `${kind}:${name}`
 }

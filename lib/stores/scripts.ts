@@ -182,7 +182,8 @@ return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[1] - 1)`
  * Returns the id of the last entry that the log ever had, be it there or not; else, where something came, of the last
  * that came: what is missing behind it shows in what comes next, or does not come. And lines: an id, its words, the next
  * id. One string, because a million entries as arrays of their own take a client longer to read than all that is done
- * with them.
+ * with them. And the clock of Redis, in milliseconds: by it is decided what is over. ARGV[4] is '1' where it matters which
+ * run of which server answers: that comes last, else ''.
  */
 export const LOG_PAGE = `${LOG}
 local lines = {}
@@ -193,4 +194,6 @@ for i, row in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT',
   lines[2 * i - 1] = row[1]
   lines[2 * i] = words
 end
-return {ARGV[3] ~= '1' and lines[#lines - 1] or last(KEYS[1]), table.concat(lines, '\\n')}`
+local time = redis.call('TIME')
+local run = ARGV[4] == '1' and string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+return {ARGV[3] ~= '1' and lines[#lines - 1] or last(KEYS[1]), table.concat(lines, '\\n'), time[1] * 1000 + math.floor(time[2] / 1000), run}`

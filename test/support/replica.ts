@@ -5,6 +5,7 @@ import { toWords, type LogEntry } from '../../lib/stores/log.ts'
 import { openStore, type StoreSettings } from '../../lib/stores/open.ts'
 import type { ReplicaStore } from '../../lib/stores/replica.ts'
 import { APPEND } from '../../lib/stores/scripts.ts'
+import type { StoreContext } from '../../lib/stores/store.ts'
 import { eventually, type RedisServer } from './redis.ts'
 
 export const HOUR = 3600
@@ -23,12 +24,14 @@ export interface Node {
 export const soon = (seconds: number) => Math.ceil(Date.now() / 1000) + seconds
 
 /** As plugin.ts opens it. Not started. */
-export async function openNode (t: Test, redis: NonNullable<StoreSettings['redis']>, settings: Partial<StoreSettings> = {}): Promise<Node> {
+export async function openNode (
+  t: Test, redis: NonNullable<StoreSettings['redis']>, { onWarning, ...settings }: Partial<StoreSettings> & Pick<StoreContext, 'onWarning'> = {}
+): Promise<Node> {
   const heard: LogEntry[] = []
   const events: Node['events'] = []
   const { store, close } = await openStore(
     { redis, mode: 'replica', keyPrefix: 'r:', storeTimeout: 1000, maxStaleness: 5000, logSpan: 30 * 24 * HOUR + 70, minReplicas: 0, ...settings },
-    { clock: Date.now, onLost: () => events.push('lost'), onBack: () => events.push('back'), onHeard: (entry) => heard.push(entry) }
+    { clock: Date.now, onLost: () => events.push('lost'), onBack: () => events.push('back'), onHeard: (entry) => heard.push(entry), ...(onWarning && { onWarning }) }
   )
   t.teardown(close)
   return {

@@ -5,16 +5,23 @@ import { revocationPlugin } from '../../lib/index.ts'
 import { SECRET } from './app.ts'
 
 // An application as a process of its own: prints its port, closes on SIGTERM. The embedded store without REDIS_URL.
-const { REDIS_URL, KEY_PREFIX = 'jwt:', STORE_TIMEOUT = '500' } = process.env
+const { REDIS_URL, KEY_PREFIX = 'jwt:', STORE_TIMEOUT = '500', MODE = 'strict', SECONDS_AHEAD = '0' } = process.env
+
+// The clock of this process, which a test sets: whoever asks Date.now gets its time.
+let ahead = Number(SECONDS_AHEAD)
+const { now } = Date
+Date.now = () => now() + ahead * 1000
 
 const app = Fastify({ routerOptions: { maxParamLength: 255 } })
 await app.register(fastifyJwt, { secret: SECRET, sign: { expiresIn: '15m' } })
 await app.register(revocationPlugin, {
-  ...(REDIS_URL && { redis: REDIS_URL }), keyPrefix: KEY_PREFIX, storeTimeout: Number(STORE_TIMEOUT)
+  ...(REDIS_URL && { redis: REDIS_URL }), keyPrefix: KEY_PREFIX, storeTimeout: Number(STORE_TIMEOUT), mode: MODE as 'strict' | 'replica'
 })
 app.post('/login', async () => app.revocation.issue({ sub: 'alice' }))
 app.get('/me', { onRequest: (request) => request.jwtVerify() }, async (request) => request.user)
 app.get('/public', async () => ({}))
+app.get('/status', async () => app.revocation.status())
+app.post('/clock/:ahead', async (request) => { ahead = Number((request.params as { ahead: string }).ahead) })
 
 process.once('SIGTERM', () => app.close())
 await app.listen({ host: '127.0.0.1', port: 0 })
