@@ -18,7 +18,7 @@ const FAILURES: Record<string, (answer: () => Promise<unknown>) => Promise<unkno
     await new Promise((resolve) => setTimeout(resolve, 50))
     throw new Error('CLUSTERDOWN The cluster is down')
   },
-  'never': () => new Promise(() => {}),
+  never: () => new Promise(() => {}),
   'with nonsense': async () => 'nonsense',
   'with another type': async () => { throw new Error('WRONGTYPE Operation against a key holding the wrong kind of value') }
 }
