@@ -3,7 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Access } from './access.ts'
 import { EXPIRY_MARGIN, logSpan, type Seconds } from './expiry.ts'
-import { Guard, isGuarded, presentedHook, type JwtDecorator } from './guard.ts'
+import { Guard, isGuarded, presentedHook } from './guard.ts'
+import type { JwtDecorator } from './jwt.ts'
 import { badOption, resolveOptions, type Settings } from './options.ts'
 import { requestPrototype, scopesBelow } from './scopes.ts'
 import { TokenRevocation } from './revocation.ts'
@@ -77,7 +78,7 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   if (settings.routes) {
     await app.register(async (scope) => registerRoutes(scope, {
       access: new Access(revocation, () => store.budget()),
-      authenticate: (request) => guards[0]!.authenticate(request),
+      guard: guards[0]!,
       authorize: settings.authorize
     }), settings.routes)
   }

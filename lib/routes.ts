@@ -3,26 +3,25 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Access, Actor } from './access.ts'
-import type { TokenClaims } from './claims.ts'
+import type { Guard } from './guard.ts'
 import * as schemas from './schemas.ts'
 import type { Authorize } from './types.ts'
 
 export interface RoutesContext {
   access: Access
-  /** `request.jwtVerify()`, for the claims of the token. */
-  authenticate: (request: FastifyRequest) => Promise<TokenClaims>
+  guard: Guard
   authorize: Authorize
 }
 
 /** The HTTP routes, in a scope of their own. They decide nothing: who may do what is the domain's (P6). */
-export function registerRoutes (scope: FastifyInstance, { access, authenticate, authorize }: RoutesContext) {
+export function registerRoutes (scope: FastifyInstance, { access, guard, authorize }: RoutesContext) {
   ignoreBodies(scope)
   useTypeBox(scope)
-  // Before anything of the request is looked at. The handlers ask again, which costs nothing but in a request that lasts.
-  scope.addHook('onRequest', async (request) => { await authenticate(request) })
+  // Before anything of the request is looked at. The handlers ask again, for its body may come much later.
+  scope.addHook('onRequest', (request) => guard.authenticate(request))
 
   async function actor (request: FastifyRequest): Promise<Actor> {
-    const claims = await authenticate(request)
+    const claims = await guard.authenticateAgain(request)
     return { claims, authorize: (target) => authorize(request, target) }
   }
 

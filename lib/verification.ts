@@ -1,43 +1,41 @@
 import type { Milliseconds } from './expiry.ts'
-
-export type Callback = (error: Error | null, user?: unknown) => void
+import type { Callback } from './jwt.ts'
 
 /**
- * How long a verified token counts as verified within one request. It lets the hook and the route share one
- * verification and one check; a request that lasts (a WebSocket, an upload) is checked again.
+ * How long an outcome counts within one request. The hook and the route share one verification and one check. A request
+ * that lasts (a WebSocket, an upload) is verified and checked again.
  */
-const FRESH: Milliseconds = 1000
+const FRESH: Milliseconds = 100
+
+/** Monotonic, because the wall clock may be set back. Taken once, so that it goes on under faked timers. */
+const now = performance.now.bind(performance)
 
 /** What came of verifying one token of one request. */
 export class Verification {
-  readonly token: string
-  /** The header that it was found in, where it can be in no other place. */
-  readonly header: string | undefined
+  readonly token: unknown
   user: unknown
   /** What of it is ours to refuse: the token is genuine, and revoked, not revocable, or can't be checked. */
   refusal: Error | null = null
   /** Why the token could not be checked, where it is accepted all the same. */
   unchecked: Error | null = null
-  /** The revocation's, at the time of the check. */
-  epoch = 0
+  /** The revocation's when the check began. Undefined before. */
+  epoch: number | undefined
   #error: Error | null = null
   #settledAt: Milliseconds | undefined
   #waiting: Callback[] | undefined
 
-  constructor (token: string, header?: string) {
+  constructor (token: unknown) {
     this.token = token
-    this.header = header
   }
 
   get isSettled (): boolean {
     return this.#settledAt !== undefined
   }
 
+  /** Whether a call may still share this. A check that began before a revocation may miss it, even if it still runs. */
   isFresh (epoch: number): boolean {
-    if (this.#settledAt === undefined) return true
-    const age = Date.now() - this.#settledAt
-    // Less than nothing where the clock was set back.
-    return this.epoch === epoch && age >= 0 && age < FRESH
+    if (this.epoch !== undefined && this.epoch !== epoch) return false
+    return this.#settledAt === undefined || now() - this.#settledAt < FRESH
   }
 
   whenSettled (callback: Callback) {
@@ -48,7 +46,7 @@ export class Verification {
 
   settle (error: Error | null) {
     if (this.#settledAt !== undefined) return
-    this.#settledAt = Date.now()
+    this.#settledAt = now()
     this.#error = error
     for (const callback of this.#waiting ?? []) {
       try {
@@ -59,4 +57,17 @@ export class Verification {
       }
     }
   }
+}
+
+/** What the verify calls of one request have in common. */
+export class Calls {
+  /** The latest verification by the options that `@fastify/jwt` was registered with: the one that calls share. */
+  verification: Verification | undefined
+  /** The verification that lets the request use the routes of the plugin. */
+  authenticated: Verification | undefined
+  /** The number of the latest call. */
+  begun = 0
+  /** The number of the latest call that set the user, and that user. */
+  decided = 0
+  user: unknown
 }

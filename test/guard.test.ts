@@ -1,3 +1,4 @@
+import { advanceMonotonic, holdMonotonic } from './support/monotonic.ts'
 import cookie from '@fastify/cookie'
 import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
 import websocket from '@fastify/websocket'
@@ -8,7 +9,7 @@ import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { revocationPlugin } from '../lib/index.ts'
-import { answerOf, bearer, buildApp, type BuildOptions, genuine, inSeconds, listen, ownClock, ownPrefix, REVOKED, revoked, SECRET, signed } from './support/app.ts'
+import { answerOf, bearer, buildApp, type BuildOptions, genuine, inSeconds, listen, ownPrefix, REVOKED, revoked, SECRET, signed } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
 
 const redis = await startRedis(t)
@@ -373,6 +374,7 @@ for (const [name, store] of Object.entries(STORES)) {
   })
 
   t.test(`P1 a request verifies one token once, however often jwtVerify() is called, on the store ${name}`, async (t) => {
+    holdMonotonic(t)
     let secrets = 0
     let trusts = 0
     let lookups = 0
@@ -468,6 +470,69 @@ for (const [name, store] of Object.entries(STORES)) {
     const badHeader = await ask({ ...bearer(bad), cookie: `token=${good.token}` })
     t.match(badHeader, { fromCookie: { user: { jti: good.jti } }, together: [REFUSED.code, 'accepted'] })
     t.strictSame([badHeader.header, badHeader.again, badHeader.afterAll], [REFUSED, REFUSED, REFUSED])
+  })
+}
+
+t.test('P1 of calls that overlap the last one sets the user, as with @fastify/jwt, whichever ends first', async (t) => {
+  for (const store of Object.values(STORES)) {
+    let release: (secret: string) => void
+    const late = { extractToken: (request: FastifyRequest) => request.headers['x-device'] }
+    const { app, ask } = await buildProbe(t, async (request) => {
+      const first = outcome(request, () => verifyOf(request)(late))
+      const last = await outcome(request)
+      release(SECRET)
+      return [last, await first]
+    }, {
+      jwt: {
+        secret: async (_request: FastifyRequest, claims: unknown) => (claims as { sub: string }).sub === 'late'
+          ? new Promise<string>((resolve) => { release = resolve })
+          : SECRET
+      } as Partial<FastifyJWTOptions>,
+      revocation: store()
+    })
+    const [first, last] = [await genuine({ sub: 'late' }), await genuine()]
+    const headers = { ...bearer(last.token), 'x-device': first.token }
+    t.match(await ask(headers), [{ user: { jti: last.jti } }, { result: { jti: first.jti }, user: { jti: last.jti } }])
+    await app.revocation.revoke({ jti: first.jti })
+    t.match(await ask(headers), [{ user: { jti: last.jti } }, { code: 'FST_JWT_REVOKED', user: { jti: last.jti } }])
+  }
+})
+
+for (const [name, store] of Object.entries(STORES)) {
+  t.test(`P1 a call is about the token that it finds itself, not about one that a call before it was told to find, on the store ${name}`, async (t) => {
+    const fromDevice = { extractToken: (request: FastifyRequest) => request.headers['x-device'] }
+    for (const enforce of ['presented', 'verified'] as const) {
+      const { app, ask } = await buildProbe(t, async (request) => {
+        const [device, bearer] = [await outcome(request, () => verifyOf(request)(fromDevice)), await outcome(request)]
+        const again = await Promise.all([outcome(request, () => verifyOf(request)({ verify: fromDevice })), outcome(request)])
+        return [device, bearer, ...again].map((one) => 'code' in one ? one.code : jtiOf(one.result))
+      }, { revocation: { ...store(), enforce } })
+      const [device, other] = [await genuine({ sub: 'device' }), await genuine()]
+      const forged = await signed({ jti: 'forged', exp: inSeconds(60) }, OTHER_SECRET)
+      const bearers: Array<[token: string, answer: string]> = [
+        [other.token, other.jti], [await revoked(app), 'FST_JWT_REVOKED'], [forged, 'FST_JWT_AUTHORIZATION_TOKEN_INVALID'],
+        ['x.y.z', 'FST_JWT_AUTHORIZATION_TOKEN_INVALID'], ['', 'FST_JWT_BAD_REQUEST']
+      ]
+      for (const [token, answer] of bearers) {
+        const found = await ask({ authorization: `Bearer ${token}`, 'x-device': device.token })
+        t.strictSame(found, [device.jti, answer, device.jti, answer], `${enforce}, ${answer}`)
+      }
+    }
+  })
+
+  t.test(`P10 the hook leaves the user that a request has, unless it refuses, on the store ${name}`, async (t) => {
+    const app = await buildApp(t, {
+      revocation: store(),
+      before: (app) => app.addHook('onRequest', async (request) => { request.user = 'of a session' as never }),
+      after (app) {
+        app.setErrorHandler(async (_error, request, reply) => reply.code(401).send({ user: request.user }))
+      }
+    })
+    const user = async (headers: InjectOptions['headers'] = {}) => (await app.inject({ url: '/public', headers })).json().user
+    t.equal(await user(), 'of a session')
+    t.equal(await user(bearer((await genuine()).token)), 'of a session')
+    t.equal(await user(bearer(await signed({ jti: 'x', exp: inSeconds(60) }, OTHER_SECRET))), 'of a session')
+    t.equal(await user(bearer(await revoked(app))), null)
   })
 }
 
@@ -634,10 +699,122 @@ t.test('P1 an extractToken that gives another token each time it is asked does n
   }
 })
 
-t.test('P1 an extractToken that gives a Buffer does not let a revoked token pass', async (t) => {
-  const extractToken = (request: FastifyRequest) => Buffer.from(String(request.headers['x-token'])) as unknown as string
-  const { app, ask } = await buildProbe(t, (request) => outcome(request), { jwt: { verify: { extractToken } } })
-  t.match(await ask({ 'x-token': await revoked(app) }), { message: String, user: null })
+/** What an `extractToken` may give for a token, and whether `@fastify/jwt` takes it for one. */
+const EXTRACTED: Array<[label: string, of: (token: string) => unknown, isToken?: true]> = [
+  ['the token', (token) => token, true],
+  ['a Buffer', (token) => Buffer.from(token), true],
+  ['a Buffer of another class', (token) => Object.setPrototypeOf(Buffer.from(token), class extends Buffer {}.prototype), true],
+  ['an empty Buffer', () => Buffer.alloc(0)],
+  ['a Buffer of no token', () => Buffer.from([0xff, 0xfe])],
+  ['a Uint8Array', (token) => new Uint8Array(Buffer.from(token))],
+  ['a String', (token) => new String(token)], // eslint-disable-line no-new-wrappers
+  ['what becomes the token', (token) => ({ toString: () => token })],
+  ['an array', (token) => [token]],
+  ['a promise', async (token) => token],
+  ['a function', (token) => () => token],
+  ['a symbol', (token) => Symbol(token)],
+  ['an object', () => ({})],
+  ['a number', () => 5],
+  ['zero', () => 0],
+  ['a bigint', () => 5n],
+  ['true', () => true],
+  ['false', () => false],
+  ['null', () => null],
+  ['undefined', () => undefined],
+  ['an empty string', () => ''],
+  ['a space', () => ' '],
+  ['no token', () => 'nonsense']
+]
+
+t.test("P1 whatever an extractToken gives, the answer is @fastify/jwt's own, but for a revoked token", async (t) => {
+  for (const [label, of, isToken] of EXTRACTED) {
+    const extractToken = (request: FastifyRequest) => of(String(request.headers['x-token'])) as string
+    const jwt = { secret: SECRET, verify: { extractToken } }
+    const probe = async (request: FastifyRequest) => [
+      await outcome(request), await outcome(request, () => STYLES['called back']!(request)),
+      await outcome(request, () => verifyOf(request)({ extractToken })), await outcome(request, () => verifyOf(request)({ verify: { extractToken }, decode: {} }))
+    ]
+    const stock = Fastify()
+    t.teardown(() => stock.close())
+    await stock.register(fastifyJwt, jwt)
+    stock.get('/probe', async (request) => probe(request))
+    stock.get('/me', { onRequest: async (request) => { await request.jwtVerify() } }, async (request) => ({ user: request.user }))
+    const { app, ask } = await buildProbe(t, probe, { jwt })
+
+    const headers = { 'x-token': (await genuine()).token }
+    const expected = (await stock.inject({ url: '/probe', headers })).json()
+    t.equal('result' in expected[0], isToken === true, label)
+    t.strictSame(await ask(headers), expected, label)
+    t.strictSame(answerOf(await app.inject({ url: '/me', headers })), answerOf(await stock.inject({ url: '/me', headers })), label)
+    t.equal((await app.inject({ url: '/public', headers })).statusCode, 200, label)
+
+    const taken = { 'x-token': await revoked(app) }
+    t.strictSame(await ask(taken), isToken ? Array(4).fill(REFUSED) : expected, label)
+    for (const url of isToken ? ['/me', '/public'] : []) t.strictSame(answerOf(await app.inject({ url, headers: taken })), REVOKED, label)
+  }
+})
+
+t.test("P1 cookies and headers that a hook of the application made something else get @fastify/jwt's own answer", async (t) => {
+  const jwt = { secret: SECRET, cookie: { cookieName: 'token', signed: false } }
+  const odd: Array<[place: string, value: (token: string) => unknown, isToken?: true]> = [
+    ...EXTRACTED.map(([label, of, isToken]) => [`cookie: ${label}`, of, isToken] as [string, typeof of, true?]),
+    ['cookies: none', () => undefined], ['cookies: a string', (token) => token],
+    ['authorization: twice', (token) => [`Bearer ${token}`, `Bearer ${token}`]], ['authorization: once, in an array', (token) => [`Bearer ${token}`]],
+    ['authorization: a number', () => 5], ['authorization: an object', (token) => ({ toString: () => `Bearer ${token}` })],
+    ['authorization: joined', (token) => `Bearer ${token}, Bearer ${token}`], ['authorization: a tab', (token) => `Bearer\t${token}`],
+    ['authorization: of any case', (token) => `bEARER ${token}`, true], ['authorization: a String', (token) => new String(`Bearer ${token}`), true] // eslint-disable-line no-new-wrappers
+  ]
+  for (const [place, of, isToken] of odd) {
+    const before = (app: FastifyInstance) => app.addHook('onRequest', async (request) => {
+      const value = of(request.headers['x-token'] as string)
+      if (place.startsWith('authorization')) request.headers.authorization = value as string
+      else (request as { cookies: unknown }).cookies = place.startsWith('cookies') ? value : { token: value }
+    })
+    const probe = async (request: FastifyRequest) => [
+      await outcome(request), await outcome(request, () => verifyOf(request)({})), await outcome(request, () => verifyOf(request)({ complete: true }))
+    ]
+    const stock = Fastify()
+    t.teardown(() => stock.close())
+    await stock.register(fastifyJwt, jwt)
+    before(stock)
+    stock.get('/probe', async (request) => probe(request))
+    const { app, ask } = await buildProbe(t, probe, { jwt, before })
+
+    const headers = { 'x-token': (await genuine()).token }
+    const expected = (await stock.inject({ url: '/probe', headers })).json()
+    t.equal('result' in expected[0], isToken === true, place)
+    t.strictSame(await ask(headers), expected, place)
+    t.equal((await app.inject({ url: '/public', headers })).statusCode, 200, place)
+    const taken = { 'x-token': await revoked(app) }
+    if (isToken) t.strictSame(await ask(taken), [REFUSED, REFUSED, REFUSED], place)
+    if (isToken) t.strictSame(answerOf(await app.inject({ url: '/public', headers: taken })), REVOKED, place)
+  }
+})
+
+t.test('P1 a Buffer that is written to after it was read stays the token that it was', async (t) => {
+  for (const store of Object.values(STORES)) {
+    const buffers = new WeakMap<FastifyRequest, Buffer>()
+    const extractToken = (request: FastifyRequest) => {
+      const buffer = buffers.get(request) ?? Buffer.from(String(request.headers['x-token']))
+      buffers.set(request, buffer)
+      return buffer as unknown as string
+    }
+    const write = (request: FastifyRequest) => { buffers.get(request)!.write(String(request.headers['x-other'])) }
+    const { app, ask } = await buildProbe(t, (request) => outcome(request), {
+      jwt: {
+        verify: { extractToken },
+        secret: async (request: FastifyRequest) => {
+          write(request)
+          return SECRET
+        }
+      } as Partial<FastifyJWTOptions>,
+      revocation: store()
+    })
+    const [good, bad] = [await genuine(), await genuine()]
+    await app.revocation.revoke({ jti: bad.jti })
+    t.match(await ask({ 'x-token': good.token, 'x-other': bad.token }), { user: { jti: good.jti } })
+    t.strictSame(await ask({ 'x-token': bad.token, 'x-other': good.token }), REFUSED)
+  }
 })
 
 t.test('P1 one namespace, several, and a verify decorator of another name', async (t) => {
@@ -808,24 +985,29 @@ t.test('P1 cookies that are parsed after the hook are verified by the route, and
   t.strictSame(answerOf(await app.inject({ url: '/late', headers })), REVOKED)
 })
 
-t.test('P1 a request that lasts sees a revocation that another process made', async (t) => {
-  const clock = ownClock(t)
+t.test('P1 a request that lasts sees a revocation that another process made, though the wall clock is set back', async (t) => {
+  holdMonotonic(t)
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
   const store = STORES.redis()
   const other = await buildApp(t, { revocation: store })
   const { ask } = await buildProbe(t, async (request) => {
     const first = await outcome(request)
     await other.revocation.revoke({ jti: jtiOf(first.user) })
-    clock.advance(1001)
-    return [first, await outcome(request), await outcome(request)]
+    advanceMonotonic(99)
+    const shared = await outcome(request)
+    Date.now = () => now() - 1000
+    advanceMonotonic(1)
+    return [first, shared, await outcome(request), await outcome(request)]
   }, { revocation: store })
-  const { jti, token } = await genuine()
-  const [first, ...others] = await ask(bearer(token))
+  const { jti, token } = await genuine({ exp: inSeconds(600) })
+  const [first, shared, ...others] = await ask(bearer(token))
   t.match(first, { result: { jti } })
+  t.strictSame(shared, first, 'for 100 ms an outcome counts')
   t.strictSame(others, [REFUSED, REFUSED])
 })
 
 t.test('P1 a WebSocket', async (t) => {
-  const clock = ownClock(t)
   const store = STORES.redis()
   const other = await buildApp(t, { revocation: store })
   let opened = 0
@@ -881,10 +1063,10 @@ t.test('P1 a WebSocket', async (t) => {
       return JSON.parse(String(message))
     }
     t.match(await ask(), { result: { jti }, user: { jti } })
-    clock.advance(1001)
+    advanceMonotonic(100)
     t.match(await ask(), { result: { jti }, user: { jti } })
     await other.revocation.revoke({ jti })
-    clock.advance(1001)
+    advanceMonotonic(100)
     t.strictSame(await ask(), REFUSED)
     t.strictSame(await ask(), REFUSED)
   })

@@ -10,9 +10,10 @@ const MAX_LINES = 260
 const LAYERS = [
   ['index.ts'],
   ['plugin.ts'],
-  ['guard.ts', 'routes.ts'],
+  ['routes.ts'],
+  ['guard.ts'],
   ['scopes.ts', 'verification.ts', 'schemas.ts', 'options.ts', 'access.ts'],
-  ['revocation.ts'],
+  ['jwt.ts', 'revocation.ts'],
   ['history.ts', 'audit.ts', 'events.ts', 'tokens.ts'],
   ['stores/open.ts'],
   ['stores/'],

@@ -1,3 +1,4 @@
+import { holdMonotonic } from './support/monotonic.ts'
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
@@ -126,6 +127,7 @@ t.test('what could not be used is not recorded', async (t) => {
 })
 
 t.test('by default nothing is recorded on use', async (t) => {
+  holdMonotonic(t)
   const keyPrefix = ownPrefix()
   const app = await buildApp(t, { revocation: { redis: client, keyPrefix } })
   const commands = await commandsOf(server, async () => {

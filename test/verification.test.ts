@@ -1,0 +1,32 @@
+import { advanceMonotonic, holdMonotonic } from './support/monotonic.ts'
+import t from 'tap'
+import { Verification } from '../lib/verification.ts'
+
+t.test('P1 a verification is shared for 100 ms, and not across a revocation', async (t) => {
+  holdMonotonic(t)
+  const verification = new Verification('a token')
+  t.equal(verification.isFresh(1), true, 'its check is yet to come')
+  t.equal(verification.isFresh(2), true, 'and will see what was revoked meanwhile')
+  verification.epoch = 2
+  t.equal(verification.isFresh(2), true, 'its check has begun')
+  t.equal(verification.isFresh(3), false, 'and may miss what is revoked now, although nobody has its answer')
+  advanceMonotonic(1000)
+  t.equal(verification.isFresh(2), true, 'it is not older than its answer')
+  verification.settle(null)
+  t.equal(verification.isFresh(2), true)
+  t.equal(verification.isFresh(3), false)
+  advanceMonotonic(99)
+  t.equal(verification.isFresh(2), true)
+  advanceMonotonic(1)
+  t.equal(verification.isFresh(2), false)
+})
+
+t.test('a token that does not verify has nothing to do with revocations, and is not remembered for longer', async (t) => {
+  holdMonotonic(t)
+  const verification = new Verification('a forged token')
+  verification.settle(new Error('forged'))
+  t.equal(verification.isFresh(1), true)
+  t.equal(verification.isFresh(2), true)
+  advanceMonotonic(100)
+  t.equal(verification.isFresh(1), false)
+})
