@@ -1,5 +1,5 @@
 import { identityOf } from './keys.ts'
-import { EXPIRY_MARGIN, type Lifetimes, type Milliseconds } from './expiry.ts'
+import { EXPIRY_MARGIN, IAT_AHEAD, type Lifetimes, type Milliseconds } from './expiry.ts'
 
 /** What a token says, as it was signed: nothing here has been checked but the signature. */
 export interface TokenClaims {
@@ -30,7 +30,22 @@ export interface Rules extends Lifetimes {
 /** No request has to have a buffer of its own for its payload. */
 const SCRATCH = Buffer.alloc(4096)
 
-const TOO_LONG = 'it lives longer than maxTokenLifetime'
+/**
+ * The rules for which a token is not accepted, each with what to do (P5). They end up in a response header: they hold
+ * no quote, no backslash, and nothing that the token's holder chose.
+ */
+export const BROKEN = {
+  iss: 'its iss is no well-formed string of at most 1024 characters, sign it with another or with none',
+  sub: 'its sub is no well-formed string of at most 1024 characters, sign it with another or with none',
+  jti: 'its jti is no well-formed string of 1 to 255 characters, sign it with one or set tokensWithoutJti to accept',
+  noExp: 'it has no exp, sign it with expiresIn or set maxTokenLifetime to unbounded',
+  noIat: 'it has no iat as a number, sign it with one, not with noTimestamp, or set maxTokenLifetime to unbounded',
+  expired: 'it has expired, and revocations are not kept beyond that, get a new one',
+  ahead: 'its iat is ahead of the clock, set the clocks right or sign it with an iat of now in seconds',
+  tooFar: 'its exp is further away than maxTokenLifetime, sign it for a shorter time or set maxTokenLifetime to a longer one',
+  tooLong: 'it lives longer than maxTokenLifetime, sign it for a shorter time or set maxTokenLifetime to a longer one'
+} as const
+
 const MAX_JTI_LENGTH = 255
 const MAX_NAME_LENGTH = 1024
 
@@ -67,32 +82,37 @@ export function checkClaims (claims: TokenClaims, rules: Rules, now: Millisecond
 /** The part of `checkClaims` that gives the same at any time. */
 export function selectClaims (claims: TokenClaims, { tokensWithoutJti, maxTokenLifetime }: Rules): CheckedClaims | string {
   const { jti, iss, sub, exp, iat } = claims
-  if (iss !== undefined && !isName(iss)) return 'its iss is no well-formed string of at most 1024 characters'
-  if (sub !== undefined && !isName(sub)) return 'its sub is no well-formed string of at most 1024 characters'
-  if (!isJti(jti) && tokensWithoutJti === 'reject') return 'its jti is no well-formed string of 1 to 255 characters'
+  if (iss !== undefined && !isName(iss)) return BROKEN.iss
+  if (sub !== undefined && !isName(sub)) return BROKEN.sub
+  if (!isJti(jti) && tokensWithoutJti === 'reject') return BROKEN.jti
   const checked: CheckedClaims = {}
   if (isJti(jti)) checked.jti = jti
   if (iss) checked.iss = iss
   // An empty sub names nobody: were it a subject, all tokens that have it could revoke each other.
   if (sub) checked.sub = sub
   if (Number.isFinite(iat)) checked.iat = iat as number
-  if (typeof exp !== 'number' || Number.isNaN(exp)) return maxTokenLifetime === null ? checked : 'it has no exp'
-  checked.exp = exp
-  return iat === -Infinity && maxTokenLifetime !== null ? TOO_LONG : checked
+  if (typeof exp === 'number' && !Number.isNaN(exp)) checked.exp = exp
+  if (maxTokenLifetime === null) return checked
+  if (checked.exp === undefined) return BROKEN.noExp
+  // Without iat nothing bounds how long the token lives: it could outlive the cutoff that ended it.
+  return checked.iat === undefined ? BROKEN.noIat : checked
 }
 
 /** The rule for which a token with these claims is not accepted now. */
-export function untimely ({ exp, iat }: CheckedClaims, { clockTolerance, maxTokenLifetime }: Rules, now: Milliseconds): string | undefined {
+export function untimely ({ exp, iat }: CheckedClaims, rules: Rules, now: Milliseconds): string | undefined {
+  const { clockTolerance, maxTokenLifetime } = rules
   if (exp === undefined) return
   const seconds = now / 1000
   // Past this moment a revocation of the token may already have been forgotten. A verifier gets here with
   // ignoreExpiration, or with a clockTolerance of its own that is larger than the one @fastify/jwt was registered with.
-  if (seconds > Math.ceil(exp) + clockTolerance) return 'it has expired, and revocations are not kept beyond that'
-  if (maxTokenLifetime === null) return
-  if (exp > seconds + maxTokenLifetime + EXPIRY_MARGIN) return 'its exp is further away than maxTokenLifetime'
+  if (seconds > Math.ceil(exp) + clockTolerance) return BROKEN.expired
+  if (maxTokenLifetime === null || iat === undefined) return
+  // No cutoff of today ends a token that says it was issued tomorrow.
+  if (iat > seconds + clockTolerance + IAT_AHEAD) return BROKEN.ahead
+  if (exp > seconds + maxTokenLifetime + EXPIRY_MARGIN) return BROKEN.tooFar
   // A revocation of an unknown exp, and a cutoff, are kept for maxTokenLifetime: a token that lives longer from its
   // iat would outlive them, and come within the bound above when they are gone.
-  if (iat !== undefined && exp - iat > maxTokenLifetime + EXPIRY_MARGIN) return TOO_LONG
+  if (exp - iat > maxTokenLifetime + EXPIRY_MARGIN) return BROKEN.tooLong
 }
 
 /**

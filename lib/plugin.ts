@@ -25,7 +25,7 @@ declare module 'fastify' {
 
 /** One `@fastify/jwt` that is guarded. */
 interface GuardedJwt extends JwtDecorator {
-  options: JwtDecorator['options'] & { sign: { expiresIn?: number | string } }
+  options: JwtDecorator['options'] & { sign: { expiresIn?: number | string, noTimestamp?: boolean } }
   sign (claims: object, options?: object): string | Promise<string>
 }
 
@@ -151,13 +151,16 @@ function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt
     warn('revocations are kept in this process only and are lost with it; set option "redis" to share and keep them')
   }
   for (const { options, cookie } of jwts) {
-    const { expiresIn } = options.sign
+    const { expiresIn, noTimestamp } = options.sign
     if (maxTokenLifetime === null) {
       // Any lifetime will do.
     } else if (expiresIn === undefined) {
       warn('@fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\'')
     } else if (lifetimeOf(expiresIn) > maxTokenLifetime + EXPIRY_MARGIN) {
       warn(`@fastify/jwt signs tokens that live longer (${expiresIn}) than maxTokenLifetime, which are refused; make one of them shorter, or the other longer`)
+    }
+    if (maxTokenLifetime !== null && noTimestamp) {
+      warn('@fastify/jwt signs tokens without an iat, which are refused; register it without noTimestamp, or set maxTokenLifetime: \'unbounded\'')
     }
     if (cookie && !app.hasRequestDecorator('cookies')) {
       warn('register @fastify/cookie before this plugin: cookies are not parsed yet when it looks for a revoked token')

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { EXPIRY_MARGIN, isoTime, keptUntil, type Lifetimes, type Seconds } from '../lib/expiry.ts'
+import { EXPIRY_MARGIN, IAT_AHEAD, isoTime, keptUntil, LEAD, logSpan, type Lifetimes, type Seconds } from '../lib/expiry.ts'
 
 const NOW = 1_800_000_000
 const BOUNDED: Lifetimes = { maxTokenLifetime: 3600, clockTolerance: 0 }
@@ -8,8 +8,14 @@ const UNBOUNDED: Lifetimes = { maxTokenLifetime: null, clockTolerance: 5 }
 /** The last second that a Date can tell. */
 const LAST = 8.64e12
 
-t.test('P2 the margin is ten seconds', async (t) => {
-  t.equal(EXPIRY_MARGIN, 10)
+t.test('P2 the margin is ten seconds, an iat may be ahead by a minute, and a cutoff leads by five seconds', async (t) => {
+  t.strictSame([EXPIRY_MARGIN, IAT_AHEAD, LEAD], [10, 60, 5])
+})
+
+t.test('an entry of the log matters longer than any key is kept, or for ever', async (t) => {
+  t.equal(logSpan(BOUNDED), 60 + 3600 + 10 + 10 + 5 + 60)
+  t.equal(logSpan(TOLERANT), 5 + 60 + 3600 + 10 + 5 + 10 + 5 + 60)
+  t.equal(logSpan(UNBOUNDED), null)
 })
 
 t.test('P2 a revocation is kept until the end of the exp, the clock tolerance and the margin, in whole seconds', async (t) => {
@@ -19,7 +25,10 @@ t.test('P2 a revocation is kept until the end of the exp, the clock tolerance an
     ['unbounded as well', NOW + 60, UNBOUNDED, NOW, NOW + 75],
     ['a fractional exp, to the end of its second', NOW + 60.001, TOLERANT, NOW, NOW + 76],
     ['just short of a whole second', NOW + 60.999, TOLERANT, NOW, NOW + 76],
-    ['an exp further away than maxTokenLifetime is what the caller knows', NOW + 10 * 3600, TOLERANT, NOW, NOW + 10 * 3600 + 15],
+    ['the furthest exp there is, of a token that was signed ahead', NOW + 3675, TOLERANT, NOW, NOW + 3690],
+    ['an exp further away, which no token has that is accepted', NOW + 3676, TOLERANT, NOW, NOW + 3690],
+    ['an exp ten times as far away', NOW + 10 * 3600, TOLERANT, NOW, NOW + 3690],
+    ['unbounded, an exp far away', NOW + 10 * 3600, UNBOUNDED, NOW, NOW + 10 * 3600 + 15],
     ['an exp now', NOW, TOLERANT, NOW, NOW + 15],
     ['a past exp, from now', NOW - 1000, TOLERANT, NOW, NOW + 15],
     ['a past exp, from the end of this second', NOW - 1000, TOLERANT, NOW + 0.001, NOW + 16],
@@ -27,14 +36,16 @@ t.test('P2 a revocation is kept until the end of the exp, the clock tolerance an
     ['negative and fractional', -0.5, TOLERANT, NOW, NOW + 15],
     ['-1e300', -1e300, TOLERANT, NOW, NOW + 15],
     ['minus infinity', -Infinity, TOLERANT, NOW, NOW + 15],
-    ['no exp', undefined, BOUNDED, NOW, NOW + 3610],
-    ['no exp, with a tolerance', undefined, TOLERANT, NOW, NOW + 3615],
-    ['no exp, from the end of this second', undefined, TOLERANT, NOW + 0.001, NOW + 3616],
+    ['no exp, as the furthest', undefined, BOUNDED, NOW, NOW + 3680],
+    ['no exp, with a tolerance', undefined, TOLERANT, NOW, NOW + 3690],
+    ['no exp, from the end of this second', undefined, TOLERANT, NOW + 0.001, NOW + 3691],
     ['no exp, unbounded: for ever', undefined, UNBOUNDED, NOW, null],
-    ['an exp in milliseconds is far away and can be told', (NOW + 60) * 1000, TOLERANT, NOW, (NOW + 60) * 1000 + 15],
-    ['the last that can be told', LAST - 16, TOLERANT, NOW, LAST - 1],
-    ['past it: for ever', LAST - 15, TOLERANT, NOW, null],
-    ['1e300', 1e300, TOLERANT, NOW, null],
+    ['an exp in milliseconds', (NOW + 60) * 1000, TOLERANT, NOW, NOW + 3690],
+    ['unbounded, it is far away and can be told', (NOW + 60) * 1000, UNBOUNDED, NOW, (NOW + 60) * 1000 + 15],
+    ['the last that can be told', LAST - 16, UNBOUNDED, NOW, LAST - 1],
+    ['past it: for ever', LAST - 15, UNBOUNDED, NOW, null],
+    ['1e300', 1e300, TOLERANT, NOW, NOW + 3690],
+    ['infinity, bounded', Infinity, TOLERANT, NOW, NOW + 3690],
     ['infinity', Infinity, UNBOUNDED, NOW, null],
     ['no exp, and a lifetime past the last moment', undefined, { maxTokenLifetime: LAST, clockTolerance: 0 }, NOW, null]
   ]

@@ -392,7 +392,7 @@ for (const [name, make] of [["the plugin's own", undefined], ...Object.entries(G
     await proxy.set('blackhole')
     const flood: Array<Promise<Outcome>> = []
     for (let turn = 0; turn < 1500; turn++) {
-      flood.push(rig.call(() => rig.app.revocation.isRevoked({ jti: randomUUID(), exp: inSeconds(60) })))
+      flood.push(rig.call(() => rig.app.revocation.isRevoked({ jti: randomUUID(), iat: inSeconds(0), exp: inSeconds(60) })))
       await new Promise((resolve) => setImmediate(resolve))
     }
     const outcomes = await Promise.all(flood)

@@ -58,16 +58,16 @@ for (const [name, store] of Object.entries(APP_STORES)) {
       await app.revocation.revoke({ ...claims, jti: gone.jti })
       const elsewhere = await genuine({ ...claims, iat: second - 100, exp: second + 700.5 })
       const recorded = await app.revocation.record(app.jwt.decode(elsewhere.token)!)
-      const undated = await app.revocation.record({ ...claims, jti: randomUUID(), exp: second + 600 })
+      const another = await app.revocation.record({ ...claims, jti: randomUUID(), iat: second - 50, exp: second + 600 })
       time.set(6)
       const caller = await app.revocation.issue(claims)
-      const item = ({ id, jti }: { id: string, jti: string }, issuedAt: number | null, expiresAt: number) =>
-        ({ id, jti, ...claims, issuedAt: issuedAt === null ? null : iso(issuedAt), expiresAt: iso(expiresAt), status: 'active', current: false })
+      const item = ({ id, jti }: { id: string, jti: string }, issuedAt: number, expiresAt: number) =>
+        ({ id, jti, ...claims, issuedAt: iso(issuedAt), expiresAt: iso(expiresAt), status: 'active', current: false })
       const expected = [
         item(long, second, second + 1000),
         { ...item(caller, second + 6, second + 906), current: true },
         item(recorded, second - 100, second + 700.5),
-        item(undated, null, second + 600),
+        item(another, second - 50, second + 600),
         { ...item(gone, second, second + 500), status: 'revoked', meta: {} },
         { ...item(short, second, second + 100), meta }
       ]

@@ -133,7 +133,7 @@ t.test('a logger that prints the message as it is prints nothing that the holder
     messages.length = lines.length = 0
     const claims = { ...given, iss: `${given.iss ?? ''}${Math.random()}` }
     await causeEvents(app, claims)
-    await app.revocation.isRevoked({ ...claims, exp: inSeconds(60) })
+    await app.revocation.isRevoked({ ...claims, iat: inSeconds(0), exp: inSeconds(60) })
     assert.ok(messages.length >= 2)
     for (const message of messages.filter((message) => message.startsWith('jwt revocation'))) {
       assert.match(message, /^jwt revocation: [\w ',;:-]+$/)
@@ -167,7 +167,7 @@ t.test('names forge neither an entry of the log of Redis nor a word of one: it r
   let last = '-'
   await fc.assert(fc.asyncProperty(names, async (given) => {
     const { jti, sub, iss } = { ...given, iss: `${given.iss ?? ''}${Math.random()}` }
-    const issued = await app.revocation.record({ jti, iss, ...(sub !== undefined && { sub }), exp: inSeconds(900) })
+    const issued = await app.revocation.record({ jti, iss, ...(sub !== undefined && { sub }), iat: inSeconds(0), exp: inSeconds(900) })
     await app.revocation.revoke({ jti, iss })
     if (sub !== undefined) await app.revocation.revokeSubject(sub, { iss })
     const rows = await redis.xrange(`${keyPrefix}log`, last === '-' ? '-' : `(${last}`, '+') as unknown as Array<[string, string[]]>

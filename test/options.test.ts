@@ -392,7 +392,7 @@ t.test('the memory store says at the start that it forgets, and nothing else is 
   t.strictSame(await warnings(t, { revocation: { redis: client } }), [])
 })
 
-t.test('the start warns of tokens that will be refused for their exp', async (t) => {
+t.test('the start warns of tokens that will be refused for their exp, or without an iat', async (t) => {
   const without = 'jwt revocation: @fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\''
   const longer = (expiresIn: unknown) => `jwt revocation: @fastify/jwt signs tokens that live longer (${expiresIn}) than maxTokenLifetime, which are refused; make one of them shorter, or the other longer`
   const rows: Array<[sign: object | undefined, maxTokenLifetime: string | number | undefined, expected: string[]]> = [
@@ -417,9 +417,13 @@ t.test('the start warns of tokens that will be refused for their exp', async (t)
       revocation: { redis: client, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) }
     }), expected, `${JSON.stringify(sign)} and ${maxTokenLifetime}`)
   }
+  const undated = "jwt revocation: @fastify/jwt signs tokens without an iat, which are refused; register it without noTimestamp, or set maxTokenLifetime: 'unbounded'"
+  for (const [maxTokenLifetime, expected] of [['1h', [undated]], ['unbounded', []]] as const) {
+    t.strictSame(await warnings(t, { jwt: { sign: { expiresIn: '15m', noTimestamp: true } }, revocation: { redis: client, maxTokenLifetime } }), expected)
+  }
   t.strictSame(await warnings(t, {
     jwt: { namespace: 'user' },
-    before: (app) => app.register(fastifyJwt, { secret: SECRET, namespace: 'admin', sign: { expiresIn: '2h' } }),
+    before: (app) => app.register(fastifyJwt, { secret: SECRET, namespace: 'admin', sign: { expiresIn: '2h', iss: 'admin' } }),
     revocation: { redis: client, namespace: ['user', 'admin'], maxTokenLifetime: '1h' }
   }), [longer('2h')], 'one of two namespaces')
 })

@@ -133,7 +133,7 @@ t.test('P2 a revocation is kept until the token ends for every verifier, and 10 
       await isKept(`by exp ${part}`)
 
       for (const by of ['id', 'jti']) {
-        const { id, jti } = await app.revocation.record({ jti: `by its record's ${by} ${part}`, exp })
+        const { id, jti } = await app.revocation.record({ jti: `by its record's ${by} ${part}`, iat: inSeconds(0), exp })
         for (const key of [`token:${id}`, `id:${encodeURIComponent(jti)}`]) {
           const { from, to } = await endOf(keyPrefix + key)
           t.ok(to >= expected && from <= expected + 1000, `${label}: ${key}`)
@@ -162,14 +162,14 @@ t.test('P2 a token that has expired, but not beyond clockTolerance, is accepted 
   t.ok((await endOf(`${keyPrefix}revoked:late`)).to >= (Math.ceil(exp) + 30 + 10) * 1000)
 })
 
-t.test('P2 a revocation of an unknown exp is kept for maxTokenLifetime, and without an end where that is unbounded', async (t) => {
+t.test('P2 a revocation of an unknown exp is kept for maxTokenLifetime from the furthest iat, and without an end where that is unbounded', async (t) => {
   for (const [maxTokenLifetime, seconds] of [[undefined, 30 * 24 * 3600], ['2h', 7200], [90, 90]] as const) {
     const keyPrefix = ownPrefix()
     const app = await buildApp(t, { revocation: { redis: redis.url, keyPrefix, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) } })
     const before = Date.now()
     t.equal((await app.revocation.revoke({ jti: 'x' })).expiresAt, null)
     const { from, to } = await endOf(`${keyPrefix}revoked:x`)
-    t.ok(to >= before + (seconds + 10) * 1000 && from <= Date.now() + (seconds + 10) * 1000 + 1000, String(maxTokenLifetime))
+    t.ok(to >= before + (60 + seconds + 20) * 1000 && from <= Date.now() + (60 + seconds + 20) * 1000 + 1000, String(maxTokenLifetime))
   }
   const keyPrefix = ownPrefix()
   const app = await buildApp(t, { revocation: { redis: redis.url, keyPrefix, maxTokenLifetime: 'unbounded' } })

@@ -42,9 +42,9 @@ export const ownPrefix = () => `test-${randomUUID()}:`
 
 export const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 
-/** A token that nobody here made: signed by `jose` with HS256, `claims` exactly as given. */
+/** A token that nobody here made: signed by `jose` with HS256, with an iat of now unless `claims` say otherwise. */
 export function signed (claims: Record<string, unknown>, secret = SECRET): Promise<string> {
-  return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(new TextEncoder().encode(secret))
+  return new SignJWT({ iat: inSeconds(0), ...claims }).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(new TextEncoder().encode(secret))
 }
 
 export const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds
