@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
-import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
+import { isoTime, keptUntil, LEAD, type Milliseconds, type Seconds } from './expiry.ts'
 import { identityOf } from './keys.ts'
 import type { Budget, RecordEntry, Store } from './stores/store.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from './types.ts'
@@ -18,7 +18,7 @@ const MAX_META_BYTES = 4096
 /** How many identities are remembered as recorded, and how many may be on their way to the store. */
 const MAX_KNOWN = 10_000
 const MAX_RECORDING = 100
-/** Each one raises the cutoff by a second at least: whoever goes on so fast means tokens issued meanwhile as well. */
+/** Whoever cuts a subject off more often than that during one call of `issue()` means this token as well. */
 const MAX_SIGNATURES = 10
 
 /** The records of the tokens that have not expired. */
@@ -37,28 +37,34 @@ export class History {
     this.#sign = sign
   }
 
+  /**
+   * Signs until the token is not dead on arrival. A token that is not handed out after its record was saved leaves that
+   * record behind: it says `revoked`, because the cutoff that stands in the way ends its iat as well.
+   */
   async issue (claims: TokenClaims, { meta, ...signOptions }: IssueOptions): Promise<IssuedToken> {
     let options = Object.keys(signOptions).length > 0 ? signOptions : undefined
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
     const id = randomUUID()
-    let asked: TokenClaims = { ...claims, jti: claims.jti ?? randomUUID() }
-    let issued: IssuedToken | undefined
+    const jti = randomUUID()
+    let asked: TokenClaims = { ...claims, jti: claims.jti ?? jti }
     for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
       const token = await this.#sign(asked, options)
       // What was signed counts, not what was asked for: sign options may set claims of their own.
       const checked = this.#issuable(claimsOf(token))
       const record = this.#recordOf(checked, checkedMeta, id)
+      if (signatures === 0) await this.#checkGiven(checked, record.jti !== jti)
       if (checked.iat === undefined && checked.sub !== undefined) await this.#refuseTimeless(checked)
       const cutoff = await this.#save(record, checked)
-      issued = { token, id, jti: record.jti, expiresAt: record.expiresAt }
-      if (!isCutOff(checked, cutoff)) break
-      // The subject was cut off in this very second, or by a clock ahead of ours: the first second after that is this token's.
-      const iat = cutoff! + 1
+      if (!isCutOff(checked, cutoff)) return { token, id, jti: record.jti, expiresAt: record.expiresAt }
+      // The first second that the cutoff leaves is this token's.
+      const iat = this.#firstAfter(cutoff!)
       asked = { ...asked, iat }
-      // It still ends when it would have: who cuts off again and again must not get tokens that live longer.
-      if (checked.exp !== undefined && checked.exp > iat) options = { ...options, expiresIn: checked.exp - iat }
+      // It ends when it would have: who cuts off again and again must not get tokens that live longer.
+      if (checked.exp === undefined) continue
+      if (checked.exp <= iat) throw unavailable(`the token would end at ${checked.exp}, and the cutoff of its subject is ${cutoff}`)
+      options = { ...options, expiresIn: checked.exp - iat }
     }
-    return issued!
+    throw unavailable(`the subject was cut off ${MAX_SIGNATURES} times while its token was signed`)
   }
 
   async record (claims: CheckedClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
@@ -119,6 +125,29 @@ export class History {
     })
   }
 
+  /** What the caller gave: an iat that no cutoff can end, and a jti under which the token would be dead on arrival. */
+  async #checkGiven (claims: CheckedClaims, isOwnJti: boolean) {
+    if (claims.iat !== undefined && claims.iat > this.#latest()) {
+      throw new TypeError(`issue() signs no iat that is more than ${LEAD} seconds ahead; leave "iat" out of the claims`)
+    }
+    if (isOwnJti && (await this.lookUp(identityOfClaims(claims), undefined)).revoked) throw new FST_JWT_REVOKED()
+  }
+
+  /** The second after a cutoff, if that is within the lead. */
+  #firstAfter (cutoff: Seconds): Seconds {
+    const latest = this.#latest()
+    // Made by hand, for a ban, or by a clock ahead of ours: no second attempt will help.
+    if (cutoff > latest) throw new FST_JWT_REVOKED()
+    // The cutoff stands there until the clock moves on, and ends every token that was signed before.
+    if (cutoff === latest) throw unavailable(`the subject was cut off again and again, until ${LEAD} seconds from now`)
+    return cutoff + 1
+  }
+
+  /** The latest iat that may be signed. */
+  #latest (): Seconds {
+    return Math.floor(this.#clock() / 1000) + LEAD
+  }
+
   /** No iat says that a token is from after a cutoff: none is signed, or recorded, where there is one. */
   async #refuseTimeless (claims: CheckedClaims) {
     const { cutoff } = await this.lookUp(undefined, subjectOfClaims(claims))
@@ -128,7 +157,7 @@ export class History {
   #issuable (claims: TokenClaims): CheckedClaims {
     const checked = checkClaims(claims, this.#rules, this.#clock())
     if (typeof checked !== 'string') return checked
-    throw new TypeError(`issue() signed a token that would not be accepted: ${checked} (see its "expiresIn", and the option "maxTokenLifetime")`)
+    throw new TypeError(`issue() signed a token that would not be accepted: ${checked}`)
   }
 
   #recordOf ({ jti, iss, sub, exp, iat }: CheckedClaims, meta: Record<string, unknown> | undefined, id: string): TokenRecord {
@@ -166,6 +195,11 @@ export class History {
     this.#known.add(identity)
     if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.values().next().value!)
   }
+}
+
+/** For what `issue()` can't do now, and can do in a second. */
+function unavailable (cause: string): Error {
+  return new FST_JWT_REVOCATION_UNAVAILABLE({ cause: new Error(cause) })
 }
 
 /** As much of a record's token as tells whether a cutoff ends it. */

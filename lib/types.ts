@@ -34,7 +34,8 @@ export interface RevocationOptions {
   keyPrefix?: string
   /**
    * The longest a token may live: seconds, or a string with a unit such as `'12h'`. Default `'30d'`. Tokens that live
-   * longer, or have no `exp`, are refused. `'unbounded'` accepts them; revocations of tokens without `exp` are then kept for ever.
+   * longer, or have no `exp` or `iat`, are refused, and so are those whose `iat` is ahead by more than a minute.
+   * `'unbounded'` accepts them; revocations of tokens without `exp` are then kept for ever.
    */
   maxTokenLifetime?: number | string
   /** What becomes of a token without a usable jti, which can't be revoked by it. Default `'reject'`; `'accept'` lets it pass unchecked. */
@@ -190,8 +191,11 @@ export interface RevocationEvents {
 export interface Revocation {
   /**
    * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one round trip.
-   * Where its subject was cut off in this second, `iat` is the second after: the token is not dead on arrival.
-   * @throws TypeError where the token would not be accepted (no `exp`, or one beyond `maxTokenLifetime`).
+   * Where its subject was cut off in this second, `iat` is the second after, at most 5 seconds ahead: the token is not
+   * dead on arrival, and ends when it would have.
+   * @throws TypeError where the token would not be accepted (no `exp` or `iat`, or one beyond `maxTokenLifetime`).
+   * @throws FST_JWT_REVOKED where a jti in `claims` is revoked, or the subject is cut off until later than 5 seconds from now.
+   * @throws FST_JWT_REVOCATION_UNAVAILABLE also where the subject was cut off so often that its `iat` would be further ahead.
    */
   issue (claims: object, options?: IssueOptions): Promise<IssuedToken>
   /**
@@ -201,7 +205,7 @@ export interface Revocation {
   record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord>
   /**
    * Revokes a token. `exp` (NumericDate, RFC 7519 §4.1.4) bounds how long that is kept; without it, and without a
-   * record of the token, it is kept for `maxTokenLifetime`. Resolves once the store has acknowledged it.
+   * record of the token, it is kept for `maxTokenLifetime`, and never for much longer. Resolves once the store has acknowledged it.
    */
   revoke (token: { jti: string, iss?: string, exp?: number }): Promise<RevocationResult>
   /** @throws FST_JWT_REVOCATION_NOT_FOUND */
@@ -217,7 +221,7 @@ export interface Revocation {
    * @throws FST_JWT_REVOCATION_UNAVAILABLE whatever `onStoreFailure` says: here the caller decides.
    */
   isRevoked (claims: TokenClaims): Promise<boolean>
-  /** The record of this id, or null. */
+  /** The record of this id, or null. An id that is no UUID has none. */
   token (id: string): Promise<TokenRecord | null>
   /** The records of a subject that have not expired, latest to expire first. */
   tokens (sub: string, options?: TokensOptions): Promise<TokensPage>

@@ -73,14 +73,15 @@ t.test('a subject that is ended by one application is refused by every other tha
   const build = () => buildApp(t, { revocation: { redis: redis.url, keyPrefix } })
   const [one, other] = await Promise.all([build(), build()])
   const get = async (token: string) => answerOf(await other.inject({ url: '/me', headers: bearer(token) }))
-  for (const path of ['alice', 'alice?except=current']) {
+  for (const query of ['', '?except=current']) {
     for (let i = 0; i < 20; i++) {
-      const { token } = await other.revocation.issue({ sub: 'alice' })
+      const sub = `alice-${i}`
+      const { token } = await other.revocation.issue({ sub })
       t.equal((await get(token)).statusCode, 200)
-      const caller = await one.revocation.issue({ sub: 'alice' })
-      t.equal((await one.inject({ method: 'DELETE', url: `/v1/jwt/history/sub/${path}`, headers: bearer(caller.token) })).statusCode, 200)
+      const caller = await one.revocation.issue({ sub })
+      t.equal((await one.inject({ method: 'DELETE', url: `/v1/jwt/history/sub/${sub}${query}`, headers: bearer(caller.token) })).statusCode, 200)
       t.strictSame(await get(token), REVOKED)
-      t.equal((await get(caller.token)).statusCode, path === 'alice' ? 401 : 200)
+      t.equal((await get(caller.token)).statusCode, query === '' ? 401 : 200)
     }
   }
 })
