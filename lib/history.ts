@@ -18,6 +18,8 @@ const MAX_META_BYTES = 4096
 /** How many identities are remembered as recorded, and how many may be on their way to the store. */
 const MAX_KNOWN = 10_000
 const MAX_RECORDING = 100
+/** How long a token counts as recorded. Then the store is asked again: it may have lost the record without a word. */
+const KNOWN_FOR: Milliseconds = 60_000
 /** Whoever cuts a subject off more often than that during one call of `issue()` means this token as well. */
 const MAX_SIGNATURES = 10
 
@@ -27,7 +29,8 @@ export class History {
   readonly #rules: Rules
   readonly #clock: () => Milliseconds
   readonly #sign: HistoryContext['sign']
-  readonly #known = new Set<string>()
+  /** The tokens that were recorded lately, with the moment, the oldest first. */
+  readonly #known = new Map<string, Milliseconds>()
   #recording = 0
 
   constructor ({ store, rules, clock, sign }: HistoryContext) {
@@ -79,12 +82,19 @@ export class History {
    */
   noteUse (claims: CheckedClaims) {
     const identity = identityOfClaims(claims)
-    if (identity === undefined || this.#known.has(identity) || this.#recording >= MAX_RECORDING || !this.#store.available) return
-    this.#remember(identity)
+    if (identity === undefined || this.#recording >= MAX_RECORDING || !this.#store.available) return
+    const name = knownAs(identity, claims.exp)
+    if (this.#knows(name)) return
+    this.#remember(name)
     this.#recording++
     this.#store.addRecord(this.#entry(this.#recordOf(claims, undefined, randomUUID()), claims))
-      .catch(() => { this.#known.delete(identity) })
+      .catch(() => { this.#known.delete(name) })
       .finally(() => { this.#recording-- })
+  }
+
+  /** The store may have lost what it had: each token that is used is recorded again. */
+  forget () {
+    this.#known.clear()
   }
 
   token (id: string, budget?: Budget): Promise<TokenRecord | null> {
@@ -176,7 +186,7 @@ export class History {
   async #save (record: TokenRecord, claims: CheckedClaims) {
     const entry = this.#entry(record, claims)
     const cutoff = await orUnavailable(this.#store.saveRecord(entry))
-    this.#remember(entry.identity)
+    this.#remember(knownAs(entry.identity, claims.exp))
     return cutoff
   }
 
@@ -191,10 +201,25 @@ export class History {
     }
   }
 
-  #remember (identity: string) {
-    this.#known.add(identity)
-    if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.values().next().value!)
+  #knows (name: string) {
+    const since = this.#known.get(name)
+    if (since === undefined) return false
+    const age = this.#clock() - since
+    // Less than nothing where the clock was set back.
+    return age >= 0 && age < KNOWN_FOR
   }
+
+  #remember (name: string) {
+    // To the end of the order in which they are dropped.
+    this.#known.delete(name)
+    this.#known.set(name, this.#clock())
+    if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.keys().next().value!)
+  }
+}
+
+/** A later token of the same identity is recorded as well. No identity has a space. */
+function knownAs (identity: string, exp: number | undefined): string {
+  return `${identity} ${exp}`
 }
 
 /** For what `issue()` can't do now, and can do in a second. */

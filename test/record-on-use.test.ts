@@ -9,7 +9,7 @@ import { MemoryStore } from '../lib/stores/memory.ts'
 import type { RecordEntry, Store } from '../lib/stores/store.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, signed } from './support/app.ts'
 import { buildDomain, Clock, commandsOf, foreign, presented, WatchedClient } from './support/domain.ts'
-import { startRedis } from './support/redis.ts'
+import { eventually, startRedis } from './support/redis.ts'
 
 const server = await startRedis(t)
 const client = new Redis(server.url)
@@ -122,7 +122,7 @@ t.test('what could not be used is not recorded', async (t) => {
   await nothing(await signed({ ...claims, jti: 'd' }), 401, 'a revoked one')
   await app.revocation.revokeSubject('bob')
   await nothing(await signed({ ...claims, jti: 'e', sub: 'bob', iat: inSeconds(-1) }), 401, 'one that was cut off')
-  t.strictSame(await sends(async () => { await app.revocation.isRevoked({ ...claims, jti: 'f' }) }), [], 'one that did not come with a request')
+  t.strictSame(await sends(async () => { await app.revocation.isRevoked({ ...claims, iat: inSeconds(0), jti: 'f' }) }), [], 'one that did not come with a request')
   t.strictSame(await server.keys(`${keyPrefix}token*`), [])
 })
 
@@ -270,6 +270,69 @@ t.test('at most 10,000 tokens are remembered as recorded', async (t) => {
   for (let i = 0; i < 10_000; i++) await domain.record(foreign(clock))
   await see(issued.jti)
   t.equal(times(issued.jti), 1, 'those of issue() and record() count')
+})
+
+t.test('a token counts as recorded for a minute, by a clock that may be set back', async (t) => {
+  const clock = new Clock()
+  const store = new CountingStore({ clock: clock.read })
+  const domain = buildDomain({ store, clock, recordOnUse: true })
+  const claims = foreign(clock, { jti: 'a' })
+  const start = clock.now
+  const times = async () => {
+    await presented(domain, claims)
+    await null
+    return store.recorded.length
+  }
+  for (const [after, count, what] of [
+    [0, 1, 'at first'], [1, 1, 'known'], [59_999, 1, 'still known'], [60_000, 2, 'asked for again'], [60_001, 2, 'known again'],
+    [30_000, 3, 'the clock was set back'], [30_001, 3, 'known'], [90_000, 4, 'a minute later']
+  ] as const) {
+    clock.now = start + after
+    t.equal(await times(), count, `${what}, after ${after} ms`)
+  }
+  domain.history.forget()
+  t.equal(await times(), 5, 'forgotten')
+  t.equal(await times(), 5)
+})
+
+t.test('a later token of the same jti is recorded as well, an equal one is not', async (t) => {
+  const clock = new Clock()
+  const store = new CountingStore({ clock: clock.read })
+  const domain = buildDomain({ store, clock, recordOnUse: true })
+  const use = async (exp: number) => {
+    await presented(domain, foreign(clock, { jti: 'a', exp: clock.seconds + exp }))
+    await null
+    return store.recorded.length
+  }
+  t.equal(await use(60), 1)
+  t.equal(await use(60), 1)
+  t.equal(await use(900), 2)
+  await domain.record(foreign(clock, { jti: 'a', exp: clock.seconds + 300 }))
+  t.equal(await use(300), 2, 'one that record() has recorded')
+})
+
+t.test('tokens in use are recorded again when Redis comes back empty, so that except=current ends the others', async (t) => {
+  const own = await startRedis(t)
+  const app = await buildApp(t, { revocation: { redis: own.url, recordOnUse: true } })
+  const [caller, other] = await Promise.all([genuine(), genuine()])
+  const both = async () => { for (const { token } of [caller, other]) t.equal(await use(app, token), 200) }
+  const areRecorded = () => eventually('both are recorded', async () => (await recorded(app, 'alice')).length === 2)
+  const told = (event: 'storeLost' | 'storeBack') => new Promise<void>((resolve) => app.revocation.on(event, () => resolve()))
+  await both()
+  await areRecorded()
+  const [lost, back] = [told('storeLost'), told('storeBack')]
+  await own.kill()
+  t.equal(await use(app, caller.token), 503)
+  await lost
+  await own.start()
+  await back
+  t.strictSame(await recorded(app, 'alice'), [], 'it has lost everything')
+  await both()
+  await areRecorded()
+  const answer = answerOf(await app.inject({ method: 'DELETE', url: `${HISTORY}/sub/alice?except=current`, headers: bearer(caller.token) }))
+  t.match(answer, { statusCode: 200, body: { sub: 'alice', cutoff: null, revoked: 1 } })
+  t.strictSame(answerOf(await app.inject({ url: '/me', headers: bearer(other.token) })), REVOKED)
+  t.equal(await use(app, caller.token), 200)
 })
 
 t.test('of a flood of new tokens on a store that does not answer, a hundred wait to be recorded and no more', async (t) => {
