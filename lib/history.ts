@@ -22,6 +22,8 @@ const MAX_RECORDING = 100
 const KNOWN_FOR: Milliseconds = 60_000
 /** Whoever cuts a subject off more often than that during one call of `issue()` means this token as well. */
 const MAX_SIGNATURES = 10
+/** A random UUID. No other id is ever looked for: it could make the key of something else. */
+const RECORD_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i
 
 /** The records of the tokens that have not expired. */
 export class History {
@@ -97,8 +99,8 @@ export class History {
     this.#known.clear()
   }
 
-  token (id: string, budget?: Budget): Promise<TokenRecord | null> {
-    return orUnavailable(this.#store.record(id, budget))
+  async token (id: string, budget?: Budget): Promise<TokenRecord | null> {
+    return RECORD_ID.test(id) ? orUnavailable(this.#store.record(id, budget)) : null
   }
 
   tokenOf (iss: string | undefined, jti: string, budget?: Budget): Promise<TokenRecord | null> {
@@ -112,6 +114,8 @@ export class History {
   }
 
   async tokens (sub: string, iss: string | undefined, limit: number, cursor?: string): Promise<TokensPage> {
+    // A cursor is the id of a record, and one of no record leads nowhere.
+    if (cursor !== undefined && !RECORD_ID.test(cursor)) return { tokens: [] }
     return orUnavailable(this.#store.within(async () => {
       const { records, after } = await this.#store.records(identityOf(iss, sub), limit, cursor)
       const tokens = await Promise.all(records.map((record) => this.withStatus(record)))

@@ -9,14 +9,15 @@ const timeOrNull = (description: string) => Type.Union([Type.String({ format: 'd
 const name = (description: string) => Type.String({ maxLength: 1024, description })
 
 const Jti = Type.String({ minLength: 1, maxLength: 255, description: 'The jti of the token' })
-const Id = Type.String({ minLength: 1, maxLength: 255, description: 'The id of the record of the token' })
+const Id = Type.String({ format: 'uuid', description: 'The id of the record of the token' })
 const Issuer = name('The issuer (iss). In a query: default is the one of your own token; empty for tokens without one')
 const Subject = name('The subject (sub)')
 const MAX_LIMIT = 100
 export const DEFAULT_LIMIT = 20
 
 export const JtiParams = Type.Object({ jti: Jti })
-export const IdParams = Type.Object({ id: Id })
+// Anything: what is no UUID is the id of no record, and answered like one.
+export const IdParams = Type.Object({ id: Type.String({ description: 'The id of the record of the token, a UUID' }) })
 export const SubjectParams = Type.Object({ sub: Type.String({ minLength: 1, maxLength: 1024, description: 'The subject (sub)' }) })
 export const IssuerQuery = Type.Object({ iss: Type.Optional(Issuer) })
 export const SubjectQuery = Type.Object({

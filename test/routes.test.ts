@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance, type FastifyRequest, type InjectOptions 
 import t from 'tap'
 import { type AuthorizeTarget, revocationPlugin, type RevocationOptions, type RevocationResult } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, listen, ownClock, ownPrefix, rawRequest, REVOKED, SECRET, signed } from './support/app.ts'
+import { commandsOf } from './support/domain.ts'
 import { startRedis } from './support/redis.ts'
 
 const redis = await startRedis(t)
@@ -279,10 +280,9 @@ t.test('P6 who has no token is told so, whatever else is wrong with the request'
   const wrong = [
     long('x'.repeat(256), 'params/jti', 255),
     long('😀'.repeat(128), 'params/jti', 255),
-    long(`id/${'x'.repeat(256)}`, 'params/id', 255),
     long(`x?iss=${'x'.repeat(1025)}`, 'querystring/iss', 1024),
     ['', errorOf(400, 'Bad Request', 'FST_ERR_VALIDATION', 'params/jti Expected string length greater or equal to 1')],
-    ['id/', errorOf(400, 'Bad Request', 'FST_ERR_VALIDATION', 'params/id Expected string length greater or equal to 1')],
+    ['id/', FORBIDDEN], [`id/${'x'.repeat(256)}`, FORBIDDEN], [`id/${'x'.repeat(2000)}`, FORBIDDEN],
     ['x?iss=a&iss=b', errorOf(400, 'Bad Request', 'FST_ERR_VALIDATION', 'querystring/iss Expected string')]
   ] as const
   for (const [path, answer] of wrong) {
@@ -294,6 +294,49 @@ t.test('P6 who has no token is told so, whatever else is wrong with the request'
   t.strictSame(await revoke(app, token, `${'x'.repeat(255)}?iss=${'x'.repeat(1024)}`), FORBIDDEN, 'the longest are looked for')
   const { token: other, jti } = await genuine()
   t.equal((await revoke(app, other, `${jti}?unknown=1&sub=x`)).statusCode, 200, 'what else the query says is ignored')
+})
+
+t.test('what is no UUID is the id of no record, and never part of a key: another prefix has other keys there', async (t) => {
+  const keyPrefix = ownPrefix()
+  const neighbour = await buildApp(t, { revocation: { redis: redis.url, keyPrefix: `${keyPrefix}token:` } })
+  await neighbour.revocation.revokeSubject('log')
+  t.match(await redis.cli('TYPE', `${keyPrefix}token:log`), 'stream')
+  const admin = { jti: 'admin', sub: 'admin' }
+  const app = await buildApp(t, {
+    fastify: { routerOptions: { maxParamLength: 2000 } },
+    revocation: { redis: redis.url, keyPrefix, authorize: (request) => (request.user as { sub: string }).sub === admin.sub }
+  })
+  const lost: unknown[] = []
+  app.revocation.on('storeLost', (error) => lost.push(error))
+  const { token: mallory } = await genuine({ sub: 'mallory' })
+  const { token: administrator } = await genuine(admin)
+  const { id, token: alice } = await app.revocation.issue({ sub: 'alice' })
+  const page = await app.revocation.issue({ sub: 'alice' })
+  const ask = async (method: 'GET' | 'DELETE', token: string, path: string) => answerOf(await app.inject({ method, url: HISTORY + path, headers: bearer(token) }))
+
+  const ids = ['log', 'cutoff:log', 'x', '', '*', '__proto__', id.slice(1), `${id}0`, `{${id}}`, `${id}\n`, id.replaceAll('-', ''), id.toUpperCase(), 'é'.repeat(300)]
+  const commands = await commandsOf(redis, async () => {
+    for (const odd of ids) {
+      if (odd === id.toUpperCase()) continue
+      for (const method of ['GET', 'DELETE'] as const) {
+        const path = `/id/${encodeURIComponent(odd)}`
+        t.strictSame(await ask(method, mallory, path), FORBIDDEN, `${method} ${path.slice(0, 60)} by another`)
+        t.strictSame(await ask(method, administrator, path), NOT_FOUND, `${method} ${path.slice(0, 60)} by whom authorize lets`)
+      }
+      t.equal(await app.revocation.token(odd), null)
+      await t.rejects(app.revocation.revokeById(odd), { code: 'FST_JWT_REVOCATION_NOT_FOUND', statusCode: 404, message: 'No record of a token has this id' })
+      if (odd !== '') t.strictSame(await ask('GET', alice, `?cursor=${encodeURIComponent(odd.slice(0, 255))}`), { statusCode: 200, body: { tokens: [] } }, 'as a cursor it leads nowhere')
+      t.strictSame(await app.revocation.tokens('alice', { cursor: odd }), { tokens: [] })
+    }
+  })
+  t.strictSame(Object.keys(commands), ['mget'], 'Redis is asked about the callers, and about nothing else')
+  t.strictSame(await ask('GET', alice, `/id/${id.toUpperCase()}`), FORBIDDEN, 'the same letters in another case are another id')
+  t.strictSame(await ask('GET', administrator, `/id/${id.toUpperCase()}`), NOT_FOUND)
+  t.match(await ask('GET', alice, `/id/${id}`), { statusCode: 200, body: { id } })
+  t.match(await ask('GET', alice, '?limit=1'), { statusCode: 200, body: { tokens: [{}], cursor: /^[\da-f-]{36}$/ } })
+  t.match(await ask('DELETE', alice, `/id/${page.id}`), { statusCode: 200, body: { id: page.id } })
+  t.strictSame(lost, [])
+  t.ok(app.revocation.status().available)
 })
 
 t.test('the routes work in an application with compilers of another schema language', async (t) => {
