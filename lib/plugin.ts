@@ -25,7 +25,7 @@ declare module 'fastify' {
 
 /** One `@fastify/jwt` that is guarded. */
 interface GuardedJwt extends JwtDecorator {
-  options: JwtDecorator['options'] & { sign: { expiresIn?: number | string, noTimestamp?: boolean } }
+  options: JwtDecorator['options'] & { sign: { expiresIn?: number | string, iss?: string, noTimestamp?: boolean } }
   sign (claims: object, options?: object): string | Promise<string>
 }
 
@@ -146,6 +146,11 @@ function lifetimeOf (expiresIn: number | string): Seconds {
   return typeof expiresIn === 'string' ? parseDuration(expiresIn)! / 1000 : expiresIn
 }
 
+/** Whether tokens of equal names in two namespaces can be told apart. */
+function hasIssuer ({ options: { sign, verify } }: GuardedJwt): boolean {
+  return Boolean(sign.iss ?? (verify as { allowedIss?: unknown }).allowedIss)
+}
+
 function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt[], kind: string) {
   const warn = (sentence: string) => app.log.warn(`jwt revocation: ${sentence}`)
   const { maxTokenLifetime } = settings
@@ -167,6 +172,10 @@ function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt
     if (cookie && !app.hasRequestDecorator('cookies')) {
       warn('register @fastify/cookie before this plugin: cookies are not parsed yet when it looks for a revoked token')
     }
+  }
+  const shared = settings.namespaces.filter((_namespace, i) => !hasIssuer(jwts[i]!))
+  if (shared.length > 1) {
+    warn(`the tokens of the namespaces ${shared.join(', ')} bring no iss, so a token of one acts on those of the same sub or jti in the others; register each namespace with sign: { iss } and verify: { allowedIss } of its own`)
   }
   const { maxParamLength, routerOptions } = app.initialConfig as { maxParamLength: number, routerOptions?: { maxParamLength?: number } }
   const longest = routerOptions?.maxParamLength ?? maxParamLength

@@ -428,6 +428,26 @@ t.test('the start warns of tokens that will be refused for their exp, or without
   }), [longer('2h')], 'one of two namespaces')
 })
 
+t.test('the start warns of namespaces whose tokens bring no iss of their own', async (t) => {
+  const shared = (names: string) => `jwt revocation: the tokens of the namespaces ${names} bring no iss, so a token of one acts on those of the same sub or jti in the others; register each namespace with sign: { iss } and verify: { allowedIss } of its own`
+  const expiring = { expiresIn: '15m' }
+  const started = (namespaces: Record<string, object>) => warnings(t, {
+    jwt: { namespace: 'user', sign: expiring },
+    async before (app) {
+      for (const [namespace, options] of Object.entries(namespaces)) {
+        await app.register(fastifyJwt, { secret: SECRET, sign: expiring, ...options, namespace })
+      }
+    },
+    revocation: { redis: client, namespace: ['user', ...Object.keys(namespaces)] }
+  })
+  t.strictSame(await started({ admin: {} }), [shared('user, admin')])
+  t.strictSame(await started({ admin: {}, guest: { sign: { ...expiring, iss: 'guest' } }, device: {} }), [shared('user, admin, device')])
+  for (const options of [{ sign: { ...expiring, iss: 'admin' } }, { verify: { allowedIss: 'admin' } }, { verify: { allowedIss: ['a', 'b'] } }, { verify: { allowedIss: /^admin/ } }]) {
+    t.strictSame(await started({ admin: options }), [], 'one of two has an issuer')
+  }
+  t.strictSame(await started({}), [], 'there is only one')
+})
+
 t.test('the start warns of cookies that are parsed too late', async (t) => {
   const late = 'jwt revocation: register @fastify/cookie before this plugin: cookies are not parsed yet when it looks for a revoked token'
   const jwt = { cookie: { cookieName: 'token', signed: false } }
