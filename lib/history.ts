@@ -33,6 +33,8 @@ export class History {
   readonly #sign: HistoryContext['sign']
   /** The tokens that were recorded lately, with the moment, the oldest first. */
   readonly #known = new Map<string, Milliseconds>()
+  /** Of the store, when the first of them was recorded. */
+  #generation = 0
   #recording = 0
 
   constructor ({ store, rules, clock, sign }: HistoryContext) {
@@ -59,7 +61,8 @@ export class History {
       const record = this.#recordOf(checked, checkedMeta, id)
       if (signatures === 0) await this.#checkGiven(checked, record.jti !== jti)
       if (checked.iat === undefined && checked.sub !== undefined) await this.#refuseTimeless(checked)
-      const cutoff = await this.#save(record, checked)
+      // Of a jti that is random nothing is recorded yet.
+      const cutoff = await this.#save(record, checked, record.jti === jti)
       if (!isCutOff(checked, cutoff)) return { token, id, jti: record.jti, expiresAt: record.expiresAt }
       // The first second that the cutoff leaves is this token's.
       const iat = this.#firstAfter(cutoff!)
@@ -85,6 +88,7 @@ export class History {
   noteUse (claims: CheckedClaims) {
     const identity = identityOfClaims(claims)
     if (identity === undefined || this.#recording >= MAX_RECORDING || !this.#store.available) return
+    if (this.#generation !== this.#store.generation) this.forget()
     const name = knownAs(identity, claims.exp)
     if (this.#knows(name)) return
     this.#remember(name)
@@ -96,6 +100,7 @@ export class History {
 
   /** The store may have lost what it had: each token that is used is recorded again. */
   forget () {
+    this.#generation = this.#store.generation
     this.#known.clear()
   }
 
@@ -187,9 +192,9 @@ export class History {
     }
   }
 
-  async #save (record: TokenRecord, claims: CheckedClaims) {
+  async #save (record: TokenRecord, claims: CheckedClaims, isFirst = false) {
     const entry = this.#entry(record, claims)
-    const cutoff = await orUnavailable(this.#store.saveRecord(entry))
+    const cutoff = await orUnavailable(this.#store.saveRecord(entry, isFirst))
     this.#remember(knownAs(entry.identity, claims.exp))
     return cutoff
   }

@@ -48,12 +48,10 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
     onLost (error) {
       const advice = adviceOn(error)
       app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back${advice && `. Redis says: ${advice}`}`)
-      revocation.history.forget()
       revocation.events.emit('storeLost', error)
     },
     onBack () {
       app.log.warn('jwt revocation: the store is back')
-      revocation.history.forget()
       revocation.events.emit('storeBack')
     },
     onLearned: () => { revocation.epoch++ },

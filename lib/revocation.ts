@@ -3,12 +3,12 @@ import { Audit, type AuditLog, type By } from './audit.ts'
 import { checkClaims, identityOfClaims, isCutOff, isJti, subjectOfClaims, untimely, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { Events } from './events.ts'
-import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
+import { isoTime, keptUntil, LEAD, type Milliseconds, type Seconds } from './expiry.ts'
 import { History, iatOf, orUnavailable, type HistoryContext } from './history.ts'
 import { identityOf, namesOf } from './keys.ts'
 import { TooMuch } from './stores/deadline.ts'
 import type { LogEntry } from './stores/log.ts'
-import { MAX_LEAD, type Budget, type Denial, type Store } from './stores/store.ts'
+import type { Budget, Denial, Store } from './stores/store.ts'
 import { Turns } from './turns.ts'
 import { TokenReader, type ReadToken } from './tokens.ts'
 import type { CutoffEvent, CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
@@ -91,8 +91,13 @@ export class TokenRevocation implements Revocation {
     const identity = identityOfClaims(checked)
     const subject = subjectOfClaims(checked)
     if (identity === undefined && subject === undefined) return false
-    const { revoked, cutoff } = await this.history.lookUp(identity, subject)
-    return revoked || isCutOff(checked, cutoff)
+    return new Promise((resolve, reject) => {
+      this.#store.check(identity, subject, (cause, revoked, cutoff) => {
+        if (revoked || isCutOff(checked, cutoff)) resolve(true)
+        else if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
+        else resolve(false)
+      })
+    })
   }
 
   async issue (claims: object, options: IssueOptions = {}): Promise<IssuedToken> {
@@ -221,7 +226,7 @@ export class TokenRevocation implements Revocation {
       if (isCutOff(claims, before)) return
       // Signed by a clock that is ahead: a cutoff does not reach it. What issue() has signed since is not meant.
       const isAhead = !isCutOff(claims, cutoff)
-      if (isAhead && !isOlder && claims.iat! <= Math.floor(this.#clock() / 1000) + MAX_LEAD) return
+      if (isAhead && !isOlder && claims.iat! <= Math.floor(this.#clock() / 1000) + LEAD) return
       const { revoked } = await this.history.lookUp(identityOf(iss, record.jti), undefined)
       if (revoked) return
       ended.add(record.jti)

@@ -38,6 +38,7 @@ for (const [when, fail] of Object.entries(FAILURES)) {
         client.intercept = (command) => command[0] === 'get' && String(command[1]).includes(lost) ? fail(() => redis.call(...command as [string])) : undefined
         const answer = await app.inject({ url: '/me', headers: bearer(token) })
         t.match(answer.json(), { statusCode: 401, code: 'FST_JWT_REVOKED', message: 'Token has been revoked' })
+        t.equal(await app.revocation.isRevoked(app.jwt.decode<Record<string, unknown>>(token)!), true, 'isRevoked() says so too')
         const other = await app.inject({ url: '/me', headers: bearer(living.token) })
         // A key that is there says: revoked, whatever it holds.
         const isRevoked = lost === 'revoked:' && when === 'with nonsense'

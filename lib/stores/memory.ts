@@ -1,6 +1,6 @@
-import type { Seconds } from '../expiry.ts'
+import { LEAD, type Seconds } from '../expiry.ts'
 import type { TokenRecord } from '../types.ts'
-import { MAX_LEAD, type CheckCallback, type CutoffOptions, type Denial, type RecordEntry, type Store, type StoreContext, type WriteOptions } from './store.ts'
+import type { CheckCallback, CutoffOptions, Denial, RecordEntry, Store, StoreContext, WriteOptions } from './store.ts'
 
 interface Entry<V> {
   value: V
@@ -189,6 +189,6 @@ export class MemoryStore implements Store {
 /** The cutoff that stands when one is asked for. Where it is there already, it rises by a second. */
 function raised (before: Seconds | null, asked: Seconds, enough = Infinity): Seconds {
   if (before === null) return asked
-  if (before >= enough || before >= asked + MAX_LEAD) return before
+  if (before >= enough || before >= asked + LEAD) return before
   return before < asked ? asked : before + 1
 }

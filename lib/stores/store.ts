@@ -33,9 +33,6 @@ export interface CutoffOptions extends WriteOptions<Seconds> {
   enough?: Seconds | undefined
 }
 
-/** How far a cutoff may be ahead of the clock of who asks for it. */
-export const MAX_LEAD: Seconds = 5
-
 /** What is left of a time that several calls share; what happens between them does not count. */
 export interface Budget {
   left: Milliseconds
@@ -88,7 +85,7 @@ export interface Store {
    */
   revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, options?: WriteOptions<Denial>): Promise<Denial & { first: boolean }>
   /**
-   * Raises a subject's cutoff to `cutoff`, or by one second where it is there already: to `cutoff` + MAX_LEAD at most.
+   * Raises a subject's cutoff to `cutoff`, or by one second where it is there already: to `cutoff` + LEAD at most.
    * It stays where it is at `enough` or later. Gives it, and the one before.
    */
   cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, options?: CutoffOptions): Promise<{ cutoff: Seconds, before: Seconds | null }>

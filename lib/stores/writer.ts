@@ -1,4 +1,4 @@
-import type { Milliseconds, Seconds } from '../expiry.ts'
+import { LEAD, type Milliseconds, type Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands, type Command } from './commands.ts'
@@ -8,7 +8,7 @@ import { toWords, type LogEntry } from './log.ts'
 import { Owed, type OwedWrite } from './owed.ts'
 import type { Proof } from './proof.ts'
 import { APPEND, CUT_OFF, KEEP_CUTOFF, REVOKE } from './scripts.ts'
-import { MAX_LEAD, type CutoffOptions, type Denial, type NewDenial, type StoreContext, type WriteOptions } from './store.ts'
+import type { CutoffOptions, Denial, NewDenial, StoreContext, WriteOptions } from './store.ts'
 import { parseCutoff, parseDenial } from './values.ts'
 
 export interface WriterOptions {
@@ -99,7 +99,7 @@ export class Writer {
 
   async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, { enough, made }: CutoffOptions): Promise<Cutoff> {
     const entry: LogEntry = { kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }
-    const answer = await this.#written(entry, CUT_OFF, [enough ?? '', cutoff + MAX_LEAD], (answer) => made?.(cutoffOf(answer).cutoff, false))
+    const answer = await this.#written(entry, CUT_OFF, [enough ?? '', cutoff + LEAD], (answer) => made?.(cutoffOf(answer).cutoff, false))
     const standing = cutoffOf(answer)
     // Lower than what was asked for: nothing that the script gives.
     if (!(standing.cutoff >= Math.min(cutoff, enough ?? cutoff))) throw new TypeError('Redis answered nonsense to a cutoff')
