@@ -1,17 +1,21 @@
+// First of all: a module may take the clock that it finds.
+import { setRight } from './clock.ts'
 import fastifyJwt from '@fastify/jwt'
-import Fastify from 'fastify'
+import Fastify, { LogController } from 'fastify'
 import type { AddressInfo } from 'node:net'
 import { revocationPlugin } from '../../lib/index.ts'
-import { now } from './history.ts'
+import { now, type Interval, type Milliseconds, type Telling } from './history.ts'
 
 /*
- * One application of the chaos, as a process of its own. It tells its parent where it listens, when it did not run, and
- * what it says of itself as a replica; and ends with its parent.
+ * One application of the chaos, as a process of its own. It tells its parent where it listens, when it did not run, what
+ * its audit log says, and what it says of itself as a replica; and ends with its parent.
  */
 
 export type Message =
-  | { listens: number }
-  | { stalled: { from: number, to: number } }
+  /** `rightFrom`: from when on its clock is right, where it is not at the start. */
+  | { listens: number, rightFrom?: Milliseconds }
+  | { stalled: Interval }
+  | { tells: Telling }
   | { at: number, inStepAt: number }
 
 const SAMPLE = 50
@@ -22,7 +26,21 @@ const { JWT_SECRET, REVOCATION } = process.env as Record<string, string>
 const tell = (message: Message) => { process.send?.(message) }
 process.once('disconnect', () => process.exit())
 
-const app = Fastify({ routerOptions: { maxParamLength: 255 } })
+/** Takes lines of the log. Of a revocation the parent is told at once: whoever kills this process then has it already. */
+const stream = {
+  write (line: string) {
+    if (!line.includes('authn_token_revoked')) return
+    const { event, jti, sub, cutoff, revokedAt } = JSON.parse(line)
+    if (event !== 'authn_token_revoked') return
+    tell({ tells: { at: now(), jti, sub, cutoff, ...(revokedAt !== undefined && { revokedAt: Date.parse(revokedAt) / 1000 }) } })
+  }
+}
+
+const app = Fastify({
+  routerOptions: { maxParamLength: 255 },
+  logger: { level: 'info', stream },
+  logController: new LogController({ disableRequestLogging: true })
+})
 await app.register(fastifyJwt, { secret: JWT_SECRET!, sign: { expiresIn: '15m' } })
 await app.register(revocationPlugin, JSON.parse(REVOCATION!))
 
@@ -43,7 +61,8 @@ app.get('/does-not-verify', async () => ({}))
 await app.listen({ host: '127.0.0.1', port: 0 })
 // The first request of a process is slower than any later one.
 await app.inject({ url: '/verifies' })
-tell({ listens: (app.server.address() as AddressInfo).port })
+const rightFrom = setRight()
+tell({ listens: (app.server.address() as AddressInfo).port, ...(rightFrom !== undefined && { rightFrom }) })
 
 let last = now()
 setInterval(() => {

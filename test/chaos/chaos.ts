@@ -6,7 +6,7 @@ import { Client, isAlive, ROUTES, send, type World } from './client.ts'
 import { PUT_BACK } from './durability.ts'
 import { happen } from './faults.ts'
 import { now, outcomeOf, type Fault, type History, type Interval, type Milliseconds, type Mode, type Run } from './history.ts'
-import { Member } from './member.ts'
+import { Member, USER } from './member.ts'
 import { plan, type PlannedFault } from './plan.ts'
 import { Random } from './random.ts'
 
@@ -21,6 +21,7 @@ const MEMBERS: Array<[name: string, mode: Mode]> = [['strict-1', 'strict'], ['st
 const CLIENTS = 8
 const STORE_TIMEOUT = 300
 const MAX_STALENESS = 1000
+/** With the margin of 10 s it lets tokens pass that were signed by a clock that is MAX_SIGNING_AHEAD. */
 const MAX_TOKEN_LIFETIME = 60
 /** After the last fault: what was lost is put back, and everything answers again. */
 const SETTLING: Milliseconds = PUT_BACK + 500
@@ -38,14 +39,16 @@ function faultsEnd (seconds: number): Milliseconds {
 
 /** Lets everything happen, and gives what did. */
 export async function chaos (t: Owner, options: ChaosOptions): Promise<History> {
-  const redis = await startRedis(t, { persist: true })
+  // The user is an argument, so that Redis knows it after each start.
+  const user = ['--user', USER.name, 'on', `>${USER.password}`, '~*', '&*', '+@all']
+  const redis = await startRedis(t, { persist: true, args: user })
   const runs: Run[] = []
   const faults: Fault[] = []
   const members = new Map<string, { member: Member, proxy: Proxy }>()
   for (const [name, mode] of MEMBERS) {
     const proxy = await startProxy(t, redis)
     const own = {
-      redis: proxy.url,
+      redis: `redis://${USER.name}:${USER.password}@127.0.0.1:${proxy.port}`,
       storeTimeout: STORE_TIMEOUT,
       maxTokenLifetime: MAX_TOKEN_LIFETIME,
       ...(mode === 'replica' && { maxStaleness: MAX_STALENESS }),
@@ -62,9 +65,11 @@ export async function chaos (t: Owner, options: ChaosOptions): Promise<History> 
   const end = { at: started + faultsEnd(options.seconds) + SETTLING }
   const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(world, random.fork(), `client-${i}`).run(end))
   // A process may have taken long to come back.
-  const quiet = happen(planOf(options), { redis, members, faults }).then(() => { end.at = Math.max(end.at, now() + SETTLING) })
+  const quiet = happen(planOf(options), { redis, members, faults, copies: [] }).then(() => { end.at = Math.max(end.at, now() + SETTLING) })
   await Promise.all([quiet, ...clients])
   await sweep(world, random.fork())
+  // What they said may still be on its way.
+  await Promise.all(world.members.map((member) => member.kill()))
 
   const tokens = world.tokens.map(({ token: _, ...known }) => known)
   return { started, epoch: Date.now() - now(), storeTimeout: STORE_TIMEOUT, maxStaleness: MAX_STALENESS, runs, faults, stalls, tokens, requests: world.requests }

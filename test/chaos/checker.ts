@@ -1,9 +1,12 @@
+import { aheadOf, shown } from './clocks.ts'
 import { Durability, MEASURING } from './durability.ts'
 import { outcomeOf, overlap, type History, type Interval, type Milliseconds, type Request, type Run, type Token } from './history.ts'
+import { Revocations } from './revocations.ts'
+import { Tellings, type Told } from './tellings.ts'
 
 export const KINDS = [
-  'accepted after its revocation', 'refused and never revoked', 'given and already revoked', 'too late', 'died', 'printed',
-  'unexpected answer', 'not back'
+  'accepted after its revocation', 'refused and never revoked', 'given and already revoked', 'lived too long', 'too far ahead',
+  'told twice', 'not told', 'told and never revoked', 'too late', 'died', 'printed', 'unexpected answer', 'not back'
 ] as const
 
 export interface Violation {
@@ -13,15 +16,26 @@ export interface Violation {
   revocation?: Request
   run: Run
   token?: Token
+  telling?: Told
+  /** The one before it. */
+  before?: Told
+}
+
+export interface Verdict {
+  violations: Violation[]
+  /** Revocations that two processes told, as is known and allowed. */
+  knownTwice: number
 }
 
 /** What an answer may take beyond storeTimeout, on a machine that is busy with everything else: the event loops' stalls do not count. */
 const LATE: Milliseconds = 500
-/** Node's clocks of the wall and of the machine drift apart by that at most while a test runs. */
-const CLOCKS: Milliseconds = 50
+/** How many seconds a cutoff, and the iat of a token that is issued, may be ahead of the clock of the process. */
+const LEAD = 5
+/** It does not verify the token that a request carries: whether that has expired makes no difference. */
+export const UNVERIFIED = 'GET /does-not-verify'
 
 /** What must not have happened. */
-export function check (history: History): Violation[] {
+export function check (history: History): Verdict {
   return new Checker(history).check()
 }
 
@@ -29,31 +43,28 @@ class Checker {
   readonly #history: History
   readonly #durability: Durability
   readonly #tokens: Map<string, Token>
-  /** What was asked to be revoked, by jti and by subject: all that has or may have had an effect. */
-  readonly #revocations = new Map<string, Request[]>()
+  readonly #revocations: Revocations
 
   constructor (history: History) {
     this.#history = history
     this.#durability = new Durability(history)
     this.#tokens = new Map(history.tokens.map((token) => [token.jti, token]))
-    for (const request of history.requests) {
-      const { target } = request
-      if (target === undefined || !['accepted', 'unavailable', 'unreachable'].includes(outcomeOf(request))) continue
-      const key = target.kind === 'token' ? `jti ${target.jti}` : `sub ${target.sub}`
-      this.#revocations.set(key, [...this.#revocations.get(key) ?? [], request])
-    }
+    this.#revocations = new Revocations(history, this.#durability)
   }
 
-  check (): Violation[] {
+  check (): Verdict {
     const { runs, requests, tokens } = this.#history
-    return [
+    const tellings = new Tellings(this.#history, this.#durability, this.#revocations, this.#tokens)
+    const violations = [
       ...runs.flatMap((run): Violation[] => [
         ...run.died === undefined ? [] : [{ kind: 'died', run } as const],
         ...run.stderr === '' ? [] : [{ kind: 'printed', run } as const]
       ]),
       ...requests.flatMap((request) => this.#ofRequest(request)),
-      ...tokens.flatMap((token) => this.#ofIssue(token))
+      ...tokens.flatMap((token) => this.#ofIssue(token)),
+      ...tellings.check()
     ]
+    return { violations, knownTwice: tellings.knownTwice }
   }
 
   #ofRequest (request: Request): Violation[] {
@@ -65,12 +76,18 @@ class Checker {
     }
     const outcome = outcomeOf(request)
     // A request that is forbidden, or that revokes, has been let in as much as any other.
-    if (token !== undefined && (outcome === 'accepted' || outcome === 'forbidden') && !this.#mayHaveExpired(request, token)) {
-      const revocation = this.#revocationsOf(token).find((revocation) => this.#mustBeKnown(revocation, token, request, run))
-      if (revocation !== undefined) found('accepted after its revocation', revocation)
+    if (token !== undefined && (outcome === 'accepted' || outcome === 'forbidden')) {
+      if (!this.#mayHaveExpired(request, token, run)) {
+        const revocation = this.#revocations.of(token).find((revocation) => this.#mustBeKnown(revocation, token, request, run))
+        if (revocation !== undefined) found('accepted after its revocation', revocation)
+      }
+      const end = Math.min(token.exp, this.#lastExp(token))
+      if (request.what !== UNVERIFIED && shown(this.#history, run, request).from > end * 1000) found('lived too long')
     }
+    if (outcome === 'accepted' && request.target?.kind === 'subject' && request.cutoff! > this.#lastCutoff(request)) found('too far ahead')
     if (token !== undefined && outcome === 'refused') {
-      const isPossible = this.#revocationsOf(token).some((revocation) => revocation.from <= request.to && this.#revokes(revocation, token) !== 'no')
+      const isPossible = this.#revocations.of(token).some((revocation) =>
+        revocation.from <= request.to && this.#revocations.revokes(revocation, token) !== 'no')
       if (!isPossible) found('refused and never revoked')
     }
     if (this.#elapsed(request, run) > request.turns * this.#history.storeTimeout + LATE) found('too late')
@@ -79,47 +96,52 @@ class Checker {
     return violations
   }
 
-  /** What issue() gives after a cutoff is from after it; unless Redis has lost that since. */
+  /** What issue() gives after a cutoff is from after it, unless Redis has lost that since; and it ends when it would without. */
   #ofIssue (token: Token): Violation[] {
     const request = this.#history.requests[token.issue]!
-    const revocation = this.#revocationsOf(token).find((revocation) => revocation.target!.kind === 'subject' &&
-      revocation.to < request.from && outcomeOf(revocation) === 'accepted' && token.iat <= revocation.cutoff! &&
-      !this.#durability.isLossWithin({ from: revocation.from, to: request.to }))
     const run = this.#history.runs[request.run]!
-    return revocation === undefined ? [] : [{ kind: 'given and already revoked', request, revocation, run, token }]
+    const violations: Violation[] = []
+    const revocation = this.#revocations.cutoffsOf(token.sub).find((revocation) => revocation.to < request.from &&
+      outcomeOf(revocation) === 'accepted' && token.iat <= revocation.cutoff! && !this.#durability.mayLose(revocation, request.to))
+    if (revocation !== undefined) violations.push({ kind: 'given and already revoked', request, revocation, run, token })
+    if (token.exp > this.#lastExp(token)) violations.push({ kind: 'lived too long', request, run, token })
+    if (token.iat > this.#lastSecond(run, request) + LEAD) violations.push({ kind: 'too far ahead', request, run, token })
+    return violations
   }
 
   #mustBeKnown (revocation: Request, token: Token, request: Request, run: Run): boolean {
     const delay = run.mode === 'strict' ? 0 : this.#history.maxStaleness + MEASURING
-    return revocation.to + delay < request.from && this.#revokes(revocation, token) === 'yes' &&
+    return revocation.to + delay < request.from && this.#revocations.revokes(revocation, token) === 'yes' &&
       !this.#durability.mayBeForgotten(revocation, request)
   }
 
-  #revocationsOf ({ jti, sub }: Token): Request[] {
-    return [...this.#revocations.get(`jti ${jti}`) ?? [], ...this.#revocations.get(`sub ${sub}`) ?? []]
+  /** The last second that the clock of a process may have shown. */
+  #lastSecond (run: Run, interval: Interval): number {
+    return Math.floor(shown(this.#history, run, interval).to / 1000)
   }
 
-  #revokes (revocation: Request, token: Token): 'yes' | 'perhaps' | 'no' {
-    const target = revocation.target!
-    if (target.kind === 'others' && revocation.jti === token.jti) return 'no'
-    // Without an acknowledgement it may have been made, or be made at any later time: a client sends again what it got
-    // no answer to, and Redis, once it goes on, executes what has waited in its sockets. A cutoff rises when it is
-    // made, so that no iat of the subject is safe from one.
-    if (outcomeOf(revocation) !== 'accepted') return 'perhaps'
-    if (target.kind === 'token') return 'yes'
-    if (target.kind === 'subject') return token.iat <= revocation.cutoff! ? 'yes' : 'no'
-    const issue = this.#history.requests[token.issue]!
-    if (issue.from > revocation.to) return 'no'
-    const isRecorded = issue.to < revocation.from && !this.#durability.isLossWithin({ from: issue.from, to: revocation.to })
-    return isRecorded ? 'yes' : 'perhaps'
+  /** When a token ends that lives as long as it was asked to, and was signed when its answer came. */
+  #lastExp ({ issue, lifetime }: Token): number {
+    const request = this.#history.requests[issue]!
+    return this.#lastSecond(this.#history.runs[request.run]!, request) + lifetime
+  }
+
+  /** How late a cutoff can be that a call answers: one stands that a process set whose clock is ahead of this one's. */
+  #lastCutoff (request: Request): number {
+    const { sub } = request.target as { sub: string }
+    const lasts = this.#revocations.cutoffsOf(sub).filter(({ from }) => from <= request.to).map((other) => {
+      const to = outcomeOf(other) === 'accepted' ? Math.min(other.to, request.to) : request.to
+      return this.#lastSecond(this.#history.runs[other.run]!, { from: other.from, to })
+    })
+    return Math.max(...lasts) + LEAD
   }
 
   #isExpected (request: Request, token: Token | undefined, run: Run): boolean {
     const { from, to } = request
     switch (outcomeOf(request)) {
       case 'unexpected': return false
-      case 'refused': return token !== undefined
-      case 'expired': return token !== undefined && this.#mayHaveExpired(request, token)
+      case 'refused': return token !== undefined || this.#isBeyondLead(request, run)
+      case 'expired': return token !== undefined && this.#mayHaveExpired(request, token, run)
       case 'forbidden': return this.#isRecordLost(request)
       // Nothing but its end breaks a process' connections to its clients.
       case 'unreachable': return run.died === undefined && run.to <= to
@@ -128,16 +150,22 @@ class Checker {
     }
   }
 
+  /** A log-in is refused where a process whose clock is ahead of this one's has cut off the subject. */
+  #isBeyondLead ({ sub, from, to }: Request, run: Run): boolean {
+    if (sub === undefined) return false
+    return this.#revocations.cutoffsOf(sub).some((other) =>
+      other.from <= to && aheadOf(this.#history.runs[other.run]!, { from: other.from, to }).most > aheadOf(run, { from, to }).least)
+  }
+
   /** A route that does not verify lets an expired token pass: to such a route it is none. */
-  #mayHaveExpired ({ to }: Request, { exp }: Token): boolean {
-    return to + this.#history.epoch + CLOCKS >= exp * 1000
+  #mayHaveExpired (request: Request, { exp }: Token, run: Run): boolean {
+    return shown(this.#history, run, request).to >= exp * 1000
   }
 
   /** Then nobody can tell any more whose token it was. */
   #isRecordLost ({ target, to }: Request): boolean {
     if (target?.kind !== 'token') return false
-    const { from } = this.#history.requests[this.#tokens.get(target.jti)!.issue]!
-    return this.#durability.isLossWithin({ from, to })
+    return this.#durability.mayLose(this.#history.requests[this.#tokens.get(target.jti)!.issue]!, to)
   }
 
   /** Without the time in which the process, or who measures, did not run. */

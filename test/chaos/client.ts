@@ -18,7 +18,7 @@ export interface World {
   revoked: Array<{ held: Held, at: Milliseconds }>
 }
 
-type Asked = Pick<Request, 'target' | 'settled'> & { member: Member, turns: number, method: string, path: string, what?: string, held?: Held }
+type Asked = Pick<Request, 'target' | 'settled' | 'sub'> & { member: Member, turns: number, method: string, path: string, what?: string, held?: Held }
 
 export const ROUTES = ['/verifies', '/verifies-late', '/verifies-itself', '/does-not-verify']
 const HISTORY = '/v1/jwt/history'
@@ -80,7 +80,7 @@ export class Client {
   async #act () {
     const random = this.#random
     if (this.#own.length < 3) return this.#issue()
-    switch (random.weighted({ issue: 12, use: 25, reuse: 35, any: 8, token: 9, id: 7, others: 2, subject: 2 })) {
+    switch (random.weighted({ issue: 12, use: 25, reuse: 35, any: 8, token: 9, id: 7, others: 2, subject: 2, hammer: 1 })) {
       case 'issue': return this.#issue()
       case 'use': return this.#use(random.pick(this.#own))
       case 'reuse': return this.#useRevoked()
@@ -89,19 +89,26 @@ export class Client {
       case 'id': return this.#revokeToken(({ id }) => `/id/${id}`, '/id/:id')
       case 'others': return this.#revokeSubject('others')
       case 'subject': return this.#revokeSubject('subject')
+      case 'hammer': return random.chance(0.5) ? this.#hammerAtOnce() : this.#hammerInTurn()
     }
   }
 
   async #issue () {
     const sub = this.#sub
-    const seconds = Math.round(this.#random.between(4, 45))
-    const path = `/login?sub=${sub}&seconds=${seconds}`
-    const member = this.#random.pick(this.#world.members)
-    const answer = await send(this.#world, { member, turns: 2, method: 'POST', path, what: '/login' })
-    if (answer?.request.status !== 200) return
+    const lifetime = Math.round(this.#random.between(4, 45))
+    const path = `/login?sub=${sub}&seconds=${lifetime}`
+    const signers = this.#world.members.filter(({ signs }) => signs)
+    if (signers.length === 0) return
+    const answer = await send(this.#world, { member: this.#random.pick(signers), turns: 2, method: 'POST', path, what: '/login', sub })
+    if (answer === undefined) return
+    if (answer.request.status !== 200) {
+      // It may be cut off for as long as some clock is ahead.
+      if (outcomeOf(answer.request) === 'refused' || this.#random.chance(0.1)) this.#changeSubject()
+      return
+    }
     const { token, jti, id } = answer.body as { token: string, jti: string, id: string }
     const { iat, exp } = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
-    const held = { token, jti, id, sub, iat, exp, issue: answer.index }
+    const held = { token, jti, id, sub, iat, exp, lifetime, issue: answer.index }
     this.#world.tokens.push(held)
     if (sub === this.#sub) this.#own.push(held)
   }
@@ -131,25 +138,51 @@ export class Client {
     else if (isDone === undefined && this.#random.chance(0.6)) await this.#revokeSubject('others')
   }
 
-  async #revokeSubject (kind: 'subject' | 'others') {
-    const sub = this.#sub
+  async #revokeSubject (kind: 'subject' | 'others', isLast = this.#random.chance(0.3)) {
     const speaker = this.#own.at(-1)
     if (speaker === undefined) return
+    await this.#ended(await this.#askFor(kind, speaker), this.#own.filter((held) => kind === 'subject' || held !== speaker), isLast)
+  }
+
+  /** Several calls with one token: the cutoff rises with each, or one is enough. */
+  async #hammerAtOnce () {
+    const speaker = this.#own.at(-1)!
+    const ended = this.#own
+    const calls = Array.from({ length: Math.round(this.#random.between(3, 8)) }, () => this.#askFor('subject', speaker))
+    const done = await Promise.all(calls)
+    await this.#ended(done.includes(true) || (done.includes(undefined) ? undefined : false), ended, this.#random.chance(0.3))
+  }
+
+  /** One log-in after another, each of them ended: the cutoff runs ahead of the clock. */
+  async #hammerInTurn () {
+    const sub = this.#sub
+    for (let left = Math.round(this.#random.between(4, 12)); left > 0 && sub === this.#sub; left--) {
+      await this.#issue()
+      await this.#revokeSubject('subject', left === 1)
+    }
+  }
+
+  #askFor (kind: 'subject' | 'others', speaker: Held) {
+    const sub = this.#sub
     const path = `/sub/${sub}${kind === 'others' ? '?except=current' : ''}`
-    const isDone = await this.#revoke({ kind, sub }, path, path.replace(sub, ':sub'), speaker)
-    const ended = this.#own.filter((held) => kind === 'subject' || held !== speaker)
+    return this.#revoke({ kind, sub }, path, path.replace(sub, ':sub'), speaker)
+  }
+
+  async #ended (isDone: boolean | undefined, ended: Held[], isLast: boolean) {
     if (isDone !== false) this.#forget(ended)
     if (isDone) await this.#revoked(ended)
     // A cutoff of which nobody knows whether and when it was made: it says nothing any more what becomes of the subject's tokens.
-    if (isDone === undefined || this.#random.chance(0.3)) this.#changeSubject()
+    if (isDone === undefined || isLast) this.#changeSubject()
   }
 
   /** Whether it was acknowledged; false: certainly not made. */
   async #revoke (target: Target, path: string, what: string, held: Held): Promise<boolean | undefined> {
     const tries = this.#random.chance(0.6) ? MAX_TRIES : 1
     let outcome: boolean | undefined = false
+    let member: Member | undefined
     for (let i = 0; i < tries; i++) {
-      const member = this.#random.pick(this.#world.members)
+      // The same process may remember the attempt before; another one finds what it has left.
+      if (member === undefined || this.#random.chance(0.5)) member = this.#random.pick(this.#world.members)
       const answer = await send(this.#world, {
         member, turns: REVOCATION_TURNS, method: 'DELETE', path: HISTORY + path, what: HISTORY + what, held, target
       })
@@ -168,10 +201,10 @@ export class Client {
 
   /** At once on a process that has to know it, and from then on now and then on each one. */
   async #revoked (ended: Held[]) {
+    if (ended.length === 0) return
     for (const held of ended) this.#world.revoked.push({ held, at: now() })
     const strict = this.#world.members.filter(({ mode }) => mode === 'strict')
-    const held = this.#random.pick(ended)
-    if (held !== undefined) await this.#use(held, this.#random.pick(strict))
+    await this.#use(this.#random.pick(ended), this.#random.pick(strict))
   }
 
   #forget (gone: Held[]) {

@@ -1,4 +1,4 @@
-import { overlap, type History, type Interval, type Milliseconds, type Request, type Run } from './history.ts'
+import { overlap, type Fault, type History, type Interval, type Milliseconds, type Request, type Run } from './history.ts'
 
 /**
  * How long after Redis has lost a revocation it is back there, once Redis and a replica that knew it run undisturbed:
@@ -12,15 +12,16 @@ export const MEASURING: Milliseconds = 20
 /** What Redis may have forgotten, by what the replicas said of themselves, and until when it may have. */
 export class Durability {
   readonly #history: History
-  readonly #losses: Interval[]
+  readonly #losses: Fault[]
 
   constructor (history: History) {
     this.#history = history
     this.#losses = history.faults.filter(({ loses }) => loses).sort((a, b) => a.from - b.from)
   }
 
-  isLossWithin (interval: Interval): boolean {
-    return this.#losses.some((loss) => overlap(loss, interval))
+  /** Whether Redis may have lost by `until` what was written within an interval. A copy from after it has it. */
+  mayLose (written: Interval, until: Milliseconds): boolean {
+    return this.#losses.some((loss) => overlap(loss, { from: written.from, to: until }) && !(written.to < copiedAt(loss)))
   }
 
   /** Whether the acknowledged revocation may be unknown to the process of a request, because Redis lost it. */
@@ -35,22 +36,30 @@ export class Durability {
     let inLog = revocation.to
     let inKeys = revocation.to
     let since = revocation.to
+    /** What was there before each loss, from when on. */
+    const times: Array<{ inLog: Milliseconds, inKeys: Milliseconds }> = []
     for (let i = -1; i < losses.length; i++) {
       const loss = losses[i]
       const end = losses[i + 1]?.from ?? use.to
       if (loss !== undefined) {
-        inKeys = Infinity
+        // What was there when the copy was taken is there again.
+        const copied = copiedAt(loss)
+        const then = times[losses.slice(0, i).filter(({ to }) => to < copied).length]
+        inKeys = then !== undefined && then.inKeys < copied ? loss.to : Infinity
         // A loss in the midst of a revocation may come between its two writes: the log can have it, and the keys not.
         // One that lasted longer may have come after both.
-        inLog = loss.to < revocation.to ? revocation.to : Infinity
+        inLog = loss.to < revocation.to ? revocation.to : then !== undefined && then.inLog < copied ? loss.to : Infinity
         since = Math.max(loss.to, revocation.to)
       }
       this.#learn(knowing, inLog, end)
-      if (inKeys !== Infinity) continue
-      inKeys = this.#putBackAt(knowing, since, end)
-      if (inLog !== Infinity) continue
-      inLog = inKeys
-      this.#learn(knowing, inLog, end)
+      if (inKeys === Infinity) {
+        inKeys = this.#putBackAt(knowing, since, end)
+        if (inLog === Infinity) {
+          inLog = inKeys
+          this.#learn(knowing, inLog, end)
+        }
+      }
+      times.push({ inLog, inKeys })
     }
     const run = this.#history.runs[use.run]!
     if (run.mode === 'strict') return inKeys >= use.from
@@ -69,14 +78,18 @@ export class Durability {
 
   /** The first moment before `end` by which one of them had its time undisturbed. */
   #putBackAt (knowing: Map<Run, Milliseconds>, since: Milliseconds, end: Milliseconds): Milliseconds {
-    const moments = [...knowing].map(([run, known]) => this.#undisturbed(run, Math.max(since, known)))
+    const moments = [...knowing].map(([run, known]) => this.undisturbed(run, Math.max(since, known)))
     const first = Math.min(...moments)
     return first < end ? first : Infinity
   }
 
-  #undisturbed (run: Run, since: Milliseconds): Milliseconds {
+  /**
+   * By when a process that lived so long has had PUT_BACK of peace, with Redis and with its connection; else Infinity.
+   * A wrong clock disturbs nothing: not by it is decided what is over.
+   */
+  undisturbed (run: Run, since: Milliseconds): Milliseconds {
     const disturbances = [
-      ...this.#history.faults.filter(({ on }) => on === 'redis' || on === run.member),
+      ...this.#history.faults.filter(({ on, kind }) => on === 'redis' || (on === run.member && kind !== 'clock ahead')),
       ...this.#history.stalls,
       ...run.stalls
     ].sort((a, b) => a.from - b.from)
@@ -87,4 +100,9 @@ export class Durability {
     }
     return quietFrom + PUT_BACK < run.to ? quietFrom + PUT_BACK : Infinity
   }
+}
+
+/** Before this moment everything that was acknowledged is in the copy that Redis went on with; of a loss without a copy nothing is. */
+function copiedAt ({ copied }: Fault): Milliseconds {
+  return copied?.from ?? -Infinity
 }

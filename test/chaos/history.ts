@@ -11,6 +11,23 @@ export interface Interval {
 
 export type Mode = 'strict' | 'replica'
 
+/** What the clock of a process shows more than everybody else's, until a moment. */
+export interface Ahead {
+  by: Milliseconds
+  until: Milliseconds
+}
+
+/** A line of the audit log: a process says that it revoked a token, or a subject. */
+export interface Telling {
+  at: Milliseconds
+  jti?: string
+  sub?: string
+  /** Seconds since the epoch, of a subject. */
+  cutoff?: number
+  /** Seconds since the epoch, of a token. */
+  revokedAt?: number
+}
+
 /** One life of an application process. A member that is killed and started again has several. */
 export interface Run extends Interval {
   member: string
@@ -19,6 +36,9 @@ export interface Run extends Interval {
   samples: Array<{ at: Milliseconds, inStepAt: Milliseconds }>
   /** When its event loop stood still. */
   stalls: Interval[]
+  tellings: Telling[]
+  /** Absent where its clock was right. */
+  ahead?: Ahead
   /** How it ended, where nobody had killed it. */
   died?: string
   stderr: string
@@ -28,8 +48,12 @@ export interface Fault extends Interval {
   kind: string
   /** 'redis', or the member whose process or whose connection to Redis it was. */
   on: string
-  /** Redis forgot everything. */
+  /** Redis forgot everything, or everything since it was copied. */
   loses?: boolean
+  /** When the copy was taken that Redis went on with. */
+  copied?: Interval
+  /** Which command, which clock. */
+  what?: string
 }
 
 export interface Token {
@@ -40,6 +64,8 @@ export interface Token {
   /** Seconds since the epoch. */
   iat: number
   exp: number
+  /** How many seconds it was asked to live. */
+  lifetime: number
   /** Index of the request that gave it. */
   issue: number
 }
@@ -60,6 +86,8 @@ export interface Request extends Interval {
   /** The jti of the token that it presents. */
   jti?: string
   target?: Target
+  /** Of a log-in: whose. */
+  sub?: string
   /** 0: the connection failed. */
   status: number
   code?: string

@@ -6,10 +6,14 @@ import { fileURLToPath } from 'node:url'
 import { bareEnv, node } from '../support/child.ts'
 import type { Owner } from '../support/redis.ts'
 import type { Message } from './app.ts'
-import { now, type Mode, type Run } from './history.ts'
+import { now, type Milliseconds, type Mode, type Run } from './history.ts'
+import { MAX_SIGNING_AHEAD, type WrongClock } from './plan.ts'
 
 const APP = fileURLToPath(new URL('app.ts', import.meta.url))
 const START = 60_000
+
+/** As whom every member speaks to Redis: what is forbidden to this user is not forbidden to the chaos itself. */
+export const USER = { name: 'members', password: 'password' }
 
 const SECRET = 'a secret of the chaos, of more than 32 bytes'
 
@@ -25,6 +29,8 @@ export interface Address {
   run: number
   port: number
   agent: Agent
+  /** Before this moment its clock is so far ahead that nobody else takes what it signs. */
+  signsFrom: Milliseconds
 }
 
 /** One application process of several lives. */
@@ -37,6 +43,7 @@ export class Member {
   readonly #runs: Run[]
   #child: ChildProcess | undefined
   #run: Run | undefined
+  #silent: Promise<unknown> | undefined
 
   constructor (t: Owner, name: string, mode: Mode, options: object, runs: Run[]) {
     this.name = name
@@ -46,12 +53,26 @@ export class Member {
     t.after(() => this.kill())
   }
 
-  async start () {
-    const run: Run = { member: this.name, mode: this.mode, from: Infinity, to: Infinity, samples: [], stalls: [], stderr: '' }
+  get signs (): boolean {
+    return this.address !== undefined && now() >= this.address.signsFrom
+  }
+
+  async start (clock?: WrongClock) {
+    const run: Run = {
+      member: this.name,
+      mode: this.mode,
+      from: Infinity,
+      to: Infinity,
+      samples: [],
+      stalls: [],
+      tellings: [],
+      stderr: '',
+      ...(clock && { ahead: { by: clock.by, until: Infinity } })
+    }
     const index = this.#runs.push(run) - 1
     const child = spawn(...node('--import', 'tsx', APP), {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-      env: bareEnv({ JWT_SECRET: SECRET, REVOCATION: JSON.stringify({ ...this.#options, mode: this.mode }) })
+      env: bareEnv({ JWT_SECRET: SECRET, REVOCATION: JSON.stringify({ ...this.#options, mode: this.mode }), ...(clock && { CLOCK: JSON.stringify(clock) }) })
     })
     this.#child = child
     this.#run = run
@@ -64,23 +85,31 @@ export class Member {
       run.died = `code ${code}, signal ${signal}`
       this.address = undefined
     })
-    const listens = new Promise<number>((resolve) => {
+    this.#silent = once(child, 'disconnect')
+    const listens = new Promise<Extract<Message, { listens: number }>>((resolve) => {
       child.on('message', (message: Message) => {
-        if ('listens' in message) resolve(message.listens)
+        if ('listens' in message) resolve(message)
         else if ('stalled' in message) run.stalls.push(message.stalled)
+        else if ('tells' in message) run.tellings.push(message.tells)
         else run.samples.push(message)
       })
     })
     const patience = new AbortController()
-    const port = await Promise.race([listens, once(child, 'exit', patience), sleep(START, undefined, patience)])
+    const message = await Promise.race([listens, once(child, 'exit', patience), sleep(START, undefined, patience)])
     patience.abort()
-    if (typeof port !== 'number') {
+    if (typeof message !== 'object' || !('listens' in message)) {
       run.died ??= `it did not listen within ${START} ms`
       return
     }
     run.from = now()
-    this.address = { run: index, port, agent: new Agent({ keepAlive: true }) }
+    // JSON has no Infinity.
+    const until = message.rightFrom ?? Infinity
+    if (run.ahead !== undefined) run.ahead.until = until
+    const signsFrom = clock !== undefined && clock.by > MAX_SIGNING_AHEAD ? until : 0
+    this.address = { run: index, port: message.listens, agent: new Agent({ keepAlive: true }), signsFrom }
   }
+
+  /** Resolves when the process is gone and everything that it said has come. */
 
   async kill () {
     const child = this.#child
@@ -88,10 +117,12 @@ export class Member {
     this.#child = undefined
     this.address = undefined
     this.#run!.to = Math.min(this.#run!.to, now())
-    if (child.exitCode !== null || child.signalCode !== null) return
-    const exited = once(child, 'exit')
-    child.kill('SIGKILL')
-    await exited
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exited
+    }
+    await this.#silent
   }
 
   pause () {

@@ -25,9 +25,9 @@ console.log(`seed: ${seed}`)
 console.log(`seconds: ${seconds}`)
 try {
   const history = await chaos({ after: (teardown) => teardowns.unshift(teardown) }, { seed, seconds, revocation: broken })
-  const violations = check(history)
-  for (const line of report(history, violations)) console.log(line)
-  if (violations.length > 0) process.exitCode = 1
+  const verdict = check(history)
+  for (const line of report(history, verdict)) console.log(line)
+  if (verdict.violations.length > 0) process.exitCode = 1
 } finally {
   for (const teardown of teardowns) await teardown()
 }
