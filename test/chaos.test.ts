@@ -5,8 +5,12 @@ import { promisify } from 'node:util'
 import { planOf } from './chaos/chaos.ts'
 import { check, UNVERIFIED } from './chaos/checker.ts'
 import { MEASURING, PUT_BACK } from './chaos/durability.ts'
-import { outcomeOf, OUTCOMES, type Ahead, type Fault, type History, type Request, type Run, type Target, type Telling, type Token } from './chaos/history.ts'
-import { clockOf, commandOf, COMMANDS, FAULTS, MAX_SIGNING_AHEAD, plan } from './chaos/plan.ts'
+import {
+  outcomeOf, OUTCOMES, type Ahead, type Fault, type History, type Request, type Run, type Target, type Telling, type Token
+} from './chaos/history.ts'
+import {
+  clockOf, commandOf, COMMANDS, FAULTS, LINK_FAULTS, MAX_SIGNING_AHEAD, plan, PROCESS_FAULTS, thingOf, type FaultKind, type PlannedFault
+} from './chaos/plan.ts'
 import { Random } from './chaos/random.ts'
 import { bareEnv, node } from './support/child.ts'
 
@@ -289,11 +293,15 @@ t.test('what two processes may both tell is counted', async (t) => {
   t.match(check(lost), { violations: [], knownTwice: 0 }, 'what was lost is told anew')
 })
 
+const faultOf = (kind: FaultKind): PlannedFault => ({ kind, on: 'a', at: 0, lasts: 5000, strength: 0.5 })
+
 t.test('a plan is the seed\'s, and holds every fault before long', async (t) => {
   const planned = (seed: number) => plan(new Random(seed), ['a', 'b'], 600_000, 5000)
   t.strictSame(planned(1), planned(1))
   t.notSame(planned(1), planned(2))
   t.strictSame(new Set(planned(1).map(({ kind }) => kind)), new Set(FAULTS))
+  t.notOk(LINK_FAULTS.some((kind) => thingOf(faultOf(kind)) === thingOf(faultOf('process killed'))), 'a link is no process')
+  t.strictSame(new Set(PROCESS_FAULTS.map((kind) => thingOf(faultOf(kind)))).size, 1, 'a process has one fault at a time')
   const clocks = planned(1).filter(({ kind }) => kind === 'clock ahead')
   t.strictSame(clocks.map(clockOf), planned(1).filter(({ kind }) => kind === 'clock ahead').map(clockOf))
   t.strictSame(new Set(clocks.map((fault) => clockOf(fault).rightAfter === undefined)), new Set([true, false]), 'some are set right')
@@ -303,7 +311,7 @@ t.test('the strength of a fault says which command is forbidden, and what a cloc
   const strengths = Array.from({ length: 1000 }, (_, i) => i / 1000)
   t.strictSame(strengths.map(commandOf).filter((command, i, all) => command !== all[i - 1]), COMMANDS)
   for (const strength of strengths) {
-    const { by, rightAfter } = clockOf({ kind: 'clock ahead', on: 'a', at: 0, lasts: 5000, strength })
+    const { by, rightAfter } = clockOf({ ...faultOf('clock ahead'), strength })
     if (rightAfter === undefined) t.ok(by >= 1000 && by <= MAX_SIGNING_AHEAD, `tokens of a clock ${by} ms ahead are good elsewhere`)
     else t.ok(by > 65_000 && by <= 3_600_000 && rightAfter === 1500, `to a clock ${by} ms ahead every token has expired`)
   }

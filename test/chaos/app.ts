@@ -26,13 +26,14 @@ const { JWT_SECRET, REVOCATION } = process.env as Record<string, string>
 const tell = (message: Message) => { process.send?.(message) }
 process.once('disconnect', () => process.exit())
 
-/** Takes lines of the log. Of a revocation the parent is told at once: whoever kills this process then has it already. */
+/** Takes lines of the log. The parent is told at once, so that it knows even if it kills this process next. */
 const stream = {
   write (line: string) {
     if (!line.includes('authn_token_revoked')) return
     const { event, jti, sub, cutoff, revokedAt } = JSON.parse(line)
     if (event !== 'authn_token_revoked') return
-    tell({ tells: { at: now(), jti, sub, cutoff, ...(revokedAt !== undefined && { revokedAt: Date.parse(revokedAt) / 1000 }) } })
+    const second = revokedAt === undefined ? {} : { revokedAt: Date.parse(revokedAt) / 1000 }
+    tell({ tells: { at: now(), jti, sub, cutoff, ...second } })
   }
 }
 

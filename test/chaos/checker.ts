@@ -96,7 +96,7 @@ class Checker {
     return violations
   }
 
-  /** What issue() gives after a cutoff is from after it, unless Redis has lost that since; and it ends when it would without. */
+  /** issue() gives tokens from after a cutoff, unless Redis has lost that one; and they end when they would without it. */
   #ofIssue (token: Token): Violation[] {
     const request = this.#history.requests[token.issue]!
     const run = this.#history.runs[request.run]!

@@ -24,7 +24,7 @@ if (clock !== undefined) {
   } as DateConstructor
 }
 
-/** From now on the time runs after which the clock is right. Gives when that is, or undefined where it never is. */
+/** Starts the time after which the clock is right. Gives when that will be, or undefined where it never is. */
 export function setRight (): Milliseconds | undefined {
   if (clock?.rightAfter === undefined) return undefined
   until = now() + clock.rightAfter

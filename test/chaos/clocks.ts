@@ -1,6 +1,6 @@
 import type { History, Interval, Milliseconds, Run } from './history.ts'
 
-/** Node's clocks of the wall and of the machine drift apart by that at most while a test runs. */
+/** How far Node's clocks of the wall and of the machine drift apart at most while a test runs. */
 const CLOCKS: Milliseconds = 50
 
 /** By how much the clock of a process was ahead within an interval. */

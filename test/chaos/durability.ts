@@ -102,7 +102,7 @@ export class Durability {
   }
 }
 
-/** Before this moment everything that was acknowledged is in the copy that Redis went on with; of a loss without a copy nothing is. */
+/** What was acknowledged before this moment is in the copy that Redis went on with. A loss without a copy keeps nothing. */
 function copiedAt ({ copied }: Fault): Milliseconds {
   return copied?.from ?? -Infinity
 }

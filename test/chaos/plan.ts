@@ -1,7 +1,10 @@
 import type { Milliseconds } from './history.ts'
 import type { Random } from './random.ts'
 
-export const REDIS_FAULTS = ['redis killed', 'redis replaced', 'redis paused', 'memory full', 'everything flushed', 'clients killed', 'scripts flushed', 'command forbidden', 'log restored'] as const
+export const REDIS_FAULTS = [
+  'redis killed', 'redis replaced', 'redis paused', 'memory full', 'everything flushed', 'clients killed', 'scripts flushed',
+  'command forbidden', 'log restored'
+] as const
 export const LINK_FAULTS = ['link cut', 'link refused', 'link delayed', 'link half-open', 'link garbage', 'link nonsense'] as const
 export const PROCESS_FAULTS = ['process paused', 'process killed', 'clock ahead'] as const
 
@@ -24,8 +27,8 @@ export const LOSSES: readonly FaultKind[] = ['redis replaced', 'everything flush
 
 /** Which commands the members' user may be forbidden. Not INFO: without it ioredis prints a warning of its own. */
 export const COMMANDS = [
-  'get', 'mget', 'set', 'eval', 'exists', 'time', 'pttl', 'pexpire', 'pexpireat', 'expireat', 'zadd', 'zremrangebyscore', 'zrevrange', 'zrevrank',
-  'zrange', 'xadd', 'xlen', 'xinfo', 'xrange', 'xrevrange', 'xread', 'xtrim', 'scan'
+  'get', 'mget', 'set', 'eval', 'exists', 'time', 'pttl', 'pexpire', 'pexpireat', 'expireat',
+  'zadd', 'zremrangebyscore', 'zrevrange', 'zrevrank', 'zrange', 'xadd', 'xlen', 'xinfo', 'xrange', 'xrevrange', 'xread', 'xtrim', 'scan'
 ] as const
 
 export function commandOf (strength: number): typeof COMMANDS[number] {
@@ -79,7 +82,8 @@ export function plan (random: Random, members: string[], end: Milliseconds, calm
 
 /** The process of a member and its connection to Redis are two things. */
 export function thingOf ({ kind, on }: PlannedFault): string {
-  return on === 'redis' ? on : `${kind.split(' ')[0]} ${on}`
+  if (on === 'redis') return on
+  return `${(LINK_FAULTS as readonly FaultKind[]).includes(kind) ? 'link' : 'process'} ${on}`
 }
 
 function one (random: Random, members: string[], at: Milliseconds, end: Milliseconds): PlannedFault {

@@ -40,9 +40,12 @@ export class Tellings {
     this.#durability = durability
     this.#revocations = revocations
     this.#tokens = tokens
-    const all = history.runs.flatMap(({ tellings }, run) => tellings.map((telling) => ({ ...telling, run }))).sort((a, b) => a.at - b.at)
+    const all = history.runs
+      .flatMap(({ tellings }, run) => tellings.map((telling) => ({ ...telling, run })))
+      .sort((a, b) => a.at - b.at)
     this.#byToken = groupedBy(all.filter(({ jti }) => jti !== undefined), ({ jti }) => jti!)
-    this.#byCutoff = groupedBy(all.filter(({ jti, cutoff }) => jti === undefined && typeof cutoff === 'number'), cutoffName)
+    const ofSubjects = all.filter(({ jti, cutoff }) => jti === undefined && typeof cutoff === 'number')
+    this.#byCutoff = groupedBy(ofSubjects, cutoffName)
   }
 
   check (): Mistold[] {
@@ -87,7 +90,8 @@ export class Tellings {
   }
 
   #isTokenTold (token: Token, request: Request): boolean {
-    return this.#byToken.has(token.jti) || this.#revocations.of(token).some((other) => other.from <= request.to && this.#owedInVain(other))
+    return this.#byToken.has(token.jti) ||
+      this.#revocations.of(token).some((other) => other.from <= request.to && this.#owedInVain(other))
   }
 
   #isCutoffTold (request: Request): boolean {
@@ -95,8 +99,10 @@ export class Tellings {
     const { sub } = target as { sub: string }
     if (this.#byCutoff.has(cutoffName({ sub, cutoff }))) return true
     // Somebody else set it, and owes it still, or told what stood when it was settled: that may have been a later one.
-    return this.#revocations.cutoffsOf(sub).some((other) => other.from <= request.to && outcomeOf(other) !== 'accepted' && (this.#owedInVain(other) ||
-      this.#history.runs[other.run]!.tellings.some((telling) => telling.sub === sub && telling.at >= other.from && (telling.cutoff ?? 0) >= cutoff!)))
+    return this.#revocations.cutoffsOf(sub)
+      .filter((other) => other.from <= request.to && outcomeOf(other) !== 'accepted')
+      .some((other) => this.#owedInVain(other) || this.#history.runs[other.run]!.tellings.some((telling) =>
+        telling.sub === sub && telling.at >= other.from && (telling.cutoff ?? 0) >= cutoff!))
   }
 
   /** Whether a process may have ended before it could tell what it owed. */
