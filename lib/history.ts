@@ -3,6 +3,7 @@ import { checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, typ
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { isoTime, keptUntil, LEAD, type Milliseconds, type Seconds } from './expiry.ts'
 import { identityOf } from './keys.ts'
+import { checkMeta, iatOf } from './records.ts'
 import type { Budget, RecordEntry, Store } from './stores/store.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from './types.ts'
 
@@ -14,7 +15,6 @@ export interface HistoryContext {
   sign: (claims: object, options?: object) => string | Promise<string>
 }
 
-const MAX_META_BYTES = 4096
 /** How many identities are remembered as recorded, and how many may be on their way to the store. */
 const MAX_KNOWN = 10_000
 const MAX_RECORDING = 100
@@ -88,7 +88,6 @@ export class History {
   noteUse (claims: CheckedClaims) {
     const identity = identityOfClaims(claims)
     if (identity === undefined || this.#recording >= MAX_RECORDING || !this.#store.available) return
-    if (this.#generation !== this.#store.generation) this.forget()
     const name = knownAs(identity, claims.exp)
     if (this.#knows(name)) return
     this.#remember(name)
@@ -122,7 +121,7 @@ export class History {
     // A cursor is the id of a record, and one of no record leads nowhere.
     if (cursor !== undefined && !RECORD_ID.test(cursor)) return { tokens: [] }
     return orUnavailable(this.#store.within(async () => {
-      const { records, after } = await this.#store.records(identityOf(iss, sub), limit, cursor)
+      const { records, after } = await this.#store.records(identityOf(iss, sub), limit, cursor, this.#clock() / 1000)
       const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
       return { tokens, ...(after !== undefined && { cursor: after }) }
     }))
@@ -205,12 +204,13 @@ export class History {
       record,
       identity: identityOf(record.iss, record.jti),
       ...(subject !== undefined && { subject }),
-      exp: claims.exp ?? null,
+      exp: claims.exp === undefined ? null : claims.exp + this.#rules.clockTolerance,
       keptUntil: keptUntil(claims.exp, this.#rules, this.#clock())
     }
   }
 
   #knows (name: string) {
+    if (this.#generation !== this.#store.generation) this.forget()
     const since = this.#known.get(name)
     if (since === undefined) return false
     const age = this.#clock() - since
@@ -219,6 +219,7 @@ export class History {
   }
 
   #remember (name: string) {
+    if (this.#generation !== this.#store.generation) this.forget()
     // To the end of the order in which they are dropped.
     this.#known.delete(name)
     this.#known.set(name, this.#clock())
@@ -236,11 +237,6 @@ function unavailable (cause: string): Error {
   return new FST_JWT_REVOCATION_UNAVAILABLE({ cause: new Error(cause) })
 }
 
-/** As much of a record's token as tells whether a cutoff ends it. */
-export function iatOf ({ issuedAt }: TokenRecord): CheckedClaims {
-  return issuedAt === null ? {} : { iat: Date.parse(issuedAt) / 1000 }
-}
-
 /** What the store says, its failure as the plugin's own error. */
 export async function orUnavailable<T> (answer: Promise<T>): Promise<T> {
   try {
@@ -249,13 +245,4 @@ export async function orUnavailable<T> (answer: Promise<T>): Promise<T> {
     if (cause instanceof FST_JWT_REVOCATION_UNAVAILABLE || cause instanceof FST_JWT_REVOKED) throw cause
     throw new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
   }
-}
-
-/** As JSON, so that it reads back the same from every store. */
-function checkMeta (meta: Record<string, unknown>): Record<string, unknown> {
-  const json = typeof meta === 'object' && meta !== null && !Array.isArray(meta) ? JSON.stringify(meta) : undefined
-  if (json === undefined || Buffer.byteLength(json) > MAX_META_BYTES) {
-    throw new TypeError(`meta must be an object of at most ${MAX_META_BYTES} bytes as JSON`)
-  }
-  return JSON.parse(json)
 }

@@ -3,13 +3,14 @@ import { Audit, type AuditLog, type By } from './audit.ts'
 import { checkClaims, identityOfClaims, isCutOff, isJti, subjectOfClaims, untimely, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { Events } from './events.ts'
-import { isoTime, keptUntil, LEAD, type Milliseconds, type Seconds } from './expiry.ts'
-import { History, iatOf, orUnavailable, type HistoryContext } from './history.ts'
+import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
+import { History, orUnavailable, type HistoryContext } from './history.ts'
 import { identityOf, namesOf } from './keys.ts'
+import { endOf } from './records.ts'
 import { TooMuch } from './stores/deadline.ts'
 import type { LogEntry } from './stores/log.ts'
 import type { Budget, Denial, Store } from './stores/store.ts'
-import { Turns } from './turns.ts'
+import { SUBJECT_PAGE, Subjects } from './subjects.ts'
 import { TokenReader, type ReadToken } from './tokens.ts'
 import type { CutoffEvent, CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
 
@@ -26,12 +27,7 @@ interface Target {
   exp?: number
 }
 
-/** How many records of a subject are read, and how many tokens revoked, in one go. */
-const SUBJECT_PAGE = 500
 const MAX_PAGE = 1000
-/** How many of a subject's tokens are revoked at once: everybody else's checks and log-ins use the same connection. */
-const AT_ONCE = 10
-
 /** What revoking means, whatever the door: no HTTP in here, and no Redis. */
 export class TokenRevocation implements Revocation {
   readonly history: History
@@ -44,7 +40,7 @@ export class TokenRevocation implements Revocation {
   readonly #recordOnUse: boolean
   readonly #clock: () => Milliseconds
   readonly #audit: Audit
-  readonly #sparing = new Turns()
+  readonly #subjects: Subjects
   /** Rises with every revocation: what was checked before one may be wrong after it. */
   epoch = 0
 
@@ -59,6 +55,11 @@ export class TokenRevocation implements Revocation {
     this.#clock = context.clock
     this.events = new Events((event, error) => context.log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`))
     this.#audit = new Audit(context.log, context.clock)
+    this.#subjects = new Subjects(context, this.history, {
+      deny: async (record, by) => (await this.#deny(record, record, endOf(record), undefined, by)).first,
+      told: (cutoff, by, isHeard) => this.#told(cutoff, by, isHeard),
+      moved: () => { this.epoch++ }
+    })
   }
 
   /**
@@ -141,7 +142,7 @@ export class TokenRevocation implements Revocation {
   async revokeSubject (sub: string, { iss, except }: SubjectOptions = {}, by?: By, enough?: Seconds): Promise<CutoffResult> {
     checkSubject('revokeSubject', sub, iss)
     if (except !== undefined && typeof except !== 'string') throw new TypeError('revokeSubject() takes as except the jti of a token')
-    return except === undefined ? this.#cutOff(sub, iss, by, enough) : this.#revokeOthers(sub, iss, except, by)
+    return except === undefined ? this.#subjects.cutOff(sub, iss, by, enough) : this.#subjects.revokeOthers(sub, iss, except, by)
   }
 
   status (): RevocationStatus {
@@ -205,85 +206,6 @@ export class TokenRevocation implements Revocation {
     this.#audit.revoked(revocation, by)
     if (!isHeard) this.events.emit('revoked', revocation)
   }
-
-  async #cutOff (sub: string, iss: string | undefined, by: By | undefined, enough: Seconds | undefined): Promise<CutoffResult> {
-    const subject = identityOf(iss, sub)
-    const names = { sub, ...(iss && { iss }) }
-    const now = this.#clock()
-    const seconds = Math.floor(now / 1000)
-    // A token may have been recorded more than once.
-    const ended = new Set<string>()
-    let cutoff = seconds
-    let before: number | null = null
-    const made = (cutoff: Seconds, isHeard: boolean) => this.#told({ ...names, cutoff }, by, isHeard)
-    const cutOff = async () => {
-      ({ cutoff, before } = await this.#store.cutOff(subject, seconds, keptUntil(undefined, this.#rules, now), { enough, made }))
-      this.epoch++
-    }
-    const ahead: TokenRecord[] = []
-    const pages = this.#pages(sub, iss, async (record, isOlder) => {
-      const claims = iatOf(record)
-      if (isCutOff(claims, before)) return
-      // Signed by a clock that is ahead: a cutoff does not reach it. What issue() has signed since is not meant.
-      const isAhead = !isCutOff(claims, cutoff)
-      if (isAhead && !isOlder && claims.iat! <= Math.floor(this.#clock() / 1000) + LEAD) return
-      const { revoked } = await this.history.lookUp(identityOf(iss, record.jti), undefined)
-      if (revoked) return
-      ended.add(record.jti)
-      if (isAhead) ahead.push(record)
-    }, cutOff)
-    while (!(await pages.next()).done) {
-      await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#deny(record, record, endOf(record), undefined, by) })
-    }
-    return { ...names, cutoff, revoked: ended.size }
-  }
-
-  /** Leaves one token out, which no cutoff can: the others are revoked one by one, by one call at a time for a subject. */
-  async #revokeOthers (sub: string, iss: string | undefined, except: string, by: By | undefined): Promise<CutoffResult> {
-    return orUnavailable(this.#sparing.take(identityOf(iss, sub), this.#store.budget().left, async (hasWaited) => {
-      // Whoever had the turn before may have ended this one: two devices must not end each other.
-      if (hasWaited && isJti(except) && (await this.history.lookUp(identityOf(iss, except), undefined)).revoked) throw new FST_JWT_REVOKED()
-      let revoked = 0
-      const pages = this.#pages(sub, iss, async (record) => (await this.history.withStatus(record)).status)
-      for await (const page of pages) {
-        const others = page.filter(({ record, seen }) => seen === 'active' && record.jti !== except)
-        await eachOf(others, AT_ONCE, async ({ record }) => {
-          const { first } = await this.#deny(record, record, endOf(record), undefined, by)
-          if (first) revoked++
-        })
-      }
-      return { sub, ...(iss && { iss }), cutoff: null, revoked }
-    }))
-  }
-
-  /**
-   * The records of a subject and what is seen of each, page by page; each page has the time of one revocation. `cutOff`
-   * comes when the first page is read, before any record is looked at: what that page holds was recorded before the
-   * cutoff (`isOlder`). It comes as well where the page can't be read.
-   */
-  async * #pages<T> (sub: string, iss: string | undefined, see: (record: TokenRecord, isOlder: boolean) => Promise<T>, cutOff?: () => Promise<void>) {
-    let after: string | undefined
-    do {
-      const page = await orUnavailable(this.#store.within(async () => {
-        const isOlder = cutOff !== undefined && after === undefined
-        const read = this.#store.records(identityOf(iss, sub), SUBJECT_PAGE, after)
-        if (isOlder) {
-          await read.catch(() => {})
-          await cutOff()
-        }
-        const { records, after: next } = await read
-        const seen = await Promise.all(records.map(async (record) => ({ record, seen: await see(record, isOlder) })))
-        return { seen, next }
-      }))
-      yield page.seen
-      after = page.next
-    } while (after !== undefined)
-  }
-}
-
-/** Does it with all of them, a few at a time. */
-async function eachOf<T> (all: T[], atOnce: number, act: (one: T) => Promise<void>) {
-  for (let i = 0; i < all.length; i += atOnce) await Promise.all(all.slice(i, i + atOnce).map(act))
 }
 
 type Names = { jti: string } & Record<'id' | 'iss' | 'sub', string | undefined>
@@ -298,12 +220,6 @@ function revocationOf ({ jti, id, iss, sub }: Names, at: number, exp: number | n
     revokedAt: isoTime(at, Math.floor)!,
     expiresAt: isoTime(exp ?? undefined, Math.ceil)
   }
-}
-
-/** When a record's token ends; Infinity: never. */
-function endOf (record: TokenRecord | null): Seconds | undefined {
-  if (record === null) return undefined
-  return record.expiresAt === null ? Infinity : Date.parse(record.expiresAt) / 1000
 }
 
 function latestOf (...ends: Array<Seconds | undefined>): Seconds | undefined {

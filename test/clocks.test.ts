@@ -411,7 +411,7 @@ t.test('a cutoff by a process that is behind spares what correct clocks signed s
     const higher = await correct.domain.revokeSubject('alice')
     t.equal(await presented(correct.domain, between), 'FST_JWT_REVOKED')
     const again = await slow.domain.revokeSubject('alice')
-    t.equal(again.cutoff, higher.cutoff! + 1, 'by who is behind it rises all the same')
+    t.equal(again.cutoff, behind > LEAD ? higher.cutoff! : higher.cutoff! + 1, 'by who is behind it rises as far as the lead allows')
     const { token } = await correct.domain.issue({ sub: 'alice' })
     t.equal(await presented(correct.domain, claimsOf(token)), 'accepted')
     t.equal(await presented(slow.domain, claimsOf(token)), behind > 1 ? 'FST_JWT_NOT_REVOCABLE' : 'accepted', `${behind}`)
@@ -420,17 +420,18 @@ t.test('a cutoff by a process that is behind spares what correct clocks signed s
   }
 })
 
-t.test('a token of a process that is ahead by up to a minute survives a cutoff made elsewhere within that time, one by a process as far ahead ends it, and of one further ahead no token is taken', async (t) => {
+t.test('a token of a process that is ahead by up to a minute survives a cutoff made elsewhere within that time where nobody recorded it, and of one further ahead no token is taken', async (t) => {
   for (const by of [1, 59, 600]) {
     const [before, after] = by > MINUTE ? ['FST_JWT_NOT_REVOCABLE', 'FST_JWT_NOT_REVOCABLE'] : ['accepted', 'FST_JWT_REVOKED']
     const keyPrefix = ownPrefix()
     const correct = strict(t, keyPrefix)
     const fast = strict(t, keyPrefix, by)
-    const { token, jti } = await fast.domain.issue({ sub: 'alice' })
-    const claims = claimsOf(token)
+    const claims = foreign(fast.clock)
+    const { token: recorded } = await fast.domain.issue({ sub: 'alice' })
     await correct.domain.revokeSubject('alice')
     t.equal(await presented(correct.domain, claims), before, `${by}: which is why clocks are to be kept in step`)
-    await correct.domain.revoke({ jti })
+    t.equal(await presented(correct.domain, claimsOf(recorded)), after, 'one that is recorded ends')
+    await correct.domain.revoke({ jti: claims.jti as string })
     t.equal(await presented(correct.domain, claims), after, 'revoking that one token is no matter of clocks')
 
     const { token: other } = await fast.domain.issue({ sub: 'alice' })

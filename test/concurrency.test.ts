@@ -38,7 +38,7 @@ t.test(`${PROCESSES} processes log a subject in and out at once: nothing from be
   t.comment(`ready after ${Math.round(performance.now() - forked)} ms`)
 
   const start = clockOfMachine()
-  const deeds = (await Promise.all(contenders.map((act) => act({ revokeUntil: start + 2000, issueUntil: start + 2500 })))).flat()
+  const deeds = (await Promise.all(contenders.map((act) => act({ revokeUntil: start + 2000, issueUntil: start + 8000 })))).flat()
   const issued = deeds.filter(({ kind }) => kind === 'issue')
   const revoked = deeds.filter(({ kind }) => kind === 'revoke')
   const lastStart = Math.max(...revoked.map(({ started }) => started))
@@ -56,11 +56,10 @@ t.test(`${PROCESSES} processes log a subject in and out at once: nothing from be
   for (const fate of before.slice(0, 20)) t.strictSame(fate, REVOKED)
   t.strictSame(after.filter(({ statusCode }) => statusCode !== 200), [], 'every token from after it is')
 
-  const cutoffs = revoked.map(({ cutoff }) => cutoff!)
-  t.equal(new Set(cutoffs).size, cutoffs.length, 'no two log-outs have one cutoff')
+  // Of those that were told the same cutoff one raised it, and the others found that it was as far ahead as it can be.
   const inOrder = revoked.toSorted((a, b) => a.cutoff! - b.cutoff!)
-  const lowered = inOrder.filter((one, i) => inOrder.slice(i + 1).some((later) => later.ended < one.started))
-  t.strictSame(lowered, [], 'a log-out after another has the higher one')
+  const lowered = inOrder.filter((one, i) => inOrder.slice(i + 1).some((later) => later.cutoff! > one.cutoff! && later.ended < one.started))
+  t.strictSame(lowered, [], 'no log-out after another has a lower one')
   const counted = revoked.reduce((sum, { revoked }) => sum + revoked!, 0)
   const dead = fates.filter(({ statusCode }) => statusCode === 401).length
   // A log-in that was under way may have been recorded, counted, and signed again.

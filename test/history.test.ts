@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest, LightMyRequestResponse } from 'fastify'
 import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { AuthorizeTarget, ListedToken, RevocationOptions, TokensPage } from '../lib/index.ts'
 import { identityOf } from '../lib/keys.ts'
@@ -342,7 +343,7 @@ for (const [name, build] of Object.entries(STORES)) {
     t.equal((await domain.tokens('alice')).tokens.length, 2)
     if (name === 'memory') clock.now = 8.6e15
     t.strictSame((await domain.tokens('alice')).tokens.map(({ id }) => id), [endless.id, far.id])
-    t.strictSame(await domain.revokeSubject('alice', { except: endless.jti }), { sub: 'alice', cutoff: null, revoked: 1 })
+    t.strictSame(await domain.revokeSubject('alice', { except: endless.jti }), { sub: 'alice', cutoff: null, revoked: name === 'memory' ? 1 : 2 }, 'by the clock of Redis one more has not ended')
     t.match((await domain.tokens('alice')).tokens, [{ status: 'active' }, { status: 'revoked' }])
   })
 }
@@ -372,14 +373,14 @@ t.test(`${MANY} tokens that end in the same second are listed once each over HTT
   const bobs = await app.revocation.issue({ sub: 'bob' })
 
   const flushesOf = async (act: () => Promise<unknown>) => (await watched.during(act)).map((names) => `${names.length} ${[...new Set(names)]}`)
-  // The token that asks; the ids, by a script; the records; their status, with the subject's cutoff.
-  t.strictSame(await flushesOf(() => read(app, bobs.token)), ['1 mget', '1 eval', '1 get', '1 mget'])
+  // The token that asks, and again in the handler; the ids, by a script; the records; their status, with the subject's cutoff.
+  t.strictSame(await flushesOf(() => read(app, bobs.token)), ['1 mget', '1 mget', '1 eval', '1 get', '1 mget'])
   for (const limit of [1, 10, 100]) {
-    t.strictSame(await flushesOf(() => read(app, token, `?limit=${limit}`)), ['1 mget', '1 eval', `${limit} get`, '1 mget'], `limit ${limit}`)
+    t.strictSame(await flushesOf(() => read(app, token, `?limit=${limit}`)), ['1 mget', '1 mget', '1 eval', `${limit} get`, '1 mget'], `limit ${limit}`)
   }
   t.strictSame(await flushesOf(() => app.revocation.tokens('alice', { limit: 1000 })), ['1 eval', '1000 get', '1 mget', '1 mget', '1 mget'])
-  t.strictSame(await flushesOf(() => read(app, token, `?cursor=${randomUUID()}`)), ['1 mget', '1 eval'])
-  t.strictSame(await flushesOf(() => read(app, token, '?cursor=unknown')), ['1 mget'], 'what can be no cursor is not looked for')
+  t.strictSame(await flushesOf(() => read(app, token, `?cursor=${randomUUID()}`)), ['1 mget', '1 mget', '1 eval'])
+  t.strictSame(await flushesOf(() => read(app, token, '?cursor=unknown')), ['1 mget', '1 mget'], 'what can be no cursor is not looked for')
 
   let slowest = 0
   const started = performance.now()
@@ -401,14 +402,16 @@ t.test('the sorted set of a subject is cleaned as it is used, and ends with its 
   const store = STORES.redis!(clock, keyPrefix)
   const domain = buildDomain({ store, clock })
   const key = `${keyPrefix}tokens:alice`
-  await fill(store, 'alice', Array.from({ length: 1000 }, (_, i) => clock.seconds + 10 + i / 100))
+  const soon = () => Date.now() / 1000 + 1
+  await fill(store, 'alice', Array.from({ length: 1000 }, (_, i) => soon() + i / 1000))
   const [kept] = await fill(store, 'alice', [clock.seconds + 500])
   t.equal(await client.zcard(key), 1001)
-  clock.now += 20_000
+  // Redis' clock decides what has ended.
+  await sleep(2500)
   const { id } = await domain.issue({ sub: 'alice' })
   t.strictSame(await client.zrange(key, '0', '-1'), [kept, id], 'one issue leaves only what has not expired')
-  await fill(store, 'alice', Array.from({ length: 1000 }, () => clock.seconds + 10))
-  clock.now += 10_000
+  await fill(store, 'alice', Array.from({ length: 1000 }, soon))
+  await sleep(1500)
   await domain.tokens('alice', { limit: 1 })
   t.strictSame(await client.zrange(key, '0', '-1'), [kept, id], 'so does one page')
 
@@ -421,7 +424,7 @@ t.test('the sorted set of a subject is cleaned as it is used, and ends with its 
   for (const [expiresIn, longest] of [[600, 600], [60, 600], [1200, 1200], [900, 1200]] as const) {
     await real.issue({ sub: 'bob' }, { expiresIn })
     const { set, record } = await ends('bob')
-    t.ok(Math.abs(set - record) < 50, 'with its last member', { set, record })
+    t.ok(Math.abs(set - record) < 1000, 'with its last member', { set, record })
     t.ok(set > (longest - 10) * 1000 && set <= (longest + 12) * 1000, `${longest} s`, { set })
   }
   await store.saveRecord({

@@ -14,10 +14,11 @@ const LAYERS = [
   ['guard.ts'],
   ['scopes.ts', 'verification.ts', 'schemas.ts', 'options.ts', 'access.ts'],
   ['jwt.ts', 'revocation.ts'],
-  ['history.ts', 'audit.ts', 'events.ts', 'tokens.ts'],
+  ['subjects.ts'],
+  ['history.ts', 'audit.ts', 'events.ts', 'tokens.ts', 'turns.ts'],
   ['stores/open.ts'],
   ['stores/'],
-  ['arguments.ts'],
+  ['arguments.ts', 'records.ts'],
   ['types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']
 ]
 

@@ -3,6 +3,8 @@ import type { ReadMany } from './batcher.ts'
 
 type Answer = Parameters<ReadMany>[1]
 export type Command = [name: string, ...args: Array<string | number>]
+/** What a command failed with, or null, and what it gave. */
+export type Settled = [error: Error | null, result?: unknown]
 
 /** How commands reach one node, or the nodes of a cluster. A client that throws is a client that rejects. */
 export class Commands {
@@ -45,10 +47,15 @@ export class Commands {
    * which can take an EVAL's script for its key.
    */
   async together (commands: Command[]): Promise<unknown[]> {
-    return (await this.#executed(commands)).map(([error, result]) => {
-      if (error) throw withoutCommand(error)
+    return (await this.pipelined(commands)).map(([error, result]) => {
+      if (error) throw error
       return result
     })
+  }
+
+  /** The same, and what became of each of them. */
+  async pipelined (commands: Command[]): Promise<Settled[]> {
+    return (await this.#executed(commands)).map(([error, result]) => [withoutCommand(error) as Error | null, result])
   }
 
   async #executed (commands: Command[]) {
@@ -57,8 +64,8 @@ export class Commands {
     return results
   }
 
-  /** What each command failed with, or null, and what it gave. */
-  async settled (commands: Command[]): Promise<Array<[error: Error | null, result?: unknown]>> {
+  /** What became of each of them, wherever it went. */
+  async settled (commands: Command[]): Promise<Settled[]> {
     if (!this.#client.isCluster) return this.#executed(commands)
     const settled = await Promise.all(commands.map((command) => this.#executed([command]).catch((error): [[Error]] => [[error]])))
     return settled.map(([answer]) => answer!)

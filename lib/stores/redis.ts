@@ -2,16 +2,16 @@ import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder, type Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Batcher, isValue } from './batcher.ts'
-import { Commands, type Command } from './commands.ts'
+import { Commands } from './commands.ts'
 import { Connections } from './connections.ts'
 import { Deadline, isOfOneKey, NoAnswer, TooMuch } from './deadline.ts'
 import { Health } from './health.ts'
 import type { DenylistEntry } from './denylist.ts'
 import { inspect } from './inspection.ts'
-import { ADD_TOKEN, NAME_RECORD, PAGE } from './scripts.ts'
+import { RedisRecords } from './records.ts'
 import type { Budget, CheckCallback, CutoffOptions, Denial, NewDenial, RecordEntry, Store, StoreContext, WriteOptions } from './store.ts'
-import { parseCutoff, parseRecord } from './values.ts'
-import { lasting, longestOf, Writer, type WriterOptions, type WritingClient } from './writer.ts'
+import { parseCutoff } from './values.ts'
+import { Writer, type WriterOptions, type WritingClient } from './writer.ts'
 
 export interface RedisStoreOptions extends WriterOptions {
   keyPrefix: string
@@ -24,7 +24,7 @@ export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly #redis: Commands
   readonly #keys: Keys
-  readonly #clock: () => Milliseconds
+  readonly #records: RedisRecords
   readonly #writer: Writer
   readonly #deadline: Deadline
   protected readonly health: Health
@@ -32,7 +32,6 @@ export class RedisStore implements Store {
   readonly #onWarning: (sentence: string) => void
   readonly #minReplicas: number
   readonly #writing: WritingClient
-  readonly #longest: Milliseconds | ''
   warnings: readonly string[] = []
   readonly #connections: Connections
   #connected: unknown[] = []
@@ -46,11 +45,10 @@ export class RedisStore implements Store {
     const { keyPrefix, storeTimeout } = options
     this.#redis = new Commands(client)
     this.#keys = keysUnder(keyPrefix)
-    this.#clock = context.clock
     this.#minReplicas = options.minReplicas
     this.#connections = new Connections(client)
     this.#writing = writing
-    this.#longest = longestOf(options.longest)
+    this.#records = new RedisRecords(this.#redis, this.#keys, options.longest, context.clock)
     this.#deadline = new Deadline(storeTimeout)
     this.#writer = new Writer(writing, { ...options, keys: this.#keys }, context)
     this.#onWarning = context.onWarning ?? (() => {})
@@ -133,56 +131,25 @@ export class RedisStore implements Store {
   }
 
   saveRecord (entry: RecordEntry, isFirst = false) {
-    const { record, identity, subject } = entry
-    const end = expireAt(entry)
-    const id = this.#keys.id(identity)
-    const commands: Command[] = [
-      ['set', this.#keys.token(record.id), JSON.stringify(record), ...end],
-      isFirst ? ['set', id, record.id, ...end] : nameRecord(id, entry)
-    ]
-    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject), ['get', this.#keys.cutoff(subject)])
-    return this.#watched(async () => {
-      const [saved, named, , cutoff] = await this.#redis.all(commands)
-      if (saved !== 'OK' || typeof named !== 'string') throw new TypeError('Redis answered nonsense to a record')
-      return subject === undefined ? null : parseCutoff(cutoff)
-    }, this.#canWrite)
+    return this.#watched(() => this.#records.save(entry, isFirst), this.#canWrite)
   }
 
   addRecord (entry: RecordEntry) {
-    const { record, identity, subject } = entry
-    // The record comes last: an id that has none was left by somebody who failed on the way, and is taken up again.
-    return this.#watched(async () => {
-      const [known] = await this.#redis.all([nameRecord(this.#keys.id(identity), entry, '1')])
-      const own = { ...record, id: String(known) }
-      if (own.id !== record.id && await this.#redis.send(['get', this.#keys.token(own.id)]) !== null) return
-      if (subject !== undefined) await this.#redis.all([this.#addToSubject({ ...entry, record: own }, subject)])
-      await this.#redis.send(['set', this.#keys.token(own.id), JSON.stringify(own), ...expireAt(entry)])
-    }, this.#canWrite)
+    return this.#watched(() => this.#records.add(entry), this.#canWrite)
   }
 
   record (id: string, budget?: Budget) {
-    return this.#watched(async () => parseRecord(await this.#redis.send(['get', this.#keys.token(id)])), this.#canRead, budget)
+    return this.#watched(() => this.#records.byId(id), this.#canRead, budget)
   }
 
   recordOf (identity: string, budget?: Budget) {
-    return this.#watched(async () => {
-      const id = await this.#redis.send(['get', this.#keys.id(identity)])
-      // Without an id this reads a key that is never there: the same commands run (P6).
-      return parseRecord(await this.#redis.send(['get', this.#keys.token(typeof id === 'string' ? id : '')]))
-    }, this.#canRead, budget)
+    return this.#watched(() => this.#records.of(identity), this.#canRead, budget)
   }
 
-  async records (subject: string, limit: number, after?: string) {
+  async records (subject: string, limit: number, after?: string, now?: Seconds) {
     // The script's own word for the start.
     if (after === '') return { records: [] }
-    return this.#watched(async () => {
-      const answer = await this.#redis.eval(PAGE, this.#keys.tokens(subject), limit + 1, after ?? '')
-      if (!Array.isArray(answer)) throw new TypeError('Redis answered nonsense to a page of records')
-      const ids = answer.slice(0, limit).map(String)
-      const found = await this.#redis.all(ids.map((id) => ['get', this.#keys.token(id)]))
-      const records = found.map(parseRecord).filter((record) => record !== null)
-      return { records, ...(answer.length > limit && { after: ids.at(-1)! }) }
-    }, this.#canRead)
+    return this.#watched(() => this.#records.page(subject, limit, after, now), this.#canRead)
   }
 
   /** Once: at the start, or when it answers for the first time. A user that may not ask INFO gets no warnings. */
@@ -211,10 +178,6 @@ export class RedisStore implements Store {
     if (error instanceof NoAnswer) this.#writing.reconnect?.()
     throw error
   })
-
-  #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
-    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...lasting(keptUntil, this.#clock()), this.#longest]
-  }
 
   /** An operation within its time, its failure reported with what has to work again. */
   #watched<T> (operation: () => Promise<T>, needed: () => Promise<void>, budget: Budget = this.budget()): Promise<T> {
@@ -253,13 +216,4 @@ export class RedisStore implements Store {
       operation().then(resolve, reject).finally(cancel)
     })
   }
-}
-
-/** `isModest` is '1' where a record that ends at the same moment stays. */
-function nameRecord (key: string, { record, keptUntil }: RecordEntry, isModest: '' | '1' = ''): Command {
-  return ['eval', NAME_RECORD, 1, key, record.id, keptUntil ?? '', isModest]
-}
-
-function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
-  return keptUntil === null ? [] : ['EXAT', keptUntil]
 }

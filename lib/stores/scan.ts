@@ -60,7 +60,7 @@ export async function * scanDenylist (
 export function entryOf (kind: DenylistEntry['kind'], name: string, value: unknown, left: number, now: Milliseconds): DenylistEntry | null {
   if (typeof value !== 'string' || left < -1) return null
   const until = left < 0 ? null : Math.round((now + left) / 1000)
-  const { at, exp } = kind === 'cutoff' ? { at: Number(value), exp: null } : parseDenial(value) ?? { at: now / 1000, exp: null }
+  const { at, exp } = kind === 'cutoff' ? { at: value.trim() === '' ? NaN : Number(value), exp: null } : parseDenial(value) ?? { at: now / 1000, exp: null }
   return Number.isFinite(at) ? { kind, name, at, exp, until } : null
 }
 

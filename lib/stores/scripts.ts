@@ -131,16 +131,16 @@ return append(KEYS[1], ARGV[1] .. ' ' .. last(KEYS[1]) .. ' ' .. ARGV[2], ARGV[3
 
 /*
  * Names the record of an identity that ends latest. ARGV: its id; until when it is kept, in seconds since the epoch, or ''
- * for ever; and '1' where one that ends at the same moment stays. Returns the id that stands.
+ * for ever. Returns the id that stands.
  */
 export const NAME_RECORD = `${NOW}
-local key, id, till, modest = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
+local key, id, till = KEYS[1], ARGV[1], ARGV[2]
 local standing = redis.call('GET', key)
 local left = redis.call('PTTL', key)
 if left == -1 then left = math.huge end
 local ttl = till == '' and math.huge or till * 1000 - now()
 -- Ends are whole seconds: half of one tells them apart, whatever passes between two commands.
-if standing and (ttl < left - 500 or (modest and ttl < left + 500)) then return standing end
+if standing and ttl < left - 500 then return standing end
 if till == '' then redis.call('SET', key, id) else redis.call('SET', key, id, 'EXAT', till) end
 return id`
 
@@ -163,19 +163,27 @@ if left == -2 or redis.call('PTTL', key) ~= ttl then keep(ttl) end
 return 1`
 
 /*
- * The ids of a subject's records, latest to expire first. ARGV: how many, the id after which to go on or ''. Those that
- * have ended by the clock of Redis leave: a process whose clock is ahead must not hide a token that still lives.
- * An id that is gone has expired, and with it all that came after it.
+ * The ids of a subject's records, latest to expire first. ARGV: how many; the id after which to go on or ''; and a
+ * moment in seconds or '': those that have ended by then are left out. Those that have ended by the clock of Redis leave
+ * for good: a process whose clock is ahead must not make them. An id that is gone has expired, and with it all that
+ * came after it.
  */
 export const PAGE = `${NOW}
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now() / 1000)
+local key, count, after, moment = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+redis.call('ZREMRANGEBYSCORE', key, '-inf', now() / 1000)
 local first = 0
-if ARGV[2] ~= '' then
-  local rank = redis.call('ZREVRANK', KEYS[1], ARGV[2])
+if after ~= '' then
+  local rank = redis.call('ZREVRANK', key, after)
   if not rank then return {} end
   first = rank + 1
 end
-return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[1] - 1)`
+local ids = {}
+local rows = redis.call('ZREVRANGE', key, first, first + count - 1, 'WITHSCORES')
+for i = 1, #rows, 2 do
+  if moment ~= '' and tonumber(rows[i + 1]) <= tonumber(moment) then break end
+  ids[#ids + 1] = rows[i]
+end
+return ids`
 
 /*
  * What comes in the log after an entry. ARGV: its id, how many, and '1' where the end is to be looked at in any case.

@@ -44,7 +44,7 @@ export interface RecordEntry {
   identity: string
   /** Absent where the token has no sub. */
   subject?: string
-  /** When the token ends, seconds since the epoch; null: never. */
+  /** When the last verifier ceases to accept the token, seconds since the epoch; null: never. */
   exp: number | null
   /** null: for ever. */
   keptUntil: Seconds | null
@@ -99,8 +99,11 @@ export interface Store {
   record (id: string, budget?: Budget): Promise<TokenRecord | null>
   /** The record of an identity that ends latest. Where there is none, the same commands run (P6). */
   recordOf (identity: string, budget?: Budget): Promise<TokenRecord | null>
-  /** The records of a subject that have not expired, latest to expire first; from the one after the id `after` on. */
-  records (subject: string, limit: number, after?: string): Promise<{ records: TokenRecord[], after?: string }>
+  /**
+   * The records of a subject that have not expired by the clock of the store, latest to expire first; from the one after
+   * the id `after` on. `now`: and those that have expired by then are left out.
+   */
+  records (subject: string, limit: number, after?: string, now?: Seconds): Promise<{ records: TokenRecord[], after?: string }>
 }
 
 /** What a store needs from outside. */

@@ -1,7 +1,7 @@
 import { LEAD, type Milliseconds, type Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
-import { Commands, type Command } from './commands.ts'
+import { Commands, type Command, type Settled } from './commands.ts'
 import { Connections } from './connections.ts'
 import { isOfOneKey } from './deadline.ts'
 import { toWords, type LogEntry } from './log.ts'
@@ -30,7 +30,7 @@ export interface WritingClient {
   reconnect?: () => void
 }
 
-interface Cutoff {
+export interface Cutoff {
   cutoff: Seconds
   before: Seconds | null
 }
@@ -156,7 +156,7 @@ export class Writer {
     const commands = entries.map((entry) => this.#command(entry, entry.kind === 'revoked' ? REVOKE : KEEP_CUTOFF, 'log'))
     if (!this.#redis.isCluster && this.#minReplicas === 0) {
       const answers = await this.#redis.settled(commands).catch((error: Error): Array<[Error]> => entries.map(() => [error]))
-      return answers.map(([error, answer]) => error ? { error } : { answer: answer as unknown[] })
+      return answers.map(([error, answer]) => error || !isAnswer(answer) ? { error: error ?? nonsense() } : { answer })
     }
     return Promise.all(entries.map((entry, i) => this.#write(commands[i]!, entry).then((answer) => ({ answer }), (error: unknown) => ({ error }))))
   }
@@ -173,12 +173,12 @@ export class Writer {
   async #write (command: Command, entry: LogEntry): Promise<unknown[]> {
     await this.#proof?.require()
     const answer = await this.#held(command)
-    const words = wordsOf(answer)
+    if (!isAnswer(answer)) throw nonsense()
     // A node may lose its data between the two writes.
-    if (this.#redis.isCluster && !await this.#append(entry, words)) await this.#held(command)
+    if (this.#redis.isCluster && !await this.#append(entry, String(answer[2]))) await this.#held(command)
     // The connection may have been renewed meanwhile.
     await this.#proof?.require()
-    return answer as unknown[]
+    return answer
   }
 
   /** Gives whether the key of the entry is still there. */
@@ -192,31 +192,44 @@ export class Writer {
     return await this.#redis.send(['exists', entry.kind === 'revoked' ? this.#keys.revoked(entry.name) : this.#keys.cutoff(entry.name)]) === 1
   }
 
+  /** A write whose WAIT is refused stands. */
+  async #bothOf (both: Command[]): Promise<unknown[]> {
+    const [[error, answer], [refusal, held]] = await this.#redis.pipelined(both) as [Settled, Settled]
+    if (error) throw error
+    if (refusal) {
+      this.#halfway.add(refusal)
+      throw refusal
+    }
+    return [answer, held]
+  }
+
   /** WAIT counts what its own connection wrote, on the node where that was: both go as one pipeline. */
   async #held (command: Command): Promise<unknown> {
     if (this.#minReplicas === 0) return (await this.#redis.all([command]))[0]
     const both: Command[] = [command, ['wait', this.#minReplicas, this.#patience]]
-    const [answer, held] = await this.#redis.together(both).catch(async (error) => {
+    const [answer, held] = await this.#bothOf(both).catch(async (error) => {
       if (!this.#redis.isCluster || !/^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /.test(error.message)) throw error
       // A client of a cluster follows for a command alone, and then knows the way; not for a pipeline that writes.
       await this.#redis.all([command])
-      return this.#redis.together(both)
+      return this.#bothOf(both)
     })
     if (Number(held) >= this.#minReplicas) return answer
     throw new Error(`${Number(held)} of the ${this.#minReplicas} replicas that option "minReplicas" asks for hold the write`)
   }
 }
 
-/** What the script says is to be in the log. */
-function wordsOf (answer: unknown): string {
-  const words = Array.isArray(answer) && answer.length === 3 ? answer[2] : undefined
-  if (typeof words !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
-  return words
+/** What each script that writes a revocation answers. Last comes what is to be in the log. */
+function isAnswer (answer: unknown): answer is unknown[] {
+  return Array.isArray(answer) && answer.length === 3 && typeof answer[2] === 'string'
+}
+
+function nonsense () {
+  return new TypeError('Redis answered nonsense to a revocation')
 }
 
 function standingOf (answer: unknown, asked: Denial): Denial {
   const [first, value] = answer as unknown[]
-  if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw new TypeError('Redis answered nonsense to a revocation')
+  if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw nonsense()
   return parseDenial(value) ?? { at: asked.at, exp: asked.exp }
 }
 
