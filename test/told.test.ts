@@ -7,6 +7,7 @@ import { bearer, buildApp, ownPrefix } from './support/app.ts'
 import { UNAVAILABLE } from './support/domain.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startCluster, startRedis } from './support/redis.ts'
+import { MASTER, startReplica } from './support/replicas.ts'
 
 /*
  * Goal: each revocation is told once (P11), also where nobody knew at first what became of its write.
@@ -197,6 +198,20 @@ t.test('P11 on a cluster what failed halfway is told when it is whole', async (t
   await eventually('it is told', async () => told.lines.length > 0)
   t.equal(await status(token), 401)
   await app.revocation.revoke({ jti })
+  t.strictSame(counts(told), ONCE)
+})
+
+t.test('P11 a revocation that stands although WAIT was refused is told when replicas can be counted', async (t) => {
+  const own = await startRedis(t, { args: MASTER })
+  await startReplica(t, own)
+  const { app, told, status } = await build(t, { redis: own.url, minReplicas: 1, storeTimeout: 10_000 })
+  const { jti, token } = await app.revocation.issue({ sub: 'alice' })
+  await own.cli('ACL', 'SETUSER', 'default', '-wait')
+  await t.rejects(app.revocation.revoke({ jti }), UNAVAILABLE)
+  await own.cli('ACL', 'SETUSER', 'default', '+wait')
+  await eventually('it is told', async () => told.lines.length > 0)
+  t.match(await app.revocation.revoke({ jti }), { jti, status: 'revoked' })
+  t.equal(await status(token), 401)
   t.strictSame(counts(told), ONCE)
 })
 
