@@ -46,7 +46,8 @@ export class Echoes {
     const made = (standing: S) => {
       own = entryOf(standing)
       this.#denylist.add(own, false)
-      const isHeard = hasFailed && this.#unsure.get(key)?.has(own.at) === true
+      // A retry may be what settles an earlier call that failed.
+      const isHeard = this.#unsure.get(key)?.has(own.at) === true
       if (hasFailed) this.#unsure.delete(key)
       tell?.(standing, isHeard)
     }
