@@ -71,6 +71,12 @@ async function clientOf (t: Test, options: { maxRetriesPerRequest?: number } = {
   }
 }
 
+/** Has the log come past the proxy. */
+function passLogBy (client: Redis) {
+  const { duplicate } = client
+  client.duplicate = (options) => duplicate.call(client, { ...options, port: server.port })
+}
+
 /** What a client does with commands whose connection broke before the answer. */
 const CLIENTS: Record<string, { maxRetriesPerRequest?: number }> = { 'gives up': { maxRetriesPerRequest: 0 }, 'sends again': {} }
 
@@ -180,6 +186,71 @@ for (const [what, options] of Object.entries(CLIENTS)) {
     t.strictSame(counts(told), ONCE)
     await app.revocation.revokeSubject('alice')
     t.strictSame(counts(told), { lines: 2, events: 2 }, 'the next one is another')
+  })
+}
+
+t.test('P11 a revocation that the log brought between a failure and its retry is one event', async (t) => {
+  const { client, hold, lose } = await clientOf(t, CLIENTS['gives up'])
+  passLogBy(client)
+  const { app, told } = await build(t, { redis: client, keyPrefix: ownPrefix(), mode: 'replica' })
+  const { jti } = await app.revocation.issue({ sub: 'alice' })
+  hold()
+  await t.rejects(app.revocation.revoke({ jti }), UNAVAILABLE)
+  await eventually('the log has brought it', async () => told.events.length > 0)
+  await lose()
+  await eventually('the retry is acknowledged', () => app.revocation.revoke({ jti }).then(() => true, () => false))
+  await eventually('it is told', async () => told.lines.length > 0)
+  t.strictSame(counts(told), ONCE)
+})
+
+for (const mode of ['strict', 'replica'] as const) {
+  t.test(`P11 a cutoff that a retry settles while it is written again is told once, on a ${mode}`, async (t) => {
+    const { client, hold, lose, release } = await clientOf(t, CLIENTS['gives up'])
+    passLogBy(client)
+    const { app, told } = await build(t, { redis: client, keyPrefix: ownPrefix(), mode, storeTimeout: 10_000 })
+    const { pipeline } = client
+    let sent = 0
+    client.pipeline = function (...args: Parameters<typeof pipeline>) {
+      // What was asked for, and its retry.
+      if (JSON.stringify(args).includes(':cutoff:alice') && ++sent <= 2) hold()
+      return pipeline.apply(client, args)
+    }
+    const failure = t.rejects(app.revocation.revokeSubject('alice'), UNAVAILABLE)
+    await lose()
+    await failure
+    await eventually('the client is back', async () => client.status === 'ready')
+    const retry = app.revocation.revokeSubject('alice')
+    await eventually('it is written again', async () => sent === 3)
+    await release()
+    const { cutoff } = await retry
+    await eventually('the retry is told', async () => told.lines.length > 0)
+    await client.ping()
+    t.equal(told.lines.filter((line) => (line as { cutoff: number }).cutoff === cutoff).length, 1)
+    t.equal(told.events.filter((event) => (event as { cutoff: number }).cutoff === cutoff).length, 1)
+  })
+}
+
+for (const kind of ['revoked', 'cutoff']) {
+  t.test(`P4 nonsense that answers what is owed acknowledges nothing, and ends no process: ${kind}`, async (t) => {
+    const { client, hold, lose } = await clientOf(t, CLIENTS['gives up'])
+    const { app, told } = await build(t, { redis: client, keyPrefix: ownPrefix(), storeTimeout: 10_000 })
+    const { pipeline } = client
+    let sent = 0
+    client.pipeline = function (...args: Parameters<typeof pipeline>) {
+      const isWrite = JSON.stringify(args).includes(`:${kind}:alice`)
+      if (isWrite && ++sent === 1) hold()
+      const commands = pipeline.apply(client, args)
+      // What is written again is answered a word, where an array belongs.
+      if (isWrite && sent === 2) commands.exec = async () => [[null, 'OK']]
+      return commands
+    }
+    const { revocation } = app
+    const failure = t.rejects(async () => kind === 'revoked' ? await revocation.revoke({ jti: 'alice' }) : await revocation.revokeSubject('alice'), UNAVAILABLE)
+    await lose()
+    await failure
+    await eventually('it is told', async () => told.lines.length > 0)
+    t.equal(sent, 3)
+    t.strictSame(counts(told), ONCE)
   })
 }
 

@@ -146,8 +146,16 @@ export class Writer {
     return outcomes.map(({ answer, error }, i) => {
       if (error !== undefined) return isOfOneKey(error) && !this.#halfway.has(error as Error) ? 'refused' : 'unknown'
       const { entry, ats, made } = some[i]!
-      // Where another process made it, that one tells.
-      if (entry.kind === 'cutoff' || this.#isOwn(entry.name, answer!, standingOf(answer!, entry), ats)) made?.(answer)
+      try {
+        // Where another process made it, that one tells; and where a retry has settled it meanwhile, the retry has told.
+        const isOurs = entry.kind === 'cutoff'
+          ? cutoffOf(answer!) !== undefined && this.#owed.of(entry) === some[i]
+          : this.#isOwn(entry.name, answer!, standingOf(answer!, entry), ats)
+        if (isOurs) made?.(answer)
+      } catch {
+        // Nonsense acknowledges nothing.
+        return 'unknown'
+      }
       return 'acknowledged'
     })
   }
