@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
+import type { Deadline } from './deadline.ts'
 import type { LogEntry } from './log.ts'
 
 /** A write whose outcome this process does not know. */
@@ -24,14 +25,16 @@ export type Rewrite = (some: OwedWrite[]) => Promise<Array<'acknowledged' | 'ref
 export class Owed {
   readonly #writes = new Map<string, OwedWrite>()
   readonly #rewrite: Rewrite
+  readonly #deadline: Deadline
   readonly #atOnce: number
   readonly #onDisowned: () => void
   #working: Promise<void> | undefined
   #isFull = false
   #closed = false
 
-  constructor (rewrite: Rewrite, onDisowned: () => void, atOnce = AT_ONCE) {
+  constructor (rewrite: Rewrite, deadline: Deadline, onDisowned: () => void, atOnce = AT_ONCE) {
     this.#rewrite = rewrite
+    this.#deadline = deadline
     this.#onDisowned = onDisowned
     this.#atOnce = atOnce
   }
@@ -85,13 +88,21 @@ export class Owed {
     const all = [...this.#writes.values()]
     for (let i = 0; i < all.length && !this.#closed; i += this.#atOnce) {
       const some = all.slice(i, i + this.#atOnce).filter((owed) => this.of(owed.entry) === owed)
-      const outcomes = await this.#rewrite(some)
+      const outcomes = await this.#inTime(some)
       for (const [j, owed] of some.entries()) {
         if (outcomes[j] !== 'unknown' && this.of(owed.entry) === owed) this.settle(owed.entry)
       }
       // Redis is still away: the next second tries again.
       if (outcomes.length > 0 && outcomes.every((outcome) => outcome === 'unknown')) return
     }
+  }
+
+  /** A connection that swallowed the answer must not keep the others waiting. */
+  #inTime (some: OwedWrite[]): ReturnType<Rewrite> {
+    return new Promise((resolve) => {
+      const cancel = this.#deadline.start(() => resolve(some.map(() => 'unknown')))
+      this.#rewrite(some).then(resolve).finally(cancel)
+    })
   }
 }
 

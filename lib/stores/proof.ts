@@ -35,9 +35,24 @@ export class Proof {
 
   /** Resolves where the two see the same, by the connections that they have now. @throws OtherData */
   readonly require = async (): Promise<void> => {
-    while (this.#proven === undefined || !this.#connections.areStill(this.#proven)) {
+    while (!this.#holds()) {
       await (this.#proving ??= this.#prove().finally(() => { this.#proving = undefined }))
     }
+  }
+
+  /** Runs what counts only where the two saw the same all the while. @throws OtherData */
+  async during<T> (act: () => Promise<T>): Promise<T> {
+    await this.require()
+    const proven = this.#proven
+    const result = await act()
+    if (proven === this.#proven && this.#holds()) return result
+    // Where they see other data now, that is what is wrong.
+    await this.require()
+    throw new Error('a connection was renewed meanwhile')
+  }
+
+  #holds (): boolean {
+    return this.#proven !== undefined && this.#connections.areStill(this.#proven)
   }
 
   async #prove () {
@@ -71,8 +86,6 @@ export class ProvenCommands extends Commands {
   }
 
   override async together (commands: Command[]) {
-    const answers = await super.together(commands)
-    await this.#proof?.require()
-    return answers
+    return this.#proof === undefined ? super.together(commands) : this.#proof.during(() => super.together(commands))
   }
 }

@@ -3,7 +3,7 @@ import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands, type Command, type Settled } from './commands.ts'
 import { Connections } from './connections.ts'
-import { isOfOneKey } from './deadline.ts'
+import { Deadline, isOfOneKey } from './deadline.ts'
 import { toWords, type LogEntry } from './log.ts'
 import { Owed, type OwedWrite } from './owed.ts'
 import type { Proof } from './proof.ts'
@@ -71,7 +71,7 @@ export class Writer {
     // Two waits are to end before the caller does.
     this.#patience = Math.max(Math.floor(storeTimeout / 3), 1)
     this.#clock = clock
-    this.#owed = new Owed((some) => this.#writeOwed(some), onDisowned, minReplicas > 0 ? 1 : undefined)
+    this.#owed = new Owed((some) => this.#writeOwed(some), new Deadline(storeTimeout), onDisowned, minReplicas > 0 ? 1 : undefined)
   }
 
   async deny (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null, made?: WriteOptions<Denial>['made']): Promise<Denial & { first: boolean }> {
@@ -178,14 +178,16 @@ export class Writer {
     return ['eval', script, ...keys, value, ...lasting(until, this.#clock()), this.#longest, ...words, this.#logSpan ?? '', force]
   }
 
-  async #write (command: Command, entry: LogEntry): Promise<unknown[]> {
-    await this.#proof?.require()
+  #write (command: Command, entry: LogEntry): Promise<unknown[]> {
+    const write = () => this.#writeBoth(command, entry)
+    return this.#proof === undefined ? write() : this.#proof.during(write)
+  }
+
+  async #writeBoth (command: Command, entry: LogEntry): Promise<unknown[]> {
     const answer = await this.#held(command)
     if (!isAnswer(answer)) throw nonsense()
     // A node may lose its data between the two writes.
     if (this.#redis.isCluster && !await this.#append(entry, String(answer[2]))) await this.#held(command)
-    // The connection may have been renewed meanwhile.
-    await this.#proof?.require()
     return answer
   }
 
