@@ -281,7 +281,8 @@ class Model {
     if (news) standing.at = at
     standing.exp ??= exp
     // A minute is what ends of the same revocation may differ by.
-    standing.marked = marked || (standing.marked && !news && end <= standing.end + 60)
+    const isAll = (kind === 'revoked' || at >= standing.at) && end + 60 >= standing.end
+    standing.marked = marked ? isAll || standing.marked : standing.marked && !news && end <= standing.end + 60
     standing.end = Math.max(standing.end, end)
     return news
   }
@@ -649,4 +650,27 @@ t.test('a hash is the same wherever the words lie, and spreads names over the wh
   }
   // Six standard deviations: a key for which this fails is rarer than one in a million.
   for (const count of [...buckets, ...lows]) t.ok(Math.abs(count - 200) < 90, String(count))
+})
+
+t.test('a log that lost its end does not count as having what it has less of', async (t) => {
+  const list = new Denylist(() => 1000)
+  const cutoff = (at: number, until: number): DenylistEntry => ({ kind: 'cutoff', name: 'alice', at, exp: null, until })
+  list.add(cutoff(1000, 2000), true)
+  list.add(cutoff(1003, 2003), true)
+  t.ok([...list.unmark()].length > 0)
+  t.notOk(list.isMarked(cutoff(0, 0)))
+  list.add(cutoff(1000, 2000), true)
+  t.notOk(list.isMarked(cutoff(0, 0)), 'a lower cutoff is not the one that is known')
+  t.strictSame(entriesOf(list, true), [cutoff(1003, 2003)], 'which is to be put back')
+  list.add(cutoff(1003, 2003), true)
+  t.ok(list.isMarked(cutoff(0, 0)))
+
+  const denial = (until: number): DenylistEntry => ({ kind: 'revoked', name: 'x', at: 1000, exp: null, until })
+  list.add(denial(2000), true)
+  list.add(denial(5000), true)
+  t.ok([...list.unmark()].length > 0)
+  list.add(denial(2000), true)
+  t.notOk(list.isMarked(denial(0)), 'nor is an earlier end')
+  list.add(denial(5000), true)
+  t.ok(list.isMarked(denial(0)))
 })

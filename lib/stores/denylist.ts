@@ -168,12 +168,14 @@ export class Denylist {
     names.update(name, (standing) => {
       if (standing === null || standing.until <= now) return fresh
       isNew = kind === 'cutoff' && fresh.at > standing.at
+      // A log that lost its end brings a lower cutoff, or an earlier end, than is known: what is known is missing from it.
+      const isAll = (kind === 'revoked' || fresh.at >= standing.at) && fresh.until + SAME_END >= standing.until
       return {
         at: kind === 'revoked' ? standing.at : Math.max(standing.at, fresh.at),
         exp: standing.exp ?? fresh.exp,
         until: Math.max(standing.until, fresh.until),
         // What raises a cutoff, or lasts longer, is not what the log had.
-        marked: marked || (standing.marked && !isNew && fresh.until <= standing.until + SAME_END)
+        marked: marked ? isAll || standing.marked : standing.marked && !isNew && fresh.until <= standing.until + SAME_END
       }
     })
     return isNew

@@ -142,7 +142,7 @@ class Checker {
       case 'unexpected': return false
       case 'refused': return token !== undefined || this.#isBeyondLead(request, run)
       case 'expired': return token !== undefined && this.#mayHaveExpired(request, token, run)
-      case 'forbidden': return this.#isRecordLost(request)
+      case 'forbidden': return this.#isRecordLost(request) || this.#isMisled(request, run)
       // Nothing but its end breaks a process' connections to its clients.
       case 'unreachable': return run.died === undefined && run.to <= to
       case 'accepted': return run.from <= from && from <= run.to
@@ -166,6 +166,11 @@ class Checker {
   #isRecordLost ({ target, to }: Request): boolean {
     if (target?.kind !== 'token') return false
     return this.#durability.mayLose(this.#history.requests[this.#tokens.get(target.jti)!.issue]!, to)
+  }
+
+  /** Something else in the place of Redis gave the right kind of answer: another id, behind which there is no record. */
+  #isMisled (request: Request, { member }: Run): boolean {
+    return this.#history.faults.some((fault) => fault.kind === 'link nonsense' && fault.on === member && overlap(fault, request))
   }
 
   /** Without the time in which the process, or who measures, did not run. */
