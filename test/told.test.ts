@@ -286,6 +286,28 @@ t.test('P11 a revocation that stands although WAIT was refused is told when repl
   t.strictSame(counts(told), ONCE)
 })
 
+for (const kind of ['revoked', 'cutoff'] as const) {
+  t.test(`P11 what is owed and written again before its answer came is told once: ${kind}`, async (t) => {
+    const { client, hold, lose, release } = await clientOf(t, CLIENTS['gives up'])
+    const { app, told } = await build(t, { redis: client, keyPrefix: ownPrefix() })
+    const { pipeline } = client
+    let sent = 0
+    client.pipeline = function (...args: Parameters<typeof pipeline>) {
+      // What was asked for; and what is written again, so late that it is written once more.
+      if (JSON.stringify(args).includes(`:${kind}:alice`) && ++sent <= 2) hold()
+      return pipeline.apply(client, args)
+    }
+    const end: () => Promise<unknown> = kind === 'revoked' ? () => app.revocation.revoke({ jti: 'alice' }) : () => app.revocation.revokeSubject('alice')
+    await t.rejects(end(), UNAVAILABLE)
+    await lose()
+    await eventually('it is written a third time', async () => sent >= 3)
+    await release()
+    await eventually('it is told', async () => told.lines.length > 0)
+    await eventually('the store is back', async () => app.revocation.status().available)
+    t.strictSame(counts(told), ONCE)
+  })
+}
+
 t.test('P11 what is published for a security team is published once as well', async (t) => {
   const jti = randomUUID()
   const published: unknown[] = []

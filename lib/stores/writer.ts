@@ -146,11 +146,12 @@ export class Writer {
     return outcomes.map(({ answer, error }, i) => {
       if (error !== undefined) return isOfOneKey(error) && !this.#halfway.has(error as Error) ? 'refused' : 'unknown'
       const { entry, ats, made } = some[i]!
+      // A retry, or an earlier rewrite whose answer was late, has settled it, and told.
+      if (this.#owed.of(entry) !== some[i]) return 'acknowledged'
       try {
-        // Where another process made it, that one tells; and where a retry has settled it meanwhile, the retry has told.
-        const isOurs = entry.kind === 'cutoff'
-          ? cutoffOf(answer!) !== undefined && this.#owed.of(entry) === some[i]
-          : this.#isOwn(entry.name, answer!, standingOf(answer!, entry), ats)
+        // Where another process made it, that one tells.
+        const isOurs = entry.kind === 'cutoff' ? cutoffOf(answer!) !== undefined : this.#isOwn(entry.name, answer!, standingOf(answer!, entry), ats)
+        this.#owed.settle(entry)
         if (isOurs) made?.(answer)
       } catch {
         // Nonsense acknowledges nothing.
