@@ -343,7 +343,7 @@ for (const [name, build] of Object.entries(STORES)) {
     t.equal((await domain.tokens('alice')).tokens.length, 2)
     if (name === 'memory') clock.now = 8.6e15
     t.strictSame((await domain.tokens('alice')).tokens.map(({ id }) => id), [endless.id, far.id])
-    t.strictSame(await domain.revokeSubject('alice', { except: endless.jti }), { sub: 'alice', cutoff: null, revoked: name === 'memory' ? 1 : 2 }, 'by the clock of Redis one more has not ended')
+    t.strictSame(await domain.revokeSubject('alice', { except: endless.jti }), { sub: 'alice', cutoff: null, revoked: 1 })
     t.match((await domain.tokens('alice')).tokens, [{ status: 'active' }, { status: 'revoked' }])
   })
 }
@@ -402,16 +402,16 @@ t.test('the sorted set of a subject is cleaned as it is used, and ends with its 
   const store = STORES.redis!(clock, keyPrefix)
   const domain = buildDomain({ store, clock })
   const key = `${keyPrefix}tokens:alice`
-  const soon = () => Date.now() / 1000 + 1
+  const soon = () => Date.now() / 1000 + 5
   await fill(store, 'alice', Array.from({ length: 1000 }, (_, i) => soon() + i / 1000))
   const [kept] = await fill(store, 'alice', [clock.seconds + 500])
   t.equal(await client.zcard(key), 1001)
   // Redis' clock decides what has ended.
-  await sleep(2500)
+  await sleep(7000)
   const { id } = await domain.issue({ sub: 'alice' })
   t.strictSame(await client.zrange(key, '0', '-1'), [kept, id], 'one issue leaves only what has not expired')
   await fill(store, 'alice', Array.from({ length: 1000 }, soon))
-  await sleep(1500)
+  await sleep(7000)
   await domain.tokens('alice', { limit: 1 })
   t.strictSame(await client.zrange(key, '0', '-1'), [kept, id], 'so does one page')
 

@@ -1,11 +1,11 @@
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { TokenRecord } from '../types.ts'
+import { lasting, longestOf } from './answers.ts'
 import type { Command, Commands } from './commands.ts'
 import { ADD_TOKEN, NAME_RECORD, PAGE } from './scripts.ts'
 import type { RecordEntry } from './store.ts'
 import { parseCutoff, parseRecord } from './values.ts'
-import { lasting, longestOf } from './writer.ts'
 
 /** The history in Redis: each record, the one that an identity leads to, and those of a subject. */
 export class RedisRecords {

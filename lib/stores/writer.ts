@@ -1,6 +1,7 @@
 import { LEAD, type Milliseconds, type Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
+import { cutoffOf, isAnswer, lasting, longestOf, nonsense, standingOf, type Cutoff } from './answers.ts'
 import { Commands, type Command, type Settled } from './commands.ts'
 import { Connections } from './connections.ts'
 import { Deadline, isOfOneKey } from './deadline.ts'
@@ -9,7 +10,6 @@ import { Owed, type OwedWrite } from './owed.ts'
 import type { Proof } from './proof.ts'
 import { APPEND, CUT_OFF, KEEP_CUTOFF, REVOKE } from './scripts.ts'
 import type { CutoffOptions, Denial, NewDenial, StoreContext, WriteOptions } from './store.ts'
-import { parseCutoff, parseDenial } from './values.ts'
 
 export interface WriterOptions {
   storeTimeout: Milliseconds
@@ -28,11 +28,6 @@ export interface WritingClient {
   proof?: Proof
   /** Leaves the connection for a new one, where it is ours to leave. */
   reconnect?: () => void
-}
-
-export interface Cutoff {
-  cutoff: Seconds
-  before: Seconds | null
 }
 
 const MAX_TOLD = 10_000
@@ -227,36 +222,4 @@ export class Writer {
     if (Number(held) >= this.#minReplicas) return answer
     throw new Error(`${Number(held)} of the ${this.#minReplicas} replicas that option "minReplicas" asks for hold the write`)
   }
-}
-
-/** What each script that writes a revocation answers. Last comes what is to be in the log. */
-function isAnswer (answer: unknown): answer is unknown[] {
-  return Array.isArray(answer) && answer.length === 3 && typeof answer[2] === 'string'
-}
-
-function nonsense () {
-  return new TypeError('Redis answered nonsense to a revocation')
-}
-
-function standingOf (answer: unknown, asked: Denial): Denial {
-  const [first, value] = answer as unknown[]
-  if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw nonsense()
-  return parseDenial(value) ?? { at: asked.at, exp: asked.exp }
-}
-
-function cutoffOf (answer: unknown): Cutoff {
-  const [value, before] = answer as unknown[]
-  const cutoff = parseCutoff(value)
-  if (cutoff === null) throw new TypeError('Redis answered nonsense to a cutoff')
-  return { cutoff, before: parseCutoff(before === '' ? null : before) }
-}
-
-/** How long to keep something, as the scripts take it. */
-export function lasting (keptUntil: Seconds | null, now: Milliseconds): [until: number | '', span: number | ''] {
-  return keptUntil === null ? ['', ''] : [keptUntil * 1000, Math.ceil(keptUntil * 1000 - now)]
-}
-
-/** How long anything is kept at most, as the scripts take it. */
-export function longestOf (seconds: Seconds | null | undefined): Milliseconds | '' {
-  return seconds == null ? '' : seconds * 1000
 }
