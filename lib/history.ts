@@ -113,6 +113,7 @@ export class History {
 
   /** The record of an id, and the one of its identity that ends latest. The same commands run where there is none (P6). */
   async named (id: string, budget: Budget): Promise<{ record: TokenRecord | null, latest: TokenRecord | null }> {
+    if (!RECORD_ID.test(id)) return { record: null, latest: null }
     const record = await this.token(id, budget)
     return { record, latest: await this.tokenOf(record?.iss, record?.jti ?? '', budget) }
   }
