@@ -64,13 +64,6 @@ export class Commands {
     return results
   }
 
-  /** What became of each of them, wherever it went. */
-  async settled (commands: Command[]): Promise<Settled[]> {
-    if (!this.#client.isCluster) return this.#executed(commands)
-    const settled = await Promise.all(commands.map((command) => this.#executed([command]).catch((error): [[Error]] => [[error]])))
-    return settled.map(([answer]) => answer!)
-  }
-
   async #readAll (keys: string[], answer: Answer) {
     try {
       const values = await this.send(['mget', ...keys])

@@ -39,10 +39,6 @@ export class Owed {
     this.#atOnce = atOnce
   }
 
-  get size () {
-    return this.#writes.size
-  }
-
   of (entry: LogEntry): OwedWrite | undefined {
     return this.#writes.get(keyOf(entry))
   }

@@ -30,7 +30,8 @@ export class Proof {
     this.#client = client
     this.#own = own
     this.#key = key
-    this.#connections = new Connections(client, own)
+    // A cluster's client connects to its nodes one by one, and is led to the same cluster by each of them.
+    this.#connections = client.isCluster ? new Connections() : new Connections(client, own)
   }
 
   /** Resolves where the two see the same, by the connections that they have now. @throws OtherData */

@@ -159,7 +159,7 @@ export class Writer {
   async #rewritten (entries: LogEntry[]): Promise<Array<{ answer?: unknown[], error?: unknown }>> {
     const commands = entries.map((entry) => this.#command(entry, entry.kind === 'revoked' ? REVOKE : KEEP_CUTOFF, 'log'))
     if (!this.#redis.isCluster && this.#minReplicas === 0) {
-      const answers = await this.#redis.settled(commands).catch((error: Error): Array<[Error]> => entries.map(() => [error]))
+      const answers = await this.#redis.pipelined(commands).catch((error: Error): Array<[Error]> => entries.map(() => [error]))
       return answers.map(([error, answer]) => error || !isAnswer(answer) ? { error: error ?? nonsense() } : { answer })
     }
     return Promise.all(entries.map((entry, i) => this.#write(commands[i]!, entry).then((answer) => ({ answer }), (error: unknown) => ({ error }))))
