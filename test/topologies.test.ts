@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, Redis } from 'ioredis'
 import { Redis as Valkey } from 'iovalkey'
 import t, { type Test } from 'tap'
@@ -6,6 +8,7 @@ import { ownPrefix } from './support/app.ts'
 import { Load } from './support/load.ts'
 import { Rig, STORE_TIMEOUT } from './support/outage.ts'
 import { KEPT, outcomesOf } from './support/promises.ts'
+import { startProxy } from './support/proxy.ts'
 import { eventually, startCluster, startRedis } from './support/redis.ts'
 import { startSentinels } from './support/sentinel.ts'
 
@@ -86,6 +89,32 @@ for (const sentinels of [1, 3]) {
       t.ok(load.slowest < IN_TIME, `${name}: nothing hangs`, { found: load.slowest })
       // minReplicas: the new master may be without a replica once more, while the other one synchronises with it.
       t.match(rig.lines.map(({ level }) => level).join(), /^50,40(,50,40)?$/, `${name}: one line when it is lost, one when it is back`)
+    }
+  })
+}
+
+for (const late of [{ delayMs: 700 }, 'blackhole'] as const) {
+  t.test(`P4 P7 connections of the plugin that are lost while Sentinel is ${late === 'blackhole' ? 'silent' : 'late'} are made again`, { buffered: true }, async (t) => {
+    const scene = await startSentinels(t)
+    const sentinel = await startProxy(t, scene.sentinels[0]!)
+    const address = { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: scene.name }
+    const options: RevocationOptions = { mode: 'replica', minReplicas: 1 }
+    const rigs = [await Rig.startWell(t, { redis: address, ...options }), await Rig.startWell(t, { redis: given(t, new Redis(address)), ...options })]
+    const [master] = scene.servers
+    const admin = given(t, new Redis(master!.url))
+
+    await sentinel.set(late)
+    const own = String(await admin.client('LIST')).split('\n').filter((line) => line.includes(' name=fastify-jwt-revocation:'))
+    t.equal(own.length, 4, 'the log and the writer of both')
+    for (const line of own) await admin.client('KILL', 'ID', /^id=(\d+)/.exec(line)![1]!)
+    for (const rig of rigs) await eventually('it is lost', async () => !rig.available)
+    await eventually('Sentinel is asked', async () => sentinel.connections > 0)
+    // By then each of them has been told to leave what does not answer.
+    await sleep(3 * STORE_TIMEOUT)
+    await sentinel.set('pass')
+    for (const rig of rigs) {
+      await eventually('it is back', async () => rig.available)
+      t.match(await rig.call(() => rig.app.revocation.revoke({ jti: randomUUID() })), { status: 200 })
     }
   })
 }

@@ -19,6 +19,7 @@ export interface StoreSettings extends ReplicaOptions {
 interface Duplicable extends RedisClient {
   options?: { redisOptions?: object }
   /** Of a cluster: nodes and options. */
+  readonly status: string
   duplicate (...args: unknown[]): Duplicable
   on (event: 'error', listener: () => void): void
   disconnect (reconnect?: boolean): void
@@ -39,11 +40,7 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
   refuseReplicaReads(typeof redis === 'string' ? undefined : isRedisClient(redis) ? (redis as { options?: ReadOptions }).options : redis)
   if (isRedisClient(redis)) return opened(redis, settings, context)
   const client = await connect(redis, settings.storeTimeout)
-  // A peer that takes commands and never answers: the operating system notices after many minutes.
-  const onStuck = () => {
-    if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
-  }
-  const { store, close } = opened(client, settings, { ...context, onStuck })
+  const { store, close } = opened(client, settings, { ...context, onStuck: () => leave(client) })
   return {
     store,
     close () {
@@ -58,7 +55,7 @@ function opened (client: RedisClient, settings: StoreSettings, context: StoreCon
   const beside = (purpose: string) => {
     const own = ownConnection(client, purpose, settings)
     made.push(own)
-    return { client: own, proof: new Proof(client, own, keysUnder(settings.keyPrefix).same), reconnect: () => own.disconnect(true) }
+    return { client: own, proof: new Proof(client, own, keysUnder(settings.keyPrefix).same), reconnect: () => leave(own) }
   }
   // WAIT keeps its connection waiting, and counts what that connection wrote.
   const writer = settings.minReplicas > 0 ? beside('minReplicas') : { client }
@@ -72,6 +69,14 @@ function opened (client: RedisClient, settings: StoreSettings, context: StoreCon
       for (const own of made) own.disconnect()
     }
   }
+}
+
+/**
+ * Leaves a peer that takes commands and never answers for a new connection: the operating system notices after many
+ * minutes. A client that is told to while it asks Sentinel ends for good, so one that is connecting goes on.
+ */
+function leave (own: { status: string, disconnect (reconnect: boolean): void }) {
+  if (own.status === 'ready' || own.status === 'connect') own.disconnect(true)
 }
 
 /** A connection for commands that wait: nobody else's queue behind them. */
@@ -126,11 +131,14 @@ function refuseReplicaReads ({ scaleReads = 'master', role = 'master' }: ReadOpt
 
 /** Of every connection that we make. */
 function ownLimits (storeTimeout: Milliseconds) {
+  const patience = Math.max(2 * storeTimeout, 1000)
   return {
     // Nobody waits longer than storeTimeout: what could not be sent by the second connection attempt is dropped.
     maxRetriesPerRequest: 1,
     reconnectOnError: leavesReplica(),
-    connectTimeout: Math.max(2 * storeTimeout, 1000),
+    connectTimeout: patience,
+    // A Sentinel that takes the question and never answers: the next one is asked.
+    sentinelCommandTimeout: patience,
     // It keeps the process for so long where there is no connection to end.
     disconnectTimeout: 250,
     retryStrategy: (attempt: number) => Math.min(attempt * 50, 1000)
