@@ -6,8 +6,8 @@ import t, { type Test } from 'tap'
 import { Proof } from '../lib/stores/proof.ts'
 import type { RedisClient, RevocationOptions } from '../lib/index.ts'
 import { bearer, buildApp, ownPrefix } from './support/app.ts'
-import { startProxy } from './support/proxy.ts'
-import { eventually, startCluster, startRedis } from './support/redis.ts'
+import { startProxy, type Proxy } from './support/proxy.ts'
+import { eventually, startCluster, startRedis, type RedisServer } from './support/redis.ts'
 import { MASTER, startReplica } from './support/replicas.ts'
 
 /*
@@ -98,38 +98,73 @@ t.test('P7 what is written to another server is acknowledged by nobody', async (
   t.equal(await status(token), 200, 'and nobody was told that it is revoked')
 })
 
-for (const options of [{ mode: 'replica' }, { minReplicas: 1 }] as RevocationOptions[]) {
-  t.test(`P7 a connection that comes back to another server is noticed: ${JSON.stringify(options)}`, async (t) => {
-    const other = await startRedis(t, { args: MASTER })
-    await startReplica(t, other)
-    const target = { host: server.host, port: server.port }
-    const proxy = await startProxy(t, target)
+/** A server, or a cluster of one master, with a replica; and clients whose own connections lead through a proxy. */
+const KINDS: Record<string, (t: Test) => Promise<{ target: { host: string, port: number }, astray: (proxy: Proxy, other: RedisServer) => RedisClient }>> = {
+  async 'one server' (t) {
     const client = new Redis(server.url)
     t.teardown(() => client.disconnect())
-    const keyPrefix = ownPrefix()
-    const { app, status, lost } = await build(t, { redis: astray(client, proxy.url), keyPrefix, storeTimeout: 10_000, ...options })
-    const strict = await build(t, { redis: server.url, keyPrefix })
-    const [first, second, third] = [await issue(strict.app), await issue(strict.app), await issue(strict.app)]
-    await app.revocation.revoke({ jti: first.jti })
-    t.equal(await status(first.token), 401)
+    return { target: { host: server.host, port: server.port }, astray: ({ url }) => astray(client, url) }
+  },
+  async 'a cluster' (t) {
+    const { nodes: [master] } = await startCluster(t, { masters: 1, replicas: 1 })
+    const client = new Cluster([master!])
+    t.teardown(() => client.disconnect())
+    return {
+      target: { ...master! },
+      astray: ({ port }, other) => Object.assign(client, {
+        duplicate (_nodes: unknown, options: object) {
+          const natMap = Object.fromEntries([master!.port, other.port].map((of) => [`127.0.0.1:${of}`, { host: '127.0.0.1', port }]))
+          return new Cluster([{ host: '127.0.0.1', port }], { ...options, natMap })
+        }
+      })
+    }
+  }
+}
 
-    target.port = other.port
-    proxy.cut()
-    const revoking = app.revocation.revoke({ jti: second.jti }).then(() => 200, ({ statusCode }) => statusCode)
-    await eventually('it is said', async () => lost().length > 0)
-    t.match(lost(), [{ err: { message: /sees other data than the client/ } }])
-    // In replica mode the connection that writes is the client's own.
-    t.equal(await revoking, options.minReplicas ? 503 : 200)
-    await strict.app.revocation.revoke({ jti: third.jti })
-    await eventually('what others revoke is refused', async () => await status(third.token) === 401)
+/** Somewhere else, of the same kind. */
+const OTHERS: Record<string, (t: Test) => Promise<RedisServer>> = {
+  async 'one server' (t) {
+    const other = await startRedis(t, { args: MASTER })
+    await startReplica(t, other)
+    return other
+  },
+  'a cluster': async (t) => (await startCluster(t, { masters: 1, replicas: 1 })).servers[0]!
+}
 
-    target.port = server.port
-    proxy.cut()
-    await eventually('the store is back', async () => app.revocation.status().available)
-    t.equal(lost().length, 1, 'once')
-    await app.revocation.revoke({ jti: second.jti })
-    t.equal(await strict.status(second.token), 401)
-  })
+for (const [kind, start] of Object.entries(KINDS)) {
+  for (const options of [{ mode: 'replica' }, { minReplicas: 1 }] as RevocationOptions[]) {
+    t.test(`P7 a connection that comes back to another place is noticed: ${kind}, ${JSON.stringify(options)}`, async (t) => {
+      const other = await OTHERS[kind]!(t)
+      const { target, astray } = await start(t)
+      const place = { ...target }
+      const proxy = await startProxy(t, target)
+      const keyPrefix = `${randomUUID()}:`
+      const { app, status, lost } = await build(t, { redis: astray(proxy, other), keyPrefix, storeTimeout: 10_000, ...options })
+      const direct = kind === 'a cluster' ? new Cluster([place]) : new Redis(server.url)
+      t.teardown(() => direct.disconnect())
+      const strict = await build(t, { redis: direct, keyPrefix })
+      const [first, second, third] = [await issue(strict.app), await issue(strict.app), await issue(strict.app)]
+      await app.revocation.revoke({ jti: first.jti })
+      t.equal(await status(first.token), 401)
+
+      target.port = other.port
+      proxy.cut()
+      const revoking = app.revocation.revoke({ jti: second.jti }).then(() => 200, ({ statusCode }) => statusCode)
+      await eventually('it is said', async () => lost().length > 0)
+      t.match(lost(), [{ err: { message: /sees other data than the client/ } }])
+      // In replica mode the connection that writes is the client's own.
+      t.equal(await revoking, options.minReplicas ? 503 : 200)
+      await strict.app.revocation.revoke({ jti: third.jti })
+      await eventually('what others revoke is refused', async () => await status(third.token) === 401)
+
+      target.port = place.port
+      proxy.cut()
+      await eventually('the store is back', async () => app.revocation.status().available)
+      t.equal(lost().length, 1, 'once')
+      await app.revocation.revoke({ jti: second.jti })
+      t.equal(await strict.status(second.token), 401)
+    })
+  }
 }
 
 function issue (app: Awaited<ReturnType<typeof buildApp>>) {

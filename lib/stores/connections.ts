@@ -3,9 +3,9 @@ import type { RedisClient } from '../types.ts'
 /** What ioredis and iovalkey keep of a client's connection: a new object for each one. */
 interface Connected {
   condition?: { select?: number } | null
-  options?: { db?: number }
-  /** Of a cluster. */
-  nodes? (): Connected[]
+  options?: { host?: string, port?: number, db?: number }
+  /** Of a cluster: it connects to each when there is something to send. */
+  nodes? (role: 'master'): Connected[]
 }
 
 /** The database that a client uses now: `select()` changes it, and no option tells. */
@@ -25,16 +25,25 @@ export class Connections {
     this.#clients = clients
   }
 
-  /** To be compared with a later one, by `areStill`. */
+  /** To be compared with a later one. */
   now (): unknown[] {
-    return this.#clients.flatMap((client) => {
+    return this.#clients.flatMap((client): unknown[] => {
       const { condition, nodes } = client as Connected
-      return client.isCluster ? nodes?.call(client).map(({ condition }) => condition) : [condition, databaseOf(client)]
+      if (!client.isCluster) return [condition, databaseOf(client)]
+      return (nodes?.call(client, 'master') ?? []).flatMap(({ condition, options }) => [`${options?.host}:${options?.port}`, condition])
     })
   }
 
   areStill (before: unknown[]): boolean {
     const now = this.now()
     return now.length === before.length && now.every((one, i) => one === before[i])
+  }
+
+  /** The same, but a first connection is no change: it is one of `since` from then on. */
+  wereRenewed (since: unknown[]): boolean {
+    const now = this.now()
+    if (now.length !== since.length) return true
+    for (const [i, one] of now.entries()) since[i] ??= one
+    return now.some((one, i) => one !== since[i])
   }
 }

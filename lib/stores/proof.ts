@@ -30,8 +30,7 @@ export class Proof {
     this.#client = client
     this.#own = own
     this.#key = key
-    // A cluster's client connects to its nodes one by one, and is led to the same cluster by each of them.
-    this.#connections = client.isCluster ? new Connections() : new Connections(client, own)
+    this.#connections = new Connections(client, own)
   }
 
   /** Resolves where the two see the same, by the connections that they have now. @throws OtherData */
@@ -53,7 +52,7 @@ export class Proof {
   }
 
   #holds (): boolean {
-    return this.#proven !== undefined && this.#connections.areStill(this.#proven)
+    return this.#proven !== undefined && !this.#connections.wereRenewed(this.#proven)
   }
 
   async #prove () {
@@ -68,7 +67,8 @@ export class Proof {
       const seen = await own.send(['get', this.#key])
       // Another process may have written its marker in between: then the client sees that one.
       if (seen === marker || (typeof seen === 'string' && seen === await client.send(['get', this.#key]))) {
-        this.#proven = connections
+        // What was renewed meanwhile is proven by the next attempt.
+        if (this.#connections.areStill(connections)) this.#proven = connections
         return
       }
       await sleep(Math.random() * 20)
