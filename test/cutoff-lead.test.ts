@@ -102,6 +102,16 @@ t.test('a token that asks for the end of its subject ends too, recorded or not, 
   }
 })
 
+t.test('a token without an end that a clock ahead has signed is refused for ever when it ends its subject', async (t) => {
+  const keyPrefix = ownPrefix()
+  const app = await buildApp(t, { revocation: { redis, keyPrefix, maxTokenLifetime: 'unbounded' } })
+  const token = await signed({ jti: 'j', sub: 'alice', iat: inSeconds(30) })
+  const answer = await app.inject({ method: 'DELETE', url: '/v1/jwt/history/sub/alice', headers: bearer(token) })
+  t.equal(answer.statusCode, 200, answer.body)
+  t.match((await app.inject({ url: '/me', headers: bearer(token) })).json(), { statusCode: 401, code: 'FST_JWT_REVOKED' })
+  t.equal(await redis.ttl(`${keyPrefix}revoked:j`), -1)
+})
+
 t.test('with one stolen token nobody keeps others from logging in for longer than the lead', async (t) => {
   const clock = new Clock()
   const domain = buildDomain({ store: new MemoryStore({ clock: clock.read }), clock })

@@ -260,6 +260,29 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
       t.strictSame(await store.record(first.id), first)
     })
 
+    await t.test('a record that is added stands for its identity as long as the one before, or longer', async (t) => {
+      const identity = randomUUID()
+      const [first, shorter, endless, last] = [recordOf('a'), recordOf('a'), recordOf('a', { expiresAt: null }), recordOf('a')]
+      const later = soon + 60
+      const lasting = (record: TokenRecord, keptUntil: number | null) => ({ ...record, expiresAt: keptUntil === null ? null : new Date(keptUntil * 1000).toISOString() })
+      const add = (record: TokenRecord, keptUntil: number | null) => store.addRecord({ record: lasting(record, keptUntil), identity, exp: keptUntil, keptUntil })
+      await add(first, later)
+      t.equal((await store.recordOf(identity))?.id, first.id)
+      await add(shorter, soon)
+      t.strictSame(await store.recordOf(identity), lasting(first, later))
+      await add(endless, null)
+      t.match(await store.recordOf(identity), { expiresAt: null })
+      await add(last, later)
+      t.match(await store.recordOf(identity), { expiresAt: null })
+    })
+
+    await t.test('a page after no record is empty', async (t) => {
+      const record = recordOf('a', { sub: randomUUID() })
+      await store.saveRecord({ record, identity: randomUUID(), subject: record.sub!, exp: soon, keptUntil: soon })
+      t.strictSame(await store.records(record.sub!, 10), { records: [record] })
+      t.strictSame(await store.records(record.sub!, 10, ''), { records: [] })
+    })
+
     await t.test('an id that is none gives no record', async (t) => {
       for (const id of ['', ' ', 'none', '__proto__', '*', '../a', '😀', '\u0000', 'a'.repeat(255)]) t.equal(await store.record(id), null, id.slice(0, 9))
       t.equal(await store.recordOf(''), null)
