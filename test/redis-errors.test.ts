@@ -239,7 +239,7 @@ for (const [name, { error, args, redis }] of Object.entries(AT_BOOT)) {
   t.test(`P4 ${name} (${error}): the application starts, answers 503, and says what to do`, { buffered: true }, async (t) => {
     const { server } = await setUp(t, args)
     // A machine that takes longer to connect hears of no reason at first.
-    const rig = await Rig.start(t, { redis: redis(server), storeTimeout: 2000 })
+    const rig = await Rig.start(t, { redis: redis(server), storeTimeout: 5000 })
     isUnavailable(t, await rig.http('GET', '/me', rig.sign()), 'a check')
     await eventually('the cause says it', async () => {
       const outcome = await rig.call(() => rig.app.revocation.revoke({ jti: randomUUID() }))

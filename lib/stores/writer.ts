@@ -49,7 +49,7 @@ export class Writer {
   readonly #owed: Owed
   /** Of writes of which a cluster took the first half. */
   readonly #halfway = new WeakSet<object>()
-  /** When each of the last revocations was made that this process has told of. */
+  /** Of the last that this process has told of: when each was revoked, or its cutoff. */
   readonly #told = new Map<string, Seconds>()
 
   constructor (
@@ -85,11 +85,18 @@ export class Writer {
 
   /** Whether this process made what stands, in an attempt at one of these moments, and has told nobody. Remembers that it will. */
   #isOwn (identity: string, answer: unknown[], { at }: Denial, ats: ReadonlySet<Seconds>): boolean {
-    if (Number(answer[0]) !== 1 && (!ats.has(at) || this.#told.get(identity) === at)) return false
-    this.#told.delete(identity)
-    this.#told.set(identity, at)
+    const isFirst = Number(answer[0]) === 1
+    return (isFirst || ats.has(at)) && (this.#isNews('revoked', identity, at) || isFirst)
+  }
+
+  /** Whether nobody was told of what stands by this process, which remembers that it will. */
+  #isNews (kind: LogEntry['kind'], name: string, at: Seconds): boolean {
+    const key = `${kind}:${name}`
+    const isNews = this.#told.get(key) !== at
+    this.#told.delete(key)
+    this.#told.set(key, at)
     if (this.#told.size > MAX_TOLD) this.#told.delete(this.#told.keys().next().value!)
-    return true
+    return isNews
   }
 
   async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, { enough, made }: CutoffOptions): Promise<Cutoff> {
@@ -100,7 +107,8 @@ export class Writer {
     if (!(standing.cutoff >= Math.min(cutoff, enough ?? cutoff))) throw new TypeError('Redis answered nonsense to a cutoff')
     const isOwed = this.#owed.of(entry) !== undefined
     this.#owed.settle(entry)
-    if (isOwed || standing.cutoff !== standing.before) made?.(standing.cutoff, false)
+    // What was written again may have been answered first, and told.
+    if ((isOwed || standing.cutoff !== standing.before) && this.#isNews('cutoff', subject, standing.cutoff)) made?.(standing.cutoff, false)
     return standing
   }
 
@@ -145,7 +153,9 @@ export class Writer {
       if (this.#owed.of(entry) !== some[i]) return 'acknowledged'
       try {
         // Where another process made it, that one tells.
-        const isOurs = entry.kind === 'cutoff' ? cutoffOf(answer!) !== undefined : this.#isOwn(entry.name, answer!, standingOf(answer!, entry), ats)
+        const isOurs = entry.kind === 'cutoff'
+          ? this.#isNews('cutoff', entry.name, cutoffOf(answer!).cutoff)
+          : this.#isOwn(entry.name, answer!, standingOf(answer!, entry), ats)
         this.#owed.settle(entry)
         if (isOurs) made?.(answer)
       } catch {
