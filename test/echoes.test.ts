@@ -56,6 +56,17 @@ t.test('what a failed call has written is heard from the log, and its retry says
   t.strictSame([told, heard], [[['a', true]], ['a']])
 })
 
+t.test('a call whose caller wants to know nothing is known all the same', async (t) => {
+  const denylist = new Denylist(() => 5)
+  const subject = new Echoes(denylist, { clock: () => 5000, onLost () {}, onBack () {} })
+  const answer = await subject.during<LogEntry, string>(entry('a'), (standing) => standing, undefined, async (made) => {
+    made(entry('a'))
+    return ['answer', entry('a')]
+  })
+  t.equal(answer, 'answer')
+  t.equal(denylist.size, 1)
+})
+
 t.test('of the last 10,000 calls that failed it is known what was heard of them', async (t) => {
   const { heard, told, hear, during } = echoes()
   await during('long ago', FAILS).catch(() => {})
