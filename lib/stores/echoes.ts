@@ -35,7 +35,7 @@ export class Echoes {
    * Writes, and knows of it at once. `made` is to be called where this call made what stands; `tell` hears of it then,
    * and whether listeners have been told. What others wrote under that name meanwhile is told afterwards.
    */
-  async during<S, A> (
+  during<S, A> (
     asked: LogEntry, entryOf: (standing: S) => LogEntry, tell: WriteOptions<S>['made'],
     write: (made: (standing: S) => void) => Promise<[answer: A, standing: S]>
   ): Promise<A> {
@@ -51,18 +51,17 @@ export class Echoes {
       if (hasFailed) this.#unsure.delete(key)
       tell?.(standing, isHeard)
     }
-    try {
+    const writing = async () => {
       const [answer, standing] = await write(made)
       const entry = entryOf(standing)
       if (this.#denylist.add(entry, false) && own === undefined) this.#tell(key, entry)
       return answer
-    } catch (error) {
+    }
+    return writing().catch((error) => {
       hasFailed = true
       if (own === undefined) this.#beUnsure(key)
       throw error
-    } finally {
-      this.#written(key, own)
-    }
+    }).finally(() => this.#written(key, own))
   }
 
   #written (key: string, own: LogEntry | undefined) {
