@@ -246,6 +246,12 @@ const HISTORIES: Array<[what: string, history: History, ...violations: string[]]
   ['one cutoff for many calls', history([cutOff(100, IAT), cutOff(100, IAT), cutOff(100, IAT, { run: REPLICA })], { tellings: [cutoffTold(REPLICA, 105)] })],
   ['one cutoff told by two calls', history([cutOff(100, IAT), cutOff(100, IAT)], { tellings: [cutoffTold(STRICT, 105), cutoffTold(STRICT, 105)] }), TWICE],
   ['one cutoff told by two processes', history([cutOff(100, IAT), cutOff(100, IAT, { run: REPLICA })], { tellings: [cutoffTold(STRICT, 105), cutoffTold(REPLICA, 105)] }), TWICE],
+  ['one cutoff told by two of which one may have sent it again', history([cutOff(100, IAT), cutOff(100, IAT, { run: REPLICA })], {
+    tellings: [cutoffTold(STRICT, 105), cutoffTold(REPLICA, 105)], faults: [fault('link cut', 'replica', 90, 103)]
+  })],
+  ['one cutoff told by two of which one was cut off before', history([cutOff(100, IAT), cutOff(100, IAT, { run: REPLICA })], {
+    tellings: [cutoffTold(STRICT, 105), cutoffTold(REPLICA, 105)], faults: [fault('link cut', 'replica', 50, 60)]
+  }), TWICE],
   ['one cutoff told by two of which one owed it', history([cutOff(100, NaN, UNAVAILABLE), cutOff(200, IAT, { run: REPLICA })], {
     tellings: [cutoffTold(REPLICA, 205), cutoffTold(STRICT, 1200)]
   })],

@@ -1,3 +1,4 @@
+import type { FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Cluster, Redis } from 'ioredis'
@@ -207,6 +208,54 @@ for (const [what, options] of Object.entries(CLIENTS)) {
     t.strictSame(counts(told), ONCE)
     await app.revocation.revokeSubject('alice')
     t.strictSame(counts(told), { lines: 2, events: 2 }, 'the next one is another')
+  })
+}
+
+for (const kind of ['revoked', 'cutoff'] as const) {
+  const end = ({ revocation }: FastifyInstance): Promise<unknown> => kind === 'revoked' ? revocation.revoke({ jti: 'alice' }) : revocation.revokeSubject('alice')
+
+  t.test(`P11 what a client sends again by itself, and finds made, is told once: ${kind}`, async (t) => {
+    const { client, hold, lose } = await clientOf(t, CLIENTS['sends again'])
+    const { app, told } = await build(t, { redis: client, keyPrefix: ownPrefix(), storeTimeout: 10_000 })
+    const { pipeline } = client
+    const { token } = await app.revocation.issue({ sub: 'alice' })
+    let isHeld = false
+    client.pipeline = function (...args: Parameters<typeof pipeline>) {
+      if (!isHeld && JSON.stringify(args).includes(`:${kind}:alice`)) {
+        hold()
+        isHeld = true
+      }
+      return pipeline.apply(client, args)
+    }
+    // With a token that asks for it, a cutoff that stands after it was issued is not raised.
+    const ended = kind === 'revoked' ? end(app) : app.inject({ method: 'DELETE', url: '/v1/jwt/history/sub/alice', headers: bearer(token) })
+    await lose()
+    await ended
+    t.strictSame(counts(told), ONCE)
+  })
+
+  t.test(`P11 a revocation whose answer is nonsense is told when it is known to stand: ${kind}`, async (t) => {
+    const client = new Redis(server.url)
+    t.teardown(() => client.disconnect())
+    const { app, told } = await build(t, { redis: client, keyPrefix: ownPrefix(), storeTimeout: 10_000 })
+    const { pipeline } = client
+    let isFirst = true
+    client.pipeline = function (...args: Parameters<typeof pipeline>) {
+      const commands = pipeline.apply(client, args)
+      if (isFirst && JSON.stringify(args).includes(`:${kind}:alice`)) {
+        isFirst = false
+        const { exec } = commands
+        commands.exec = async () => {
+          await exec.call(commands)
+          return [[null, ['x', '', 'w']]]
+        }
+      }
+      return commands
+    }
+    await t.rejects(end(app), UNAVAILABLE)
+    t.strictSame(counts(told), NEVER)
+    await eventually('it is told', async () => told.lines.length > 0)
+    t.strictSame(counts(told), ONCE)
   })
 }
 

@@ -72,8 +72,8 @@ export class Writer {
   async deny (identity: string, { id, sub, ...denial }: NewDenial, keptUntil: Seconds | null, made?: WriteOptions<Denial>['made']): Promise<Denial & { first: boolean }> {
     const entry: LogEntry = { kind: 'revoked', name: identity, ...denial, until: keptUntil, ...(id && { id }), ...(sub && { sub }) }
     const connections = this.#connections.now()
-    const answer = await this.#written(entry, REVOKE, [], (answer) => made?.(standingOf(answer, denial), false))
-    const standing = standingOf(answer, denial)
+    const read = (answer: unknown[]) => ({ answer, standing: standingOf(answer, denial) })
+    const { answer, standing } = await this.#written(entry, REVOKE, [], read, (answer) => made?.(standingOf(answer, denial), false))
     const ats = new Set(this.#owed.of(entry)?.ats)
     // A client that sent it again after its connection broke found what it had made itself.
     if (!this.#connections.areStill(connections)) ats.add(denial.at)
@@ -101,14 +101,20 @@ export class Writer {
 
   async cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, { enough, made }: CutoffOptions): Promise<Cutoff> {
     const entry: LogEntry = { kind: 'cutoff', name: subject, at: cutoff, exp: null, until: keptUntil }
-    const answer = await this.#written(entry, CUT_OFF, [enough ?? '', cutoff + LEAD], (answer) => made?.(cutoffOf(answer).cutoff, false))
-    const standing = cutoffOf(answer)
-    // Lower than what was asked for: nothing that the script gives.
-    if (!(standing.cutoff >= Math.min(cutoff, enough ?? cutoff))) throw new TypeError('Redis answered nonsense to a cutoff')
-    const isOwed = this.#owed.of(entry) !== undefined
+    const read = (answer: unknown[]) => {
+      const standing = cutoffOf(answer)
+      // Lower than what was asked for: nothing that the script gives.
+      if (!(standing.cutoff >= Math.min(cutoff, enough ?? cutoff))) throw new TypeError('Redis answered nonsense to a cutoff')
+      return standing
+    }
+    const connections = this.#connections.now()
+    const standing = await this.#written(entry, CUT_OFF, [enough ?? '', cutoff + LEAD], read, (answer) => made?.(cutoffOf(answer).cutoff, false))
+    // As above: what was sent again, or is owed, may be what this process made itself.
+    const isOwn = standing.cutoff !== standing.before || this.#owed.of(entry) !== undefined ||
+      (standing.cutoff >= cutoff && !this.#connections.areStill(connections))
     this.#owed.settle(entry)
     // What was written again may have been answered first, and told.
-    if ((isOwed || standing.cutoff !== standing.before) && this.#isNews('cutoff', subject, standing.cutoff)) made?.(standing.cutoff, false)
+    if (isOwn && this.#isNews('cutoff', subject, standing.cutoff)) made?.(standing.cutoff, false)
     return standing
   }
 
@@ -130,12 +136,12 @@ export class Writer {
     await this.#redis.send(['xlen', this.#keys.log])
   }
 
-  /** A failure is owed where the revocation may stand all the same: then `madeLate` is told what stands in the end. */
-  async #written (entry: LogEntry, script: string, more: Array<string | number>, madeLate: (answer: unknown) => void): Promise<unknown[]> {
+  /** A failure, or nonsense, is owed where the revocation may stand all the same: then `madeLate` is told what stands in the end. */
+  async #written<T> (entry: LogEntry, script: string, more: Array<string | number>, read: (answer: unknown[]) => T, madeLate: (answer: unknown) => void): Promise<T> {
     const force: Force = this.#owed.of(entry) !== undefined ? 'log' : this.#minReplicas > 0 ? 'key' : ''
     const connections = this.#connections.now()
     try {
-      return await this.#write([...this.#command(entry, script, force), ...more], entry)
+      return read(await this.#write([...this.#command(entry, script, force), ...more], entry))
     } catch (error) {
       // What Redis refuses it has not written, unless it was sent twice.
       const isRefused = error instanceof Error && error.name === 'ReplyError' && this.#connections.areStill(connections)

@@ -1,6 +1,6 @@
 import { shown } from './clocks.ts'
 import type { Durability } from './durability.ts'
-import { outcomeOf, type History, type Request, type Run, type Telling, type Token } from './history.ts'
+import { outcomeOf, overlap, type History, type Request, type Run, type Telling, type Token } from './history.ts'
 import type { Revocations } from './revocations.ts'
 
 export type TellingKind = 'told twice' | 'not told' | 'told and never revoked'
@@ -127,12 +127,20 @@ export class Tellings {
     return isKnown
   }
 
-  /** A process that owes takes a revocation of its own second for its own, and every cutoff. */
+  /**
+   * A process that owes, or whose client sent a write again over another connection, takes a revocation of its own second
+   * for its own, and every cutoff.
+   */
   #mayTakeForOwn (request: Request, { revokedAt }: Told): boolean {
-    if (outcomeOf(request) === 'accepted') return false
+    if (outcomeOf(request) === 'accepted' && !this.#isDisturbed(request)) return false
     if (revokedAt === undefined) return true
     const { from, to } = shown(this.#history, this.#history.runs[request.run]!, request)
     return Math.floor(from / 1000) <= revokedAt && revokedAt <= to / 1000
+  }
+
+  #isDisturbed (request: Request): boolean {
+    const { member } = this.#history.runs[request.run]!
+    return this.#history.faults.some((fault) => (fault.on === 'redis' || fault.on === member) && overlap(fault, request))
   }
 }
 
