@@ -25,6 +25,9 @@ const MAX_SIGNATURES = 10
 /** A random UUID. No other id is ever looked for: it could make the key of something else. */
 const RECORD_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i
 
+/** By what this process knows, or by what is kept for all. */
+type Lookup = 'check' | 'checkShared'
+
 /** The records of the tokens that have not expired. */
 export class History {
   readonly #store: Store
@@ -128,16 +131,16 @@ export class History {
     }))
   }
 
-  async withStatus (record: TokenRecord): Promise<ListedToken> {
+  async withStatus (record: TokenRecord, how: Lookup = 'check'): Promise<ListedToken> {
     const { jti, iss, sub } = record
-    const { revoked, cutoff } = await this.lookUp(identityOf(iss, jti), sub && identityOf(iss, sub))
+    const { revoked, cutoff } = await this.lookUp(identityOf(iss, jti), sub && identityOf(iss, sub), how)
     return { ...record, status: revoked || isCutOff(iatOf(record), cutoff) ? 'revoked' : 'active' }
   }
 
   /** What the store has under an identity and a subject. What is asked for in one turn shares a round trip. */
-  lookUp (identity: string | undefined, subject: string | undefined): Promise<{ revoked: boolean, cutoff: Seconds | null }> {
+  lookUp (identity: string | undefined, subject: string | undefined, how: Lookup = 'check'): Promise<{ revoked: boolean, cutoff: Seconds | null }> {
     return new Promise((resolve, reject) => {
-      this.#store.check(identity, subject, (cause, revoked, cutoff) => {
+      this.#store[how](identity, subject, (cause, revoked, cutoff) => {
         if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
         else resolve({ revoked, cutoff })
       })

@@ -66,7 +66,7 @@ export class Subjects {
       // Signed by a clock that is ahead: a cutoff does not reach it. What issue() has signed since is not meant.
       const isAhead = !isCutOff(claims, cutoff)
       if (isAhead && !older.has(record.id) && claims.iat! <= Math.floor(this.#clock() / 1000) + LEAD) return
-      const { revoked } = await this.#history.lookUp(identityOf(iss, record.jti), undefined)
+      const { revoked } = await this.#history.lookUp(identityOf(iss, record.jti), undefined, 'checkShared')
       if (revoked) return
       if (this.#counts(record)) ended.add(record.jti)
       if (isAhead) ahead.push(record)
@@ -83,7 +83,7 @@ export class Subjects {
       // Whoever had the turn before may have ended this one: two devices must not end each other.
       if (hasWaited && isJti(except) && (await this.#history.lookUp(identityOf(iss, except), undefined)).revoked) throw new FST_JWT_REVOKED()
       let revoked = 0
-      const pages = this.#pages(sub, iss, async (record) => (await this.#history.withStatus(record)).status)
+      const pages = this.#pages(sub, iss, async (record) => (await this.#history.withStatus(record, 'checkShared')).status)
       for await (const page of pages) {
         const others = page.filter(({ record, seen }) => seen === 'active' && record.jti !== except)
         await eachOf(others, AT_ONCE, async ({ record }) => {

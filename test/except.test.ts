@@ -126,3 +126,20 @@ t.test('turns come in order, one at a time, also after one that failed or gave u
   await turns.take('a', 10_000, async (hasWaited) => { order.push(`fourth ${hasWaited}`) })
   t.strictSame(order, ['first false', 'other false', 'third true', 'fourth false'])
 })
+
+t.test('P3 what a replica knows to be revoked and Redis has lost is revoked again, for those who ask Redis', async (t) => {
+  const keyPrefix = ownPrefix()
+  const replica = await buildApp(t, { revocation: { redis: server.url, keyPrefix, mode: 'replica', storeTimeout: 10_000 } })
+  const strict = await buildApp(t, { revocation: { redis: server.url, keyPrefix, storeTimeout: 10_000 } })
+  const [caller, other] = [await replica.revocation.issue({ sub: 'alice' }), await replica.revocation.issue({ sub: 'alice' })]
+  const status = async (app: typeof replica, token: string) => (await app.inject({ url: '/me', headers: bearer(token) })).statusCode
+  await replica.revocation.revoke({ jti: other.jti })
+  await server.cli('DEL', `${keyPrefix}revoked:${other.jti}`)
+  t.equal(await status(replica, other.token), 401)
+  t.equal(await status(strict, other.token), 200, 'it is lost')
+
+  const answer = await replica.inject({ method: 'DELETE', url: '/v1/jwt/history/sub/alice?except=current', headers: bearer(caller.token) })
+  t.match(answer.json(), { sub: 'alice', cutoff: null, revoked: 1 })
+  for (const app of [replica, strict]) t.equal(await status(app, other.token), 401)
+  t.equal(await status(strict, caller.token), 200)
+})

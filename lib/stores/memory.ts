@@ -114,6 +114,10 @@ export class MemoryStore implements Store {
     done(null, revoked, subject === undefined ? null : this.#cutoffOf(subject))
   }
 
+  checkShared (...check: Parameters<Store['checkShared']>) {
+    this.check(...check)
+  }
+
   async revoke (identity: string, denial: Denial, keptUntil: Seconds | null, { made }: WriteOptions<Denial> = {}) {
     const standing = this.#denials.get(identity)
     if (standing === undefined) {

@@ -130,7 +130,7 @@ export class ReplicaStore extends RedisStore {
     const cutoff = known && subject !== undefined ? this.denylist.cutoffOf(subject) : null
     // What is known to be revoked stays so, however old that is.
     if (revoked || !this.#isStale()) return done(null, revoked, cutoff)
-    super.check(identity, subject, (error, revoked, inRedis) => {
+    this.checkShared(identity, subject, (error, revoked, inRedis) => {
       done(error, revoked, cutoff === null || inRedis === null ? cutoff ?? inRedis : Math.max(cutoff, inRedis))
     })
   }
