@@ -19,7 +19,7 @@ const LAYERS = [
   ['stores/open.ts'],
   ['stores/'],
   ['arguments.ts', 'records.ts'],
-  ['types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']
+  ['types.ts', 'option-types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']
 ]
 
 /** What only types are imported from leaves nothing in the JavaScript, but a reader has to follow it just the same. */
