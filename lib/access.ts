@@ -1,4 +1,5 @@
-import { isCutOff, type CheckedClaims, type TokenClaims } from './claims.ts'
+import { byOf } from './audit.ts'
+import type { CheckedClaims, TokenClaims } from './claims.ts'
 import { FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND } from './errors.ts'
 import type { TokenRevocation } from './revocation.ts'
 import type { Budget } from './stores/store.ts'
@@ -39,7 +40,7 @@ export class Access {
     if (!own && !hasSubjectOf(claims, record)) await authorize(actor, { action: 'revoke', ...named({ jti, iss }), ...named(record) })
     // The own token that says no end has none.
     const exp = own && { exp: claims.exp ?? Infinity }
-    return this.#revocation.revokeKnown({ jti, ...(iss && { iss }), ...exp }, record, budget, byOf(claims))
+    return (await this.#revocation.revoker.revokeKnown({ jti, iss, ...exp }, record, budget, byOf(claims))).revocation
   }
 
   async revokeById (actor: Actor, id: string): Promise<RevocationResult> {
@@ -47,29 +48,17 @@ export class Access {
     const budget = this.#budget()
     const { record, latest } = await this.#revocation.history.named(id, budget)
     const own = await this.#allowed(actor, claims, id, 'revoke', record)
-    return this.#revocation.revokeKnown(own, own, budget, byOf(claims), latest)
+    return (await this.#revocation.revoker.revokeKnown(own, own, budget, byOf(claims), latest)).revocation
   }
 
   /** Without `issuer`: a subject of the actor's own. `sparing`: all but the actor's token. */
   async revokeSubject (actor: Actor, sub: string, issuer: string | undefined, sparing: boolean): Promise<CutoffResult> {
     const claims = this.#revocation.checked(actor.claims)
     const iss = issuer ?? claims.iss
-    if (!isSubject(claims, sub, iss)) await authorize(actor, { action: 'revokeSubject', ...named({ sub, iss }) })
-    // '' is no jti: where the actor's token has none, or is of another subject, there is nothing to spare.
-    const except = sparing && { except: isSubject(claims, sub, iss) ? claims.jti ?? '' : '' }
-    // Of many at once with one token the first is enough: each of them would move the cutoff on.
-    const enough = isSubject(claims, sub, iss) ? claims.iat : undefined
-    const result = await this.#revocation.revokeSubject(sub, { ...(iss && { iss }), ...except }, byOf(claims), enough)
-    if (isSubject(claims, sub, iss)) await this.#endAhead(claims, result)
-    return result
-  }
-
-  /** The token that asks may have been signed by a clock that is ahead: then the cutoff does not reach it. */
-  async #endAhead (claims: CheckedClaims, { cutoff }: CutoffResult) {
-    if (cutoff === null || claims.jti === undefined || isCutOff(claims, cutoff)) return
-    const budget = this.#budget()
-    const record = await this.#revocation.history.tokenOf(claims.iss, claims.jti, budget)
-    await this.#revocation.revokeKnown({ jti: claims.jti, ...named({ iss: claims.iss }), exp: claims.exp ?? Infinity }, record, budget, byOf(claims))
+    if (isSubject(claims, sub, iss)) return this.#revocation.revoker.endOwnSubject(claims, sparing ? claims.jti ?? '' : undefined)
+    await authorize(actor, { action: 'revokeSubject', ...named({ sub, iss }) })
+    // '' is no jti: of another subject the actor's token is not one to spare.
+    return this.#revocation.revoker.endSubject(sub, iss, { by: byOf(claims), except: sparing ? '' : undefined })
   }
 
   async read (actor: Actor, id: string): Promise<ListedToken & { current: boolean }> {
@@ -133,8 +122,4 @@ function withCurrent (claims: CheckedClaims, token: ListedToken) {
 function named (of: { jti?: string, id?: string, iss?: string | undefined, sub?: string } | null) {
   const { jti, id, iss, sub } = of ?? {}
   return { ...(jti && { jti }), ...(id && { id }), ...(iss && { iss }), ...(sub && { sub }) }
-}
-
-function byOf (claims: CheckedClaims) {
-  return named(claims)
 }

@@ -10,6 +10,11 @@ export interface By {
   sub?: string
 }
 
+/** The names of a token, without those that are absent. */
+export function byOf ({ jti, iss, sub }: CheckedClaims): By {
+  return { ...(jti && { jti }), ...(iss && { iss }), ...(sub && { sub }) }
+}
+
 export interface AuditLog {
   info (fields: object, message: string): void
   warn (fields: object, message: string): void

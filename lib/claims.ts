@@ -23,6 +23,12 @@ export interface CheckedClaims {
   iat?: number
 }
 
+/** What of a token's claims can be used, whatever it lacks, and the rule for which it is not accepted at any time. */
+export interface SelectedClaims {
+  claims: CheckedClaims
+  broken: string | undefined
+}
+
 export interface Rules extends Lifetimes {
   tokensWithoutJti: 'reject' | 'accept'
 }
@@ -37,6 +43,7 @@ const SCRATCH = Buffer.alloc(4096)
 export const BROKEN = {
   iss: 'its iss is no well-formed string of at most 1024 characters, sign it with another or with none',
   sub: 'its sub is no well-formed string of at most 1024 characters, sign it with another or with none',
+  noJti: 'it has no jti, sign it with issue, which adds one, or set tokensWithoutJti to accept',
   jti: 'its jti is no well-formed string of 1 to 255 characters, sign it with one or set tokensWithoutJti to accept',
   noExp: 'it has no exp, sign it with expiresIn or set maxTokenLifetime to unbounded',
   noIat: 'it has no iat as a number, sign it with one, not with noTimestamp, or set maxTokenLifetime to unbounded',
@@ -59,6 +66,11 @@ export function isName (value: unknown): value is string {
   return typeof value === 'string' && value.length <= MAX_NAME_LENGTH && value.isWellFormed()
 }
 
+/** A safe integer counts as its decimal string: many a users table has one as its key. Anything else stays what it is. */
+export function subOf (value: unknown): unknown {
+  return Number.isSafeInteger(value) ? String(value) : value
+}
+
 /**
  * The claims of a token whose signature has been verified. Read from the token itself, because what `jwtVerify()`
  * resolves to is whatever `formatUser` or `complete` made of them.
@@ -75,27 +87,36 @@ export function claimsOf (verifiedToken: string): TokenClaims {
  * The string ends up in a response header: it holds nothing that the token's holder chose.
  */
 export function checkClaims (claims: TokenClaims, rules: Rules, now: Milliseconds): CheckedClaims | string {
-  const checked = selectClaims(claims, rules)
-  return typeof checked === 'string' ? checked : untimely(checked, rules, now) ?? checked
+  const { claims: checked, broken } = selectClaims(claims, rules)
+  return broken ?? untimely(checked, rules, now) ?? checked
 }
 
 /** The part of `checkClaims` that gives the same at any time. */
-export function selectClaims (claims: TokenClaims, { tokensWithoutJti, maxTokenLifetime }: Rules): CheckedClaims | string {
-  const { jti, iss, sub, exp, iat } = claims
-  if (iss !== undefined && !isName(iss)) return BROKEN.iss
-  if (sub !== undefined && !isName(sub)) return BROKEN.sub
-  if (!isJti(jti) && tokensWithoutJti === 'reject') return BROKEN.jti
+export function selectClaims (claims: TokenClaims, rules: Rules): SelectedClaims {
+  const { jti, iss, exp, iat } = claims
+  const sub = subOf(claims.sub)
   const checked: CheckedClaims = {}
-  if (isJti(jti)) checked.jti = jti
-  if (iss) checked.iss = iss
-  // An empty sub names nobody: were it a subject, all tokens that have it could revoke each other.
-  if (sub) checked.sub = sub
+  // A name of an issuer that can't be told is nobody's.
+  if (iss === undefined || isName(iss)) {
+    if (isJti(jti)) checked.jti = jti
+    if (iss) checked.iss = iss
+    // An empty sub names nobody: were it a subject, all tokens that have it could revoke each other.
+    if (sub && isName(sub)) checked.sub = sub
+  }
   if (Number.isFinite(iat)) checked.iat = iat as number
   if (typeof exp === 'number' && !Number.isNaN(exp)) checked.exp = exp
-  if (maxTokenLifetime === null) return checked
+  return { claims: checked, broken: brokenRule(checked, { jti, iss, sub }, rules) }
+}
+
+/** The rule for which a token with these claims is not accepted at any time. */
+function brokenRule (checked: CheckedClaims, { jti, iss, sub }: TokenClaims, rules: Rules): string | undefined {
+  if (iss !== undefined && !isName(iss)) return BROKEN.iss
+  if (sub !== undefined && !isName(sub)) return BROKEN.sub
+  if (checked.jti === undefined && rules.tokensWithoutJti === 'reject') return (jti ?? undefined) === undefined ? BROKEN.noJti : BROKEN.jti
+  if (rules.maxTokenLifetime === null) return
   if (checked.exp === undefined) return BROKEN.noExp
   // Without iat nothing bounds how long the token lives: it could outlive the cutoff that ended it.
-  return checked.iat === undefined ? BROKEN.noIat : checked
+  if (checked.iat === undefined) return BROKEN.noIat
 }
 
 /** The rule for which a token with these claims is not accepted now. */

@@ -1,5 +1,7 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { claimsOf, type TokenClaims } from './claims.ts'
+import { mayHaveCookie, withCookies } from './cookies.ts'
+import { FST_JWT_NOT_REVOCABLE } from './errors.ts'
 import {
   changesLookupOnly, kindOfDecorator, verifyOptionsOf, withExtractor,
   type Callback, type JwtDecorator, type Verify, type VerifyOptions
@@ -7,7 +9,7 @@ import {
 import { badOption } from './options.ts'
 import type { TokenRevocation } from './revocation.ts'
 import { requestPrototype } from './scopes.ts'
-import { Calls, Verification } from './verification.ts'
+import { Calls, Verification, type FoundToken } from './verification.ts'
 
 type VerifiedCallback = (error: Error | null, user?: unknown, verification?: Verification) => void
 type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
@@ -40,21 +42,54 @@ export class Guard {
 
   /** Verifies the token that a request presents, if it does. Calls back with an error only where the guard refuses it. */
   inspect (request: FastifyRequest, done: (refusal: Error | null) => void) {
-    if (!this.#presents(request)) return done(null)
-    let token: unknown
+    if (!this.presents(request)) return done(null)
+    let found: FoundToken
     try {
-      token = this.#find(request, undefined)
+      found = this.#presented(request)
     } catch {
       // Nothing that @fastify/jwt takes for a token: the route's own jwtVerify() says so.
       return done(null)
     }
-    const verification = this.#verification(request as GuardedRequest, token, undefined)
+    const verification = this.#verification(request as GuardedRequest, found.token, found.options)
     const end = () => {
-      if (verification.refusal !== null) (request as GuardedRequest)[this.#userKey] = null
-      done(verification.refusal)
+      const { refusal } = verification
+      // What is not revocable, and not revoked, is left to the route: its own jwtVerify() refuses it.
+      if (refusal === null || refusal instanceof FST_JWT_NOT_REVOCABLE) return done(null)
+      ;(request as GuardedRequest)[this.#userKey] = null
+      done(refusal)
     }
     if (verification.isSettled) end()
     else verification.whenSettled(end)
+  }
+
+  /** Whether a value is a request whose verify decorator this is. */
+  guards (value: unknown): value is FastifyRequest {
+    return typeof value === 'object' && value !== null && this.#kCalls in value
+  }
+
+  /** Cheaper than to let lookupToken() throw for every anonymous request. */
+  presents (request: FastifyRequest): boolean {
+    if (this.#extractsToken || request.headers.authorization !== undefined) return true
+    return this.#cookieName !== undefined && mayHaveCookie(request, this.#cookieName)
+  }
+
+  hasAccepted (request: FastifyRequest): boolean {
+    return this.#callsOf(request as GuardedRequest).accepted !== undefined
+  }
+
+  /**
+   * The token that a request presents and that verifies, revoked or not: the one that the application's last call
+   * accepted, else the one that a call would find. The user of the request stays.
+   */
+  tokenOf (request: FastifyRequest): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const { token, options } = this.#callsOf(request as GuardedRequest).accepted ?? this.#presented(request)
+      const verification = this.#begin(request as GuardedRequest, token, options)
+      verification.whenSettled((error) => {
+        if (error && verification.refusal === null) reject(error)
+        else resolve(token as string)
+      })
+    })
   }
 
   /**
@@ -115,15 +150,14 @@ export class Guard {
     }
     const calls = this.#callsOf(request)
     const turn = ++calls.begun
-    const verification = options === undefined || changesLookupOnly(options)
-      ? this.#verification(request, token, options)
-      : this.#start(request, new Verification(token), options)
+    const verification = this.#begin(request, token, options)
     verification.whenSettled((error, user) => {
       // With @fastify/jwt the last of several calls sets the user, and the store may answer them in another order.
       if (turn > calls.decided && (!error || verification.refusal !== null)) {
         calls.decided = turn
         calls.user = verification.refusal === null ? user : null
         request[this.#userKey] = calls.user
+        if (!error) calls.accepted = { token, options }
       }
       callback(error, user, verification)
     })
@@ -134,6 +168,18 @@ export class Guard {
     const found = this.#jwt.lookupToken(request, verifyOptionsOf(options))
     // To @fastify/jwt an empty Buffer is a malformed token, an empty string no token at all.
     return Buffer.isBuffer(found) ? found.toString() || ' ' : found
+  }
+
+  /** What the request presents. `@fastify/jwt` does not find it by itself in a cookie that is not parsed yet: it needs options. */
+  #presented (request: FastifyRequest): FoundToken {
+    const parsed = this.#cookieName === undefined && !this.#extractsToken ? request : withCookies(request)
+    return { token: this.#find(parsed, undefined), options: parsed === request ? undefined : {} }
+  }
+
+  #begin (request: GuardedRequest, token: unknown, options: VerifyOptions | undefined): Verification {
+    return options === undefined || changesLookupOnly(options)
+      ? this.#verification(request, token, options)
+      : this.#start(request, new Verification(token), options)
   }
 
   /** The verification of a token by the options of `@fastify/jwt`: one that the request has already, or a new one. */
@@ -176,12 +222,6 @@ export class Guard {
   #callsOf (request: GuardedRequest): Calls {
     return (request[this.#kCalls] ??= new Calls()) as Calls
   }
-
-  /** Cheaper than to let lookupToken() throw for every anonymous request. */
-  #presents (request: FastifyRequest) {
-    return this.#extractsToken || request.headers.authorization !== undefined ||
-      (this.#cookieName !== undefined && (request as { cookies?: Record<string, unknown> | null }).cookies?.[this.#cookieName] !== undefined)
-  }
 }
 
 /** A decorator that only decodes, or that verifies for another namespace, would leave unguarded what is to be guarded. */
@@ -202,21 +242,4 @@ function verifyDecorator (decorator: unknown, name: string, jwt: JwtDecorator): 
 
 export function isGuarded (verify: unknown): boolean {
   return typeof verify === 'function' && Object.hasOwn(verify, kGuarded)
-}
-
-/** The `onRequest` hook: refuses a revoked token wherever it is presented, but for routes that are left out. */
-export function presentedHook (guards: Guard[]) {
-  return function refuseRevoked (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) {
-    if (request.routeOptions.config?.revocation === false) return done()
-    inspectFrom(0, request, reply, done)
-  }
-
-  function inspectFrom (index: number, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) {
-    guards[index]!.inspect(request, (refusal) => {
-      if (refusal === null) return index + 1 < guards.length ? inspectFrom(index + 1, request, reply, done) : done()
-      // Fastify's own error handler takes these from the error; one of the application's may not.
-      reply.headers((refusal as Error & { headers: Record<string, string> }).headers)
-      done(refusal)
-    })
-  }
 }

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { checkMeta } from './arguments.ts'
+import { BROKEN, checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { culpritOf, type SignOptions } from './culprit.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { isoTime, keptUntil, LEAD, type Milliseconds, type Seconds } from './expiry.ts'
 import { identityOf } from './keys.ts'
-import { checkMeta, iatOf } from './records.ts'
+import { Known } from './known.ts'
+import { iatOf } from './records.ts'
 import type { Budget, RecordEntry, Store } from './stores/store.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from './types.ts'
 
@@ -13,13 +16,14 @@ export interface HistoryContext {
   clock: () => Milliseconds
   /** Signs with `@fastify/jwt`. */
   sign: (claims: object, options?: object) => string | Promise<string>
+  /** The sign options that `@fastify/jwt` was registered with. Default: none. */
+  signOptions?: SignOptions
+  /** The default issuer. undefined: there is none; null: none that all namespaces have in common. */
+  issuer?: string | null | undefined
 }
 
-/** How many identities are remembered as recorded, and how many may be on their way to the store. */
-const MAX_KNOWN = 10_000
+/** How many tokens that are used may be on their way to the store. */
 const MAX_RECORDING = 100
-/** How long a token counts as recorded. Then the store is asked again: it may have lost the record without a word. */
-const KNOWN_FOR: Milliseconds = 60_000
 /** Whoever cuts a subject off more often than that during one call of `issue()` means this token as well. */
 const MAX_SIGNATURES = 10
 /** A random UUID. No other id is ever looked for: it could make the key of something else. */
@@ -34,17 +38,19 @@ export class History {
   readonly #rules: Rules
   readonly #clock: () => Milliseconds
   readonly #sign: HistoryContext['sign']
-  /** The tokens that were recorded lately, with the moment, the oldest first. */
-  readonly #known = new Map<string, Milliseconds>()
-  /** Of the store, when the first of them was recorded. */
-  #generation = 0
+  readonly #signOptions: SignOptions
+  readonly #issuer: string | undefined
+  readonly #known: Known
   #recording = 0
 
-  constructor ({ store, rules, clock, sign }: HistoryContext) {
+  constructor ({ store, rules, clock, sign, signOptions = {}, issuer }: HistoryContext) {
     this.#store = store
     this.#rules = rules
     this.#clock = clock
+    this.#known = new Known(clock, () => store.generation)
     this.#sign = sign
+    this.#signOptions = signOptions
+    this.#issuer = issuer ?? undefined
   }
 
   /**
@@ -52,21 +58,25 @@ export class History {
    * record behind: it says `revoked`, because the cutoff that stands in the way ends its iat as well.
    */
   async issue (claims: TokenClaims, { meta, ...signOptions }: IssueOptions): Promise<IssuedToken> {
+    if (typeof claims !== 'object' || claims === null) throw new TypeError('issue() takes as claims an object, such as { sub }')
     let options = Object.keys(signOptions).length > 0 ? signOptions : undefined
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
     const id = randomUUID()
     const jti = randomUUID()
     let asked: TokenClaims = { ...claims, jti: claims.jti ?? jti }
+    // Whoever ends all tokens of a subject means this one as well.
+    if (claims.iss === undefined && this.#issuer !== undefined) asked.iss = this.#issuer
     for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
       const token = await this.#sign(asked, options)
       // What was signed counts, not what was asked for: sign options may set claims of their own.
-      const checked = this.#issuable(claimsOf(token))
+      const checked = this.#issuable(claimsOf(token), claims, signOptions)
       const record = this.#recordOf(checked, checkedMeta, id)
       if (signatures === 0) await this.#checkGiven(checked, record.jti !== jti)
       if (checked.iat === undefined && checked.sub !== undefined) await this.#refuseTimeless(checked)
       // Of a jti that is random nothing is recorded yet.
       const cutoff = await this.#save(record, checked, record.jti === jti)
-      if (!isCutOff(checked, cutoff)) return { token, id, jti: record.jti, expiresAt: record.expiresAt }
+      const { iss } = record
+      if (!isCutOff(checked, cutoff)) return { token, id, jti: record.jti, ...(iss && { iss }), expiresAt: record.expiresAt }
       // The first second that the cutoff leaves is this token's.
       const iat = this.#firstAfter(cutoff!)
       asked = { ...asked, iat }
@@ -92,8 +102,8 @@ export class History {
     const identity = identityOfClaims(claims)
     if (identity === undefined || this.#recording >= MAX_RECORDING || !this.#store.available) return
     const name = knownAs(identity, claims.exp)
-    if (this.#knows(name)) return
-    this.#remember(name)
+    if (this.#known.has(name)) return
+    this.#known.add(name)
     this.#recording++
     this.#store.addRecord(this.#entry(this.#recordOf(claims, undefined, randomUUID()), claims))
       .catch(() => { this.#known.delete(name) })
@@ -102,7 +112,6 @@ export class History {
 
   /** The store may have lost what it had: each token that is used is recorded again. */
   forget () {
-    this.#generation = this.#store.generation
     this.#known.clear()
   }
 
@@ -176,10 +185,12 @@ export class History {
     if (cutoff !== null) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
   }
 
-  #issuable (claims: TokenClaims): CheckedClaims {
-    const checked = checkClaims(claims, this.#rules, this.#clock())
-    if (typeof checked !== 'string') return checked
-    throw new TypeError(`issue() signed a token that would not be accepted: ${checked}`)
+  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions): CheckedClaims {
+    const checked = checkClaims(signed, this.#rules, this.#clock())
+    if (typeof checked !== 'string' && checked.jti !== undefined) return checked
+    const rule = typeof checked === 'string' ? checked : BROKEN.jti
+    const culprit = culpritOf(rule, claims, options, this.#signOptions)
+    throw new TypeError(`issue() signed a token that would not be accepted: ${rule}${culprit && `; that comes from ${culprit}`}`)
   }
 
   #recordOf ({ jti, iss, sub, exp, iat }: CheckedClaims, meta: Record<string, unknown> | undefined, id: string): TokenRecord {
@@ -198,7 +209,7 @@ export class History {
   async #save (record: TokenRecord, claims: CheckedClaims, isFirst = false) {
     const entry = this.#entry(record, claims)
     const cutoff = await orUnavailable(this.#store.saveRecord(entry, isFirst))
-    this.#remember(knownAs(entry.identity, claims.exp))
+    this.#known.add(knownAs(entry.identity, claims.exp))
     return cutoff
   }
 
@@ -211,23 +222,6 @@ export class History {
       exp: claims.exp === undefined ? null : claims.exp + this.#rules.clockTolerance,
       keptUntil: keptUntil(claims.exp, this.#rules, this.#clock())
     }
-  }
-
-  #knows (name: string) {
-    if (this.#generation !== this.#store.generation) this.forget()
-    const since = this.#known.get(name)
-    if (since === undefined) return false
-    const age = this.#clock() - since
-    // Less than nothing where the clock was set back.
-    return age >= 0 && age < KNOWN_FOR
-  }
-
-  #remember (name: string) {
-    if (this.#generation !== this.#store.generation) this.forget()
-    // To the end of the order in which they are dropped.
-    this.#known.delete(name)
-    this.#known.set(name, this.#clock())
-    if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.keys().next().value!)
   }
 }
 

@@ -16,6 +16,27 @@ export interface JwtDecorator {
   lookupToken (request: FastifyRequest, options?: unknown): unknown
 }
 
+/** What of the options of `@fastify/jwt` tells whose tokens it takes. */
+export interface IssuerOptions {
+  options: { sign: { iss?: unknown }, verify: VerifyOptions }
+}
+
+/**
+ * The issuer of the tokens of all these, `sign.iss` or else the only `verify.allowedIss`; undefined where none is named,
+ * null where there may be several.
+ */
+export function issuerOfAll (jwts: IssuerOptions[]): string | null | undefined {
+  const [first, ...others] = new Set(jwts.map(issuerOf))
+  return others.length > 0 ? null : first
+}
+
+function issuerOf ({ options: { sign, verify: { allowedIss } } }: IssuerOptions): string | null | undefined {
+  if (sign.iss) return sign.iss as string
+  const [only, ...others] = Array.isArray(allowedIss) ? allowedIss : [allowedIss]
+  if (!only) return undefined
+  return typeof only === 'string' && others.length === 0 ? only : null
+}
+
 /** What a request decorator does: verifies for the given `@fastify/jwt`, for another one, or nothing of the kind. */
 export type DecoratorKind = 'own' | 'foreign' | 'none'
 

@@ -25,9 +25,15 @@ export interface RevocationOptions {
   mode?: 'strict' | 'replica'
   /**
    * `'presented'` (the default): a revoked token is refused by every route, also one that would not look at it.
-   * `'verified'`: only where a route verifies it.
+   * `'verified'`: only where a route verifies it, or has `config: { revocation: true }`.
    */
   enforce?: 'presented' | 'verified'
+  /**
+   * Requests that the hook leaves alone: static files, a health route. Only `true` skips; a promise does not. What it
+   * throws is the request's answer. A `jwtVerify()` that a skipped request calls is guarded all the same.
+   * @example skip: (request) => request.url.startsWith('/assets/')
+   */
+  skip?: (request: FastifyRequest) => boolean
   /** In front of every key. Default `'jwt:'`. */
   keyPrefix?: string
   /**

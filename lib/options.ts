@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { parse as parseDuration } from '@lukeed/ms'
+import type { FastifyRequest } from 'fastify'
 import type { RedisOptions } from 'ioredis'
 import { FST_JWT_REVOCATION_BAD_OPTION } from './errors.ts'
 import type { Milliseconds, Seconds } from './expiry.ts'
@@ -20,6 +21,7 @@ export interface Settings {
   maxStaleness: Milliseconds
   minReplicas: number
   authorize: Authorize
+  skip: ((request: FastifyRequest) => unknown) | undefined
   routes: false | { prefix: string }
   /** undefined: `@fastify/jwt` was registered without one. */
   recordOnUse: boolean
@@ -96,6 +98,7 @@ const OPTIONS = {
   maxStaleness: milliseconds(MIN_STALENESS),
   minReplicas: { read: (value: unknown) => Number.isInteger(value) && Number(value) >= 0 ? Number(value) : undefined, wanted: 'a whole number, 0 or more' },
   authorize: { read: (value: unknown) => typeof value === 'function' ? value as Authorize : undefined, wanted: 'a function (request, target) => boolean or Promise<boolean>' },
+  skip: { read: (value: unknown) => typeof value === 'function' ? value as (request: FastifyRequest) => unknown : undefined, wanted: 'a function (request) => boolean' },
   routes: { read: readRoutes, wanted: "false, or { prefix } with a path that starts with '/'" },
   recordOnUse: { read: (value: unknown) => typeof value === 'boolean' ? value : undefined, wanted: 'true or false' },
   namespace: { read: readNamespaces, wanted: 'a namespace of @fastify/jwt, or an array of different ones' },
@@ -143,6 +146,7 @@ export function resolveOptions (options: RevocationOptions): Settings {
     maxStaleness: read(options, 'maxStaleness') ?? 5000,
     minReplicas: read(options, 'minReplicas') ?? 0,
     authorize: read(options, 'authorize') ?? nobody,
+    skip: read(options, 'skip'),
     routes: read(options, 'routes') ?? { prefix: '/v1/jwt/history' },
     recordOnUse: read(options, 'recordOnUse') ?? false,
     namespaces,

@@ -3,9 +3,11 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Access } from './access.ts'
 import { EXPIRY_MARGIN, logSpan, type Seconds } from './expiry.ts'
-import { Guard, isGuarded, presentedHook } from './guard.ts'
-import type { JwtDecorator } from './jwt.ts'
+import { Guard, isGuarded } from './guard.ts'
+import { presentedHook } from './hook.ts'
+import { issuerOfAll, type JwtDecorator } from './jwt.ts'
 import { badOption, resolveOptions, type Settings } from './options.ts'
+import { requestsOf } from './requests.ts'
 import { requestPrototype, scopesBelow } from './scopes.ts'
 import { TokenRevocation } from './revocation.ts'
 import { registerRoutes } from './routes.ts'
@@ -18,7 +20,10 @@ declare module 'fastify' {
     revocation: Revocation
   }
   interface FastifyContextConfig {
-    /** `false`: the plugin's hook does not look at requests of this route. A `jwtVerify()` that it calls itself is guarded all the same. */
+    /**
+     * `false`: the plugin's hook does not look at requests of this route. `true`: it does, where `enforce` is `'verified'`
+     * as well. A `jwtVerify()` that the route calls itself is guarded all the same.
+     */
     revocation?: boolean
   }
 }
@@ -29,8 +34,6 @@ interface GuardedJwt extends JwtDecorator {
   sign (claims: object, options?: object): string | Promise<string>
 }
 
-const MAX_JTI_LENGTH = 255
-
 /** Makes the tokens of `@fastify/jwt` revocable. Register it after that plugin, once for a scope. */
 export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   const settings = resolveOptions(options)
@@ -39,7 +42,8 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   }
   const guarded = settings.namespaces.map((namespace) => findJwt(app, namespace, settings))
   const jwts = guarded.map(({ jwt }) => jwt)
-  const { sign } = jwts[0]!
+  const { sign, options: { sign: signOptions } } = jwts[0]!
+  const guards: Guard[] = []
   const rules = { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) }
 
   const longest = logSpan(rules)
@@ -66,13 +70,17 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
     store,
     rules,
     clock: Date.now,
-    sign: (claims, signOptions) => sign(claims, signOptions),
+    sign: (claims, given) => sign(claims, given),
+    signOptions,
+    issuer: issuerOfAll(jwts),
+    longestJti: settings.routes ? maxParamLengthOf(app) : Infinity,
+    requests: requestsOf(guards),
     log: app.log
   })
   app.decorate('revocation', revocation)
 
-  const guards = guarded.map(({ jwt, verifyName }) => new Guard(app, jwt, verifyName, revocation))
-  if (settings.enforce === 'presented') app.addHook('onRequest', presentedHook(guards))
+  guards.push(...guarded.map(({ jwt, verifyName }) => new Guard(app, jwt, verifyName, revocation)))
+  app.addHook('onRequest', presentedHook(guards, settings))
   refuseUnguardedScopes(app, guarded.map(({ verifyName }) => verifyName))
 
   if (settings.routes) {
@@ -155,29 +163,35 @@ function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt
   if (kind === 'memory') {
     warn('revocations are kept in this process only and are lost with it; set option "redis" to share and keep them')
   }
-  for (const { options, cookie } of jwts) {
-    const { expiresIn, noTimestamp } = options.sign
+  for (const { options: { sign } } of jwts) {
+    const { expiresIn, noTimestamp } = sign
     if (maxTokenLifetime === null) {
       // Any lifetime will do.
     } else if (expiresIn === undefined) {
-      warn('@fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\'')
+      // Whoever gives no sign options may sign nothing: then the first token that is refused for it tells.
+      if (Object.keys(sign).length > 0) warn('@fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\'')
     } else if (lifetimeOf(expiresIn) > maxTokenLifetime + EXPIRY_MARGIN) {
       warn(`@fastify/jwt signs tokens that live longer (${expiresIn}) than maxTokenLifetime, which are refused; make one of them shorter, or the other longer`)
     }
     if (maxTokenLifetime !== null && noTimestamp) {
       warn('@fastify/jwt signs tokens without an iat, which are refused; register it without noTimestamp, or set maxTokenLifetime: \'unbounded\'')
     }
-    if (cookie && !app.hasRequestDecorator('cookies')) {
-      warn('register @fastify/cookie before this plugin: cookies are not parsed yet when it looks for a revoked token')
-    }
   }
   const shared = settings.namespaces.filter((_namespace, i) => !hasIssuer(jwts[i]!))
   if (shared.length > 1) {
     warn(`the tokens of the namespaces ${shared.join(', ')} bring no iss, so a token of one acts on those of the same sub or jti in the others; register each namespace with sign: { iss } and verify: { allowedIss } of its own`)
   }
-  const { maxParamLength, routerOptions } = app.initialConfig as { maxParamLength: number, routerOptions?: { maxParamLength?: number } }
-  const longest = routerOptions?.maxParamLength ?? maxParamLength
-  if (settings.routes && longest < MAX_JTI_LENGTH) {
-    warn(`a jti longer than ${longest} characters can't be revoked by its path; set Fastify's routerOptions: { maxParamLength: ${MAX_JTI_LENGTH} }`)
+  if (jwts.some(({ cookie }) => cookie)) {
+    // It may be registered after this plugin, or in a scope below.
+    app.addHook('onReady', async () => {
+      if ([app, ...scopesBelow(app)].some((scope) => scope.hasRequestDecorator('cookies'))) return
+      warn('@fastify/jwt is to look for tokens in a cookie, and nothing parses cookies; register @fastify/cookie')
+    })
   }
+}
+
+/** How long a parameter in a path may be. */
+function maxParamLengthOf (app: FastifyInstance): number {
+  const { maxParamLength, routerOptions } = app.initialConfig as { maxParamLength: number, routerOptions?: { maxParamLength?: number } }
+  return routerOptions?.maxParamLength ?? maxParamLength
 }

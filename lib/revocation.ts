@@ -1,36 +1,50 @@
-import { checkId, checkIssuer, checkSubject } from './arguments.ts'
-import { Audit, type AuditLog, type By } from './audit.ts'
-import { checkClaims, identityOfClaims, isCutOff, isJti, subjectOfClaims, untimely, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { checkId, checkIssuer, checkJti, checkSubject } from './arguments.ts'
+import { Audit, type AuditLog } from './audit.ts'
+import {
+  BROKEN, checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, untimely,
+  type CheckedClaims, type Rules, type TokenClaims
+} from './claims.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { Events } from './events.ts'
-import { isoTime, keptUntil, type Milliseconds, type Seconds } from './expiry.ts'
-import { History, orUnavailable, type HistoryContext } from './history.ts'
-import { identityOf, namesOf } from './keys.ts'
-import { endOf } from './records.ts'
+import type { Milliseconds } from './expiry.ts'
+import { History, type HistoryContext } from './history.ts'
+import { namesOf } from './keys.ts'
+import { Notices } from './notices.ts'
+import { Revoker, revocationOf, withFirst, type Target } from './revoke.ts'
 import { TooMuch } from './stores/deadline.ts'
 import type { LogEntry } from './stores/log.ts'
-import type { Budget, Denial, Store } from './stores/store.ts'
-import { SUBJECT_PAGE, Subjects } from './subjects.ts'
-import { TokenReader, type ReadToken } from './tokens.ts'
-import type { CutoffEvent, CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationResult, RevocationStatus, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from './types.ts'
+import type { Store } from './stores/store.ts'
+import { SUBJECT_PAGE } from './subjects.ts'
+import { TokenReader } from './tokens.ts'
+import type {
+  CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationStatus, RevokeResult, SubjectOptions,
+  TokenRecord, TokensOptions, TokensPage
+} from './types.ts'
+
+/** The requests whose tokens the guards verify. */
+export interface Requests {
+  has (value: unknown): value is object
+  /** The token that a request presents and that verifies, revoked or not. @throws what `@fastify/jwt` throws */
+  tokenOf (request: object): Promise<string>
+}
 
 export interface RevocationContext extends HistoryContext {
   mode: 'strict' | 'replica'
   onStoreFailure: 'reject' | 'accept'
   recordOnUse: boolean
   log: AuditLog & { error: (fields: object, message: string) => void }
-}
-
-interface Target {
-  jti: string
-  iss?: string
-  exp?: number
+  /** Default: there are none. */
+  requests?: Requests
+  /** The longest jti that the routes take in their path. Default: any. */
+  longestJti?: number
 }
 
 const MAX_PAGE = 1000
+
 /** What revoking means, whatever the door: no HTTP in here, and no Redis. */
 export class TokenRevocation implements Revocation {
   readonly history: History
+  readonly revoker: Revoker
   readonly events: Events
   readonly #store: Store
   readonly #rules: Rules
@@ -40,7 +54,10 @@ export class TokenRevocation implements Revocation {
   readonly #recordOnUse: boolean
   readonly #clock: () => Milliseconds
   readonly #audit: Audit
-  readonly #subjects: Subjects
+  readonly #notices: Notices
+  readonly #requests: Requests | undefined
+  /** undefined: there is none; null: none that all namespaces have in common. */
+  readonly #issuer: string | null | undefined
   /** Rises with every revocation: what was checked before one may be wrong after it. */
   epoch = 0
 
@@ -55,23 +72,31 @@ export class TokenRevocation implements Revocation {
     this.#clock = context.clock
     this.events = new Events((event, error) => context.log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`))
     this.#audit = new Audit(context.log, context.clock)
-    this.#subjects = new Subjects(context, this.history, {
-      deny: async (record, by) => (await this.#deny(record, record, endOf(record), undefined, by)).first,
-      told: (cutoff, by, isHeard) => this.#told(cutoff, by, isHeard),
-      moved: () => { this.epoch++ }
+    this.#notices = new Notices(context.log, context.longestJti ?? Infinity)
+    this.#requests = context.requests
+    this.#issuer = context.issuer
+    this.revoker = new Revoker({
+      ...context,
+      history: this.history,
+      onChange: () => { this.epoch++ },
+      onMade: (revocation, by, isHeard) => {
+        this.epoch++
+        this.#audit.revoked(revocation, by)
+        if (!isHeard) this.events.emit('revoked', revocation)
+      }
     })
   }
 
   /**
-   * Calls back without a refusal when a verified token is to be accepted, else with what refuses it;
-   * and with why it could not be checked, where it is accepted all the same.
+   * Calls `done(refusal, unchecked)`: the error that refuses a verified token, or null; and why the token went unchecked,
+   * if it is accepted anyway. A token that is not revocable is looked up as well: revoked comes before not revocable.
    */
   check (verifiedToken: string, done: (refusal: Error | null, unchecked: Error | null) => void) {
-    const token = this.#reader.read(verifiedToken)
-    const rule = typeof token === 'string' ? token : untimely(token.claims, this.#rules, this.#clock())
-    if (rule !== undefined) return done(new FST_JWT_NOT_REVOCABLE(rule), null)
-    const { claims, identity, subject, note } = token as ReadToken
-    if (identity === undefined && subject === undefined) return done(null, null)
+    const { claims, broken, identity, subject, note } = this.#reader.read(verifiedToken)
+    const rule = broken ?? untimely(claims, this.#rules, this.#clock())
+    if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
+    this.#notices.jti(claims.jti)
+    if (identity === undefined && subject === undefined) return done(refusalBy(rule), null)
     this.#store.check(identity, subject, (error, revoked, cutoff) => {
       if (revoked || isCutOff(claims, cutoff)) {
         this.#audit.reused(identity ?? `${subject}?`, claims)
@@ -80,10 +105,11 @@ export class TokenRevocation implements Revocation {
       if (error) {
         const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error })
         // Who could provoke a limit of ours could have a revoked token accepted.
-        return this.#acceptUnchecked && !(error instanceof TooMuch) ? done(null, unavailable) : done(unavailable, null)
+        if (!this.#acceptUnchecked || error instanceof TooMuch) return done(unavailable, null)
+        return rule === undefined ? done(null, unavailable) : done(refusalBy(rule), null)
       }
-      if (this.#recordOnUse) this.history.noteUse(claims)
-      done(null, null)
+      if (rule === undefined && this.#recordOnUse) this.history.noteUse(claims)
+      done(refusalBy(rule), null)
     }, note)
   }
 
@@ -102,7 +128,9 @@ export class TokenRevocation implements Revocation {
   }
 
   async issue (claims: object, options: IssueOptions = {}): Promise<IssuedToken> {
-    return this.history.issue(claims as TokenClaims, options)
+    const issued = await this.history.issue(claims as TokenClaims, options)
+    this.#notices.jti(issued.jti)
+    return issued
   }
 
   async record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
@@ -114,35 +142,45 @@ export class TokenRevocation implements Revocation {
     return this.history.token(id)
   }
 
-  async tokens (sub: string, { iss, limit = SUBJECT_PAGE, cursor }: TokensOptions = {}): Promise<TokensPage> {
-    checkSubject('tokens', sub, iss)
+  async tokens (given: string | number, { iss: issuer, limit = SUBJECT_PAGE, cursor }: TokensOptions = {}): Promise<TokensPage> {
+    const sub = checkSubject('tokens', given)
+    const iss = this.#issuerOf('tokens', issuer)
     if (cursor !== undefined) checkId('tokens', cursor)
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) throw new TypeError(`tokens() takes as limit a whole number from 1 to ${MAX_PAGE}`)
     return this.history.tokens(sub, iss, limit, cursor)
   }
 
-  async revoke (token: Target): Promise<RevocationResult> {
-    const { jti, iss, exp } = token
-    if (!isJti(jti)) throw new TypeError('revoke() needs a jti: a well-formed string of 1 to 255 characters')
+  async revoke (of: object): Promise<RevokeResult> {
+    if (this.#requests?.has(of)) {
+      const claims = this.checked(claimsOf(await this.#requests.tokenOf(of)))
+      return withFirst(await this.revoker.revokeOwn(claims))
+    }
+    const { jti, iss, exp, iat } = of as Target & { iat?: unknown }
+    checkJti('revoke', jti)
     checkIssuer('revoke', iss)
     if (exp !== undefined && !Number.isFinite(exp)) throw new TypeError('revoke() takes as exp a number of seconds since the epoch')
+    // With an iat these are the claims of a token, which say themselves whose it is.
+    const issuer = iat === undefined ? this.#issuerOf('revoke', iss) : iss
     const budget = this.#store.budget()
-    return this.revokeKnown(token, await this.history.tokenOf(iss, jti, budget), budget)
+    const record = await this.history.tokenOf(issuer, jti, budget)
+    return withFirst(await this.revoker.revokeKnown({ jti, iss: issuer, ...(exp !== undefined && { exp }) }, record, budget))
   }
 
-  async revokeById (id: string): Promise<RevocationResult> {
+  async revokeById (id: string): Promise<RevokeResult> {
     checkId('revokeById', id)
     const budget = this.#store.budget()
     const { record, latest } = await this.history.named(id, budget)
     if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()
-    return this.revokeKnown(record, record, budget, undefined, latest)
+    return withFirst(await this.revoker.revokeKnown(record, record, budget, undefined, latest))
   }
 
-  /** `enough`: a cutoff that stands at this second or later is not raised. */
-  async revokeSubject (sub: string, { iss, except }: SubjectOptions = {}, by?: By, enough?: Seconds): Promise<CutoffResult> {
-    checkSubject('revokeSubject', sub, iss)
+  async revokeSubject (of: object | string | number, { iss, except }: SubjectOptions = {}): Promise<CutoffResult> {
     if (except !== undefined && typeof except !== 'string') throw new TypeError('revokeSubject() takes as except the jti of a token')
-    return except === undefined ? this.#subjects.cutOff(sub, iss, by, enough) : this.#subjects.revokeOthers(sub, iss, except, by)
+    if (this.#requests?.has(of)) {
+      if (iss !== undefined) throw new TypeError('revokeSubject() takes no iss beside a request: its token says the issuer')
+      return this.revoker.endOwnSubject(await this.#acting(await this.#requests.tokenOf(of)), except)
+    }
+    return this.revoker.endSubject(checkSubject('revokeSubject', of), this.#issuerOf('revokeSubject', iss), { except })
   }
 
   status (): RevocationStatus {
@@ -180,49 +218,31 @@ export class TokenRevocation implements Revocation {
   checked (claims: TokenClaims): CheckedClaims {
     const checked = checkClaims(claims, this.#rules, this.#clock())
     if (typeof checked === 'string') throw new FST_JWT_NOT_REVOCABLE(checked)
+    this.#notices.jti(checked.jti)
     return checked
   }
 
-  /** Revokes a token of which the records, where it has any, have been read: the latest of all ends that are known counts (P2). */
-  async revokeKnown (target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record): Promise<RevocationResult> {
-    return (await this.#deny(target, record, latestOf(target.exp, endOf(record), endOf(latest)), budget, by)).revocation
+  /** The claims of a verified token that may act on others: it is not revoked, and that is known (P6). */
+  async #acting (verifiedToken: string): Promise<CheckedClaims> {
+    await new Promise<void>((resolve, reject) => {
+      this.check(verifiedToken, (refusal, unchecked) => {
+        const error = refusal ?? unchecked
+        if (error === null) resolve()
+        else reject(error)
+      })
+    })
+    return this.checked(claimsOf(verifiedToken))
   }
 
-  async #deny ({ jti, iss }: Target, record: TokenRecord | null, end: Seconds | undefined, budget: Budget | undefined, by: By | undefined) {
-    const now = this.#clock()
-    const exp = end === undefined || end === Infinity ? null : end
-    const revocation = (kept: Denial) => revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, kept.at, exp ?? kept.exp)
-    const made = (kept: Denial, isHeard: boolean) => this.#told(revocation(kept), by, isHeard)
-    const denial = { at: Math.floor(now / 1000), exp, ...(record && { id: record.id }), ...(record?.sub && { sub: record.sub }) }
-    const options = { made, ...(budget && { budget }) }
-    const kept = await orUnavailable(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(end, this.#rules, now), options))
-    this.epoch++
-    return { revocation: revocation(kept), first: kept.first }
-  }
-
-  /** Tells of what stands now. `isHeard`: the log brought it before, and the listeners of this process have been told. */
-  #told (revocation: RevocationResult | CutoffEvent, by: By | undefined, isHeard: boolean) {
-    this.epoch++
-    this.#audit.revoked(revocation, by)
-    if (!isHeard) this.events.emit('revoked', revocation)
+  /** The issuer of a name that was given with this one, or with none. */
+  #issuerOf (method: string, iss: string | undefined): string | undefined {
+    checkIssuer(method, iss)
+    if (iss !== undefined) return iss
+    if (this.#issuer !== null) return this.#issuer
+    throw new TypeError(`${method}() needs iss, because tokens may be of several issuers here: give { iss }, '' for tokens without one`)
   }
 }
 
-type Names = { jti: string } & Record<'id' | 'iss' | 'sub', string | undefined>
-
-function revocationOf ({ jti, id, iss, sub }: Names, at: number, exp: number | null): RevocationResult {
-  return {
-    jti,
-    ...(id && { id }),
-    ...(iss && { iss }),
-    ...(sub && { sub }),
-    status: 'revoked',
-    revokedAt: isoTime(at, Math.floor)!,
-    expiresAt: isoTime(exp ?? undefined, Math.ceil)
-  }
-}
-
-function latestOf (...ends: Array<Seconds | undefined>): Seconds | undefined {
-  const known = ends.filter((end) => end !== undefined)
-  return known.length === 0 ? undefined : Math.max(...known)
+function refusalBy (rule: string | undefined): Error | null {
+  return rule === undefined ? null : new FST_JWT_NOT_REVOCABLE(rule)
 }

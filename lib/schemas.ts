@@ -45,7 +45,7 @@ export const CutoffBody = Type.Object({
   sub: Subject,
   iss: Type.Optional(Issuer),
   cutoff: Type.Union([Type.Integer(), Type.Null()], { description: 'Tokens with iat up to this are refused, seconds since the epoch; null with except' }),
-  revoked: Type.Integer({ description: 'How many recorded tokens this ended' })
+  revoked: Type.Integer({ description: 'How many recorded tokens this ended. 0 is no failure: the cutoff ends those that were never recorded as well' })
 })
 
 export const TokenBody = Type.Object({

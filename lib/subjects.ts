@@ -2,21 +2,24 @@ import type { By } from './audit.ts'
 import { isCutOff, isJti, type Rules } from './claims.ts'
 import { FST_JWT_REVOKED } from './errors.ts'
 import { keptUntil, LEAD, type Milliseconds, type Seconds } from './expiry.ts'
-import { orUnavailable, type History, type HistoryContext } from './history.ts'
+import { orUnavailable, type History } from './history.ts'
 import { identityOf } from './keys.ts'
 import { endOf, iatOf } from './records.ts'
 import type { Store } from './stores/store.ts'
 import { Turns } from './turns.ts'
 import type { CutoffEvent, CutoffResult, TokenRecord } from './types.ts'
 
-/** What ends one token, and tells of it. */
-export interface Acts {
-  /** Gives whether this call made the revocation. */
-  deny (record: TokenRecord, by: By | undefined): Promise<boolean>
-  /** A cutoff stands. `isHeard`: the listeners of this process have been told. */
-  told (cutoff: CutoffEvent, by: By | undefined, isHeard: boolean): void
+export interface SubjectsContext {
+  store: Store
+  rules: Rules
+  clock: () => Milliseconds
+  history: History
+  /** Revokes one token. Gives whether this call made the revocation. */
+  deny: (record: TokenRecord, by: By | undefined) => Promise<boolean>
   /** What was checked before may be wrong now. */
-  moved (): void
+  onChange: () => void
+  /** A cutoff stands. `isHeard`: the listeners of this process have been told. */
+  onMade: (cutoff: CutoffEvent, by: By | undefined, isHeard: boolean) => void
 }
 
 /** How many records of a subject are read in one go. */
@@ -30,15 +33,19 @@ export class Subjects {
   readonly #rules: Rules
   readonly #clock: () => Milliseconds
   readonly #history: History
-  readonly #acts: Acts
+  readonly #deny: SubjectsContext['deny']
+  readonly #onChange: SubjectsContext['onChange']
+  readonly #onMade: SubjectsContext['onMade']
   readonly #sparing = new Turns()
 
-  constructor ({ store, rules, clock }: HistoryContext, history: History, acts: Acts) {
+  constructor ({ store, rules, clock, history, deny, onChange, onMade }: SubjectsContext) {
     this.#store = store
     this.#rules = rules
     this.#clock = clock
     this.#history = history
-    this.#acts = acts
+    this.#deny = deny
+    this.#onChange = onChange
+    this.#onMade = onMade
   }
 
   async cutOff (sub: string, iss: string | undefined, by: By | undefined, enough: Seconds | undefined): Promise<CutoffResult> {
@@ -50,14 +57,14 @@ export class Subjects {
     const ended = new Set<string>()
     let cutoff = seconds
     let before: number | null = null
-    const made = (cutoff: Seconds, isHeard: boolean) => this.#acts.told({ ...names, cutoff }, by, isHeard)
+    const made = (cutoff: Seconds, isHeard: boolean) => this.#onMade({ ...names, cutoff }, by, isHeard)
     const older = new Set<string>()
     const cutOff = async () => {
       // The cutoff comes as well where they can't be read.
       const { records } = await this.#store.records(subject, SUBJECT_PAGE).catch(() => ({ records: [] }))
       for (const { id } of records) older.add(id);
       ({ cutoff, before } = await this.#store.cutOff(subject, seconds, keptUntil(undefined, this.#rules, now), { enough, made }))
-      this.#acts.moved()
+      this.#onChange()
     }
     const ahead: TokenRecord[] = []
     const pages = this.#pages(sub, iss, async (record) => {
@@ -72,7 +79,7 @@ export class Subjects {
       if (isAhead) ahead.push(record)
     }, cutOff)
     while (!(await pages.next()).done) {
-      await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#acts.deny(record, by) })
+      await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#deny(record, by) })
     }
     return { ...names, cutoff, revoked: ended.size }
   }
@@ -87,7 +94,7 @@ export class Subjects {
       for await (const page of pages) {
         const others = page.filter(({ record, seen }) => seen === 'active' && record.jti !== except)
         await eachOf(others, AT_ONCE, async ({ record }) => {
-          if (await this.#acts.deny(record, by) && this.#counts(record)) revoked++
+          if (await this.#deny(record, by) && this.#counts(record)) revoked++
         })
       }
       return { sub, ...(iss && { iss }), cutoff: null, revoked }

@@ -4,6 +4,8 @@ import { Note } from './stores/denylist.ts'
 /** What a verified token says that counts, and the names under which it may be denied. All requests with it share this. */
 export interface ReadToken {
   readonly claims: Readonly<CheckedClaims>
+  /** The rule for which the token is not accepted at any time. It may be denied all the same. */
+  readonly broken: string | undefined
   readonly identity: string | undefined
   readonly subject: string | undefined
   /** The store's. */
@@ -30,8 +32,7 @@ export class TokenReader {
     this.#rules = rules
   }
 
-  /** Gives, as a string, the rule for which the token is not accepted at any time. */
-  read (verifiedToken: string): ReadToken | string {
+  read (verifiedToken: string): ReadToken {
     const start = verifiedToken.indexOf('.') + 1
     const end = verifiedToken.lastIndexOf('.')
     const payload = verifiedToken.slice(start, end)
@@ -40,9 +41,8 @@ export class TokenReader {
     if (last?.payload === payload) return last
     const other = this.#remembered[slot + 1]
     if (other?.payload === payload) return other
-    const claims = selectClaims(claimsOf(verifiedToken), this.#rules)
-    if (typeof claims === 'string') return claims
-    const token = { payload: copied(payload), claims, identity: identityOfClaims(claims), subject: subjectOfClaims(claims), note: new Note() }
+    const { claims, broken } = selectClaims(claimsOf(verifiedToken), this.#rules)
+    const token = { payload: copied(payload), claims, broken, identity: identityOfClaims(claims), subject: subjectOfClaims(claims), note: new Note() }
     if (payload.length <= MAX_PAYLOAD) {
       this.#remembered[slot + 1] = last
       this.#remembered[slot] = token

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { Seconds, Milliseconds } from './expiry.ts'
 import type { TokenClaims } from './claims.ts'
 
@@ -25,6 +26,7 @@ export interface TokensPage {
 }
 
 export interface TokensOptions {
+  /** Default: the default issuer; `''`: tokens without one. */
   iss?: string
   /** How many, 1 to 1,000. Default 500. */
   limit?: number
@@ -33,6 +35,7 @@ export interface TokensOptions {
 }
 
 export interface SubjectOptions {
+  /** Default: the default issuer; `''`: tokens without one. Not with a request. */
   iss?: string
   /** The jti of a token to leave out. Then no cutoff is set: the other recorded tokens are revoked one by one. */
   except?: string
@@ -43,7 +46,7 @@ export interface CutoffResult {
   iss?: string
   /** Seconds since the epoch: every token of the subject with `iat` up to this is refused. Null where a token was left out. */
   cutoff: number | null
-  /** How many recorded tokens this ended. */
+  /** How many *recorded* tokens this ended. 0 is no failure: the cutoff ends all others too, of which nobody knows how many there are. */
   revoked: number
 }
 
@@ -67,6 +70,14 @@ export interface RevocationResult {
   expiresAt: string | null
 }
 
+/** A revocation, and whether this call made it: of two log-outs at once one is told `true`. */
+export interface RevokeResult extends RevocationResult {
+  first: boolean
+}
+
+/** Whatever an application registers: the types of its routes, server and logger don't matter. */
+export type AnyRequest = FastifyRequest<any, any, any, any, any, any, any, any>
+
 export interface IssueOptions {
   /** How long the token lives: seconds, or a string with a unit. Default: what `@fastify/jwt` was registered with. */
   expiresIn?: number | string
@@ -81,6 +92,8 @@ export interface IssuedToken {
   /** The id of its record. */
   id: string
   jti: string
+  /** Absent where the token has none. */
+  iss?: string
   /** ISO 8601; null for a token without `exp`. */
   expiresAt: string | null
 }
@@ -109,7 +122,7 @@ export interface RevocationEvents {
 export interface Revocation {
   /**
    * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one round trip.
-   * Where its subject was cut off in this second, `iat` is the second after, at most 5 seconds ahead: the token is not
+   * Without `iss` it gets the default issuer (see `revoke()`). Where its subject was cut off in this second, `iat` is the second after, at most 5 seconds ahead: the token is not
    * dead on arrival, and ends when it would have.
    * @throws TypeError where the token would not be accepted (no `exp` or `iat`, or one beyond `maxTokenLifetime`).
    * @throws FST_JWT_REVOKED where a jti in `claims` is revoked, or the subject is cut off until later than 5 seconds from now.
@@ -122,17 +135,26 @@ export interface Revocation {
    */
   record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord>
   /**
-   * Revokes a token. `exp` (NumericDate, RFC 7519 §4.1.4) bounds how long that is kept; without it, and without a
-   * record of the token, it is kept for `maxTokenLifetime`, and never for much longer. Resolves once the store has acknowledged it.
+   * Revokes a token: the one that a request presents and that verifies (what its `jwtVerify()` accepted last, or would
+   * find), or the one of these names.
+   * Without `iss` the default issuer is meant: `sign.iss` of `@fastify/jwt`, or its only `verify.allowedIss`. An object
+   * with `iat` is taken as the claims of a token, which say themselves whose it is.
+   * `exp` (NumericDate, RFC 7519 §4.1.4) bounds how long the revocation is kept; without it, and without a record of the
+   * token, it is kept for `maxTokenLifetime`, and never for much longer. Resolves once the store has acknowledged it.
+   * @example await app.revocation.revoke(request)
+   * @throws what `request.jwtVerify()` throws where the request's token does not verify, unless it is revoked already.
+   * @throws TypeError also where `iss` is left out and tokens may be of several issuers.
    */
-  revoke (token: { jti: string, iss?: string, exp?: number }): Promise<RevocationResult>
+  revoke (token: AnyRequest | { jti: string, iss?: string, exp?: number, iat?: number }): Promise<RevokeResult>
   /** @throws FST_JWT_REVOCATION_NOT_FOUND */
-  revokeById (id: string): Promise<RevocationResult>
+  revokeById (id: string): Promise<RevokeResult>
   /**
    * Ends every token of a subject that was issued until now, recorded or not: each one with `iat` up to the cutoff,
-   * this second, and each one without `iat`. With `except`, the recorded ones but that.
+   * this second, and each one without `iat`. With `except`, the recorded ones but that. Of a request: the subject of the
+   * token that it presents, which must not be revoked. Of a name without `iss`: the subject of the default issuer.
+   * @example await app.revocation.revokeSubject(request)
    */
-  revokeSubject (sub: string, options?: SubjectOptions): Promise<CutoffResult>
+  revokeSubject (subject: AnyRequest | string | number, options?: SubjectOptions): Promise<CutoffResult>
   /**
    * For doors that are no Fastify request: whether a token with these (verified!) claims is revoked.
    * @throws FST_JWT_NOT_REVOCABLE for one that would not be accepted for another reason.
@@ -142,7 +164,7 @@ export interface Revocation {
   /** The record of this id, or null. An id that is no UUID has none. */
   token (id: string): Promise<TokenRecord | null>
   /** The records of a subject that have not expired, latest to expire first. */
-  tokens (sub: string, options?: TokensOptions): Promise<TokensPage>
+  tokens (sub: string | number, options?: TokensOptions): Promise<TokensPage>
   status (): RevocationStatus
   on<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this
   off<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this

@@ -1,5 +1,5 @@
 import type { Milliseconds } from './expiry.ts'
-import type { Callback } from './jwt.ts'
+import type { Callback, VerifyOptions } from './jwt.ts'
 
 /**
  * How long an outcome counts within one request. The hook and the route share one verification and one check. A request
@@ -59,12 +59,20 @@ export class Verification {
   }
 }
 
+/** A token, and the options by which it is to be verified. */
+export interface FoundToken {
+  token: unknown
+  options: VerifyOptions | undefined
+}
+
 /** What the verify calls of one request have in common. */
 export class Calls {
   /** The latest verification by the options that `@fastify/jwt` was registered with: the one that calls share. */
   verification: Verification | undefined
   /** The verification that lets the request use the routes of the plugin. */
   authenticated: Verification | undefined
+  /** What the latest call that set a user has accepted. */
+  accepted: FoundToken | undefined
   /** The number of the latest call. */
   begun = 0
   /** The number of the latest call that set the user, and that user. */

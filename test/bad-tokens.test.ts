@@ -126,7 +126,7 @@ const RULE = /^Bearer error="invalid_token", error_description="The token cannot
 /** What of its answers to one token is not as it must be. */
 async function wrong (app: FastifyInstance, token: string, revocable: boolean, url: string): Promise<string | undefined> {
   const { statusCode, headers, payload } = await ask(app, url, bearer(token))
-  if (!revocable) {
+  if (!revocable && url !== '/public') {
     const { code, message } = JSON.parse(payload)
     const right = statusCode === 401 && code === 'FST_JWT_NOT_REVOCABLE' && RULE.test(String(headers['www-authenticate'])) &&
       /^Token cannot be revoked and is therefore not accepted: [-A-Za-z0-9, ]+$/.test(message)
@@ -136,7 +136,7 @@ async function wrong (app: FastifyInstance, token: string, revocable: boolean, u
   return statusCode >= 400 ? undefined : payload
 }
 
-t.test('bad tokens of every kind: none is accepted, nothing is unhandled, Redis does not hear of them, and nothing of them stays in memory', async (t) => {
+t.test('bad tokens of every kind: none is accepted, nothing is unhandled, Redis is asked about the genuine ones and told nothing, and nothing of them stays in memory', async (t) => {
   const nobodyHandled = unhandled(t)
   const app = await buildApp(t, { revocation: { redis: server.url, recordOnUse: true } })
   const kinds = [
@@ -161,7 +161,7 @@ t.test('bad tokens of every kind: none is accepted, nothing is unhandled, Redis 
     }
   })
   t.strictSame([...problems], [])
-  t.strictSame(commands, {}, 'no command, of tokens that do not verify and of those that can not be revoked')
+  t.strictSame(Object.keys(commands), ['mget'], 'what can not be revoked by all of its names may be revoked by one')
   t.strictSame(await server.keys('*'), [])
   t.strictSame(nobodyHandled, [])
   t.ok(app.revocation.status().available)
@@ -205,7 +205,7 @@ t.test('tokens of a megabyte are refused like others', async (t) => {
       }
     }
   })
-  t.strictSame(commands, {})
+  t.strictSame(Object.keys(commands), ['mget'])
   t.equal((await server.keys('*')).length, length)
   t.strictSame(nobodyHandled, [])
 })

@@ -225,7 +225,7 @@ for (const [name, store] of Object.entries(APP_STORES)) {
     const limit = 'tokens() takes as limit a whole number from 1 to 1000'
     for (const [args, message] of [
       [[], NEEDS], [[''], NEEDS], [[undefined, { iss: 'a' }], NEEDS],
-      [[null], NEEDS], [[1], NEEDS], [[{}], NEEDS], [[['alice']], NEEDS], [['a'.repeat(1025)], NEEDS], [['\ud800'], NEEDS],
+      [[null], NEEDS], [[1.5], NEEDS], [[2 ** 53], NEEDS], [[{}], NEEDS], [[['alice']], NEEDS], [['a'.repeat(1025)], NEEDS], [['\ud800'], NEEDS],
       [['alice', { iss: 1 }], TAKES], [['alice', { iss: null }], TAKES], [['alice', { iss: 'a'.repeat(1025) }], TAKES], [['alice', { iss: '\udc00' }], TAKES],
       ...[0, -1, 1001, 1.5, NaN, Infinity, '5', null, [1]].map((value) => [['alice', { limit: value }], limit] as const)
     ] as const) await t.rejects(tokens(...args), { name: 'TypeError', message }, JSON.stringify(args).slice(0, 60))

@@ -11,14 +11,16 @@ const LAYERS = [
   ['index.ts'],
   ['plugin.ts'],
   ['routes.ts'],
+  ['hook.ts', 'requests.ts'],
   ['guard.ts'],
   ['scopes.ts', 'verification.ts', 'schemas.ts', 'options.ts', 'access.ts'],
-  ['jwt.ts', 'revocation.ts'],
+  ['jwt.ts', 'cookies.ts', 'revocation.ts'],
+  ['revoke.ts'],
   ['subjects.ts'],
-  ['history.ts', 'audit.ts', 'events.ts', 'tokens.ts', 'turns.ts'],
+  ['history.ts', 'audit.ts', 'events.ts', 'tokens.ts', 'notices.ts', 'turns.ts'],
   ['stores/open.ts'],
   ['stores/'],
-  ['arguments.ts', 'records.ts'],
+  ['arguments.ts', 'culprit.ts', 'known.ts', 'records.ts'],
   ['types.ts', 'option-types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']
 ]
 

@@ -31,9 +31,9 @@ const NOT_FOUND = { code: 'FST_JWT_REVOCATION_NOT_FOUND', statusCode: 404, messa
 const UNAVAILABLE = {
   code: 'FST_JWT_REVOCATION_UNAVAILABLE', statusCode: 503, message: 'Token revocation is unavailable, try again', headers: { 'retry-after': '1' }, cause: Error
 }
-const deadOnArrival = (rule: string) => ({
+const deadOnArrival = (rule: string, culprit?: string) => ({
   name: 'TypeError',
-  message: `issue() signed a token that would not be accepted: ${rule}`
+  message: `issue() signed a token that would not be accepted: ${rule}${culprit === undefined ? '' : `; that comes from ${culprit}`}`
 })
 const BAD_META = { name: 'TypeError', message: `meta must be an object of at most ${MAX_META} bytes as JSON` }
 
@@ -46,7 +46,7 @@ for (const [name, store] of Object.entries(STORES)) {
     const issuedAt = clock.hold()
     const iat = Date.parse(issuedAt) / 1000
     const { token, id, jti, expiresAt, ...rest } = await app.revocation.issue({ sub: 'alice', iss: 'a', role: 'admin' }, { meta: { device: 'a phone' } })
-    t.strictSame(rest, {})
+    t.strictSame(rest, { iss: 'a' })
     t.match(jti, UUID)
     t.match(id, UUID)
     t.not(id, jti, 'the id tells nothing of the jti')
@@ -155,7 +155,8 @@ for (const [name, store] of Object.entries(STORES)) {
       t.ok(error instanceof FST_JWT_NOT_REVOCABLE)
     }
     const strict = await buildApp(t, { revocation: store() })
-    await t.rejects(strict.revocation.record({ exp, iat }), notRevocable(BROKEN.jti))
+    await t.rejects(strict.revocation.record({ exp, iat }), notRevocable(BROKEN.noJti))
+    await t.rejects(strict.revocation.record({ jti: '', exp, iat }), notRevocable(BROKEN.jti))
   })
 
   t.test(`meta is kept as JSON, up to ${MAX_META} bytes, on the store ${name}`, async (t) => {
@@ -199,16 +200,16 @@ for (const [name, store] of Object.entries(STORES)) {
     const exp = inSeconds(60)
     const revocation = { status: 'revoked' as const, revokedAt }
 
-    t.strictSame(await app.revocation.revoke({ jti: '1' }), { jti: '1', ...revocation, expiresAt: null })
-    t.strictSame(await app.revocation.revoke({ jti: '2', iss: 'a', exp }), { jti: '2', iss: 'a', ...revocation, expiresAt: iso(exp) })
-    t.strictSame(await app.revocation.revoke({ jti: '3', iss: '', exp: exp + 0.5 }), { jti: '3', ...revocation, expiresAt: iso(exp + 0.5) })
-    t.strictSame(await app.revocation.revoke({ jti: '4', exp: 1 }), { jti: '4', ...revocation, expiresAt: iso(1) })
+    t.strictSame(await app.revocation.revoke({ jti: '1' }), { jti: '1', first: true, ...revocation, expiresAt: null })
+    t.strictSame(await app.revocation.revoke({ jti: '2', iss: 'a', exp }), { jti: '2', iss: 'a', first: true, ...revocation, expiresAt: iso(exp) })
+    t.strictSame(await app.revocation.revoke({ jti: '3', iss: '', exp: exp + 0.5 }), { jti: '3', first: true, ...revocation, expiresAt: iso(exp + 0.5) })
+    t.strictSame(await app.revocation.revoke({ jti: '4', exp: 1 }), { jti: '4', first: true, ...revocation, expiresAt: iso(1) })
     const record = await app.revocation.record({ jti: '5', iss: 'a', sub: 'alice', exp, iat: inSeconds(0) })
-    t.strictSame(await app.revocation.revoke({ jti: '5', iss: 'a' }), { jti: '5', id: record.id, iss: 'a', sub: 'alice', ...revocation, expiresAt: iso(exp) })
-    t.strictSame(await app.revocation.revoke({ jti: '5' }), { jti: '5', ...revocation, expiresAt: null }, 'of another issuer')
+    t.strictSame(await app.revocation.revoke({ jti: '5', iss: 'a' }), { jti: '5', id: record.id, iss: 'a', sub: 'alice', first: true, ...revocation, expiresAt: iso(exp) })
+    t.strictSame(await app.revocation.revoke({ jti: '5' }), { jti: '5', first: true, ...revocation, expiresAt: null }, 'of another issuer')
     clock.advance(5000)
-    t.strictSame(await app.revocation.revokeById(record.id), { jti: '5', id: record.id, iss: 'a', sub: 'alice', ...revocation, expiresAt: iso(exp) })
-    t.strictSame(await app.revocation.revoke({ jti: '2', iss: 'a' }), { jti: '2', iss: 'a', ...revocation, expiresAt: iso(exp) }, 'what is known of its end stays known')
+    t.strictSame(await app.revocation.revokeById(record.id), { jti: '5', id: record.id, iss: 'a', sub: 'alice', first: false, ...revocation, expiresAt: iso(exp) })
+    t.strictSame(await app.revocation.revoke({ jti: '2', iss: 'a' }), { jti: '2', iss: 'a', first: false, ...revocation, expiresAt: iso(exp) }, 'what is known of its end stays known')
 
     for (const id of ['unknown', '', '__proto__', '2']) {
       const error = await t.rejects(app.revocation.revokeById(id), NOT_FOUND)
@@ -241,7 +242,7 @@ for (const [name, store] of Object.entries(STORES)) {
     await app.revocation.revoke({ jti: 'x', iss: 'a' })
     t.equal(await app.revocation.isRevoked({ jti: 'x', iss: 'a', sub: 'alice', exp, iat }), true)
     for (const [claims, rule] of [
-      [{ exp, iat }, BROKEN.jti],
+      [{ exp, iat }, BROKEN.noJti],
       [{ jti: 'x', iat }, BROKEN.noExp],
       [{ jti: 'x', exp: inSeconds(-60), iat }, BROKEN.expired],
       [{ jti: 'x', exp }, BROKEN.noIat],
@@ -261,10 +262,12 @@ for (const [name, store] of Object.entries(STORES)) {
     t.equal(app.revocation.on('revoked', listener), app.revocation)
     app.revocation.on('revoked', (revocation) => others.push(jtiOf(revocation)!))
 
-    const first = await app.revocation.revoke({ jti: 'x' })
-    t.strictSame(told, [first], 'before who revoked it gets an answer')
-    await app.revocation.revoke({ jti: 'x' })
-    await Promise.all(Array.from({ length: 10 }, () => app.revocation.revoke({ jti: 'raced' })))
+    const { first, ...revocation } = await app.revocation.revoke({ jti: 'x' })
+    t.strictSame(told, [revocation], 'before who revoked it gets an answer')
+    const firsts = [first, (await app.revocation.revoke({ jti: 'x' })).first]
+    t.strictSame(firsts, [true, false])
+    const raced = await Promise.all(Array.from({ length: 10 }, () => app.revocation.revoke({ jti: 'raced' })))
+    t.equal(raced.filter(({ first }) => first).length, 1, 'one of those who log out at once')
     t.strictSame(told.map(jtiOf), ['x', 'raced'])
 
     const { token, jti, id } = await app.revocation.issue({ sub: 'alice' })
@@ -315,7 +318,7 @@ t.test('issue() hands out no token that would be dead on arrival', async (t) => 
     [{ jti: 1 }, { expiresIn: 60 }, NO_JTI],
     [{ jti: 'x'.repeat(256) }, { expiresIn: 60 }, NO_JTI],
     [{ jti: '\ud800' }, { expiresIn: 60 }, NO_JTI],
-    [{ sub: 1 }, { expiresIn: 60 }, BROKEN.sub],
+    [{ sub: 1.5 }, { expiresIn: 60 }, BROKEN.sub],
     [{ iss: 'x'.repeat(1025) }, { expiresIn: 60 }, BROKEN.iss],
     [{}, { expiresIn: 60, iss: 'x'.repeat(1025) }, BROKEN.iss]
   ]
@@ -324,7 +327,7 @@ t.test('issue() hands out no token that would be dead on arrival', async (t) => 
 
   const lenient = await buildApp(t, { jwt: { sign: {} }, revocation: { maxTokenLifetime: 'unbounded', tokensWithoutJti: 'accept' } })
   t.match(await lenient.revocation.issue({ sub: 'alice' }), { jti: UUID, id: UUID, expiresAt: null })
-  await t.rejects(lenient.revocation.issue({ jti: '' }), notRevocable('it has no jti to record it by'))
+  await t.rejects(lenient.revocation.issue({ jti: '' }), deadOnArrival(BROKEN.jti))
 })
 
 t.test('issue() signs with whatever @fastify/jwt signs with', async (t) => {

@@ -3,17 +3,20 @@ import fastifyJwt from '@fastify/jwt'
 import fastifyRedis from '@fastify/redis'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
+import { SignJWT } from 'jose'
+import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { revocationPlugin, type RevocationOptions } from '../lib/index.ts'
 import { resolveOptions } from '../lib/options.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptions } from './support/app.ts'
 import { eventually, startRedis } from './support/redis.ts'
 
-const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, routes, recordOnUse, namespace, jwtVerify'
+const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
 const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
 const authorize = () => true
+const skip = () => true
 
 const bad = (sentence: string) => ({ code: 'FST_JWT_REVOCATION_BAD_OPTION', statusCode: 500, message: `fastify-jwt-revocation: ${sentence}` })
 
@@ -43,6 +46,7 @@ t.test('every option has its default, and one that is undefined counts as absent
     storeTimeout: 500,
     maxStaleness: 5000,
     minReplicas: 0,
+    skip: undefined,
     routes: { prefix: '/v1/jwt/history' },
     namespaces: [undefined],
     recordOnUse: false,
@@ -90,6 +94,7 @@ t.test('an option takes each value it is meant to take', async (t) => {
     ['maxStaleness', 2 ** 31 - 1],
     ['authorize', authorize],
     ['authorize', async () => false],
+    ['skip', skip],
     ['routes', false],
     ['routes', { prefix: '/' }],
     ['routes', { prefix: '/auth/tokens' }],
@@ -396,8 +401,9 @@ t.test('the start warns of tokens that will be refused for their exp, or without
   const without = 'jwt revocation: @fastify/jwt signs tokens without an exp, which are refused; register it with sign: { expiresIn: \'15m\' }, pass expiresIn with each token, or set maxTokenLifetime: \'unbounded\''
   const longer = (expiresIn: unknown) => `jwt revocation: @fastify/jwt signs tokens that live longer (${expiresIn}) than maxTokenLifetime, which are refused; make one of them shorter, or the other longer`
   const rows: Array<[sign: object | undefined, maxTokenLifetime: string | number | undefined, expected: string[]]> = [
-    [undefined, undefined, [without]],
-    [{}, undefined, [without]],
+    [undefined, undefined, []],
+    [{}, undefined, []],
+    [{ iss: 'a' }, undefined, [without]],
     [{ algorithm: 'HS512' }, '1h', [without]],
     [{}, 'unbounded', []],
     [{ expiresIn: '15m' }, undefined, []],
@@ -448,24 +454,69 @@ t.test('the start warns of namespaces whose tokens bring no iss of their own', a
   t.strictSame(await started({}), [], 'there is only one')
 })
 
-t.test('the start warns of cookies that are parsed too late', async (t) => {
-  const late = 'jwt revocation: register @fastify/cookie before this plugin: cookies are not parsed yet when it looks for a revoked token'
+t.test('the start warns of cookies that nobody parses', async (t) => {
+  const unparsed = 'jwt revocation: @fastify/jwt is to look for tokens in a cookie, and nothing parses cookies; register @fastify/cookie'
   const jwt = { cookie: { cookieName: 'token', signed: false } }
   const cookie = (app: FastifyInstance) => app.register(fastifyCookie)
-  t.strictSame(await warnings(t, { jwt, revocation: { redis: client }, after: cookie }), [late])
-  t.strictSame(await warnings(t, { jwt, revocation: { redis: client }, before: cookie }), [])
-  t.strictSame(await warnings(t, { revocation: { redis: client }, after: cookie }), [], 'where no token comes in one')
+  const below = (app: FastifyInstance) => app.register(async (scope) => { await scope.register(fastifyCookie) })
+  t.strictSame(await warnings(t, { jwt, revocation: { redis: client } }), [unparsed])
+  for (const place of [cookie, below]) {
+    t.strictSame(await warnings(t, { jwt, revocation: { redis: client }, after: place }), [])
+    t.strictSame(await warnings(t, { jwt, revocation: { redis: client }, before: place }), [])
+  }
+  t.strictSame(await warnings(t, { revocation: { redis: client } }), [], 'where no token comes in one')
 })
 
-t.test('the start warns of a maxParamLength that keeps a jti out of the path', async (t) => {
-  const short = (length: number) => `jwt revocation: a jti longer than ${length} characters can't be revoked by its path; set Fastify's routerOptions: { maxParamLength: 255 }`
-  const started = (fastify: NonNullable<BuildOptions['fastify']>, revocation: RevocationOptions = {}) =>
-    warnings(t, { fastify, revocation: { redis: client, ...revocation } })
-  t.strictSame(await started({ routerOptions: {} }), [short(100)])
-  t.strictSame(await started({ routerOptions: { maxParamLength: 254 } }), [short(254)])
-  t.strictSame(await started({ routerOptions: { maxParamLength: 255 } }), [])
-  t.strictSame(await started({ routerOptions: { maxParamLength: 1000 } }), [])
-  t.strictSame(await started({ routerOptions: {} }, { routes: false }), [], 'without routes')
+/** What is warned of while something is done after the start. */
+async function warningsOf (t: Scope, options: BuildOptions, act: (app: FastifyInstance) => unknown) {
+  const lines: string[] = []
+  const stream = { write: (line: string) => { lines.push(JSON.parse(line).msg) } }
+  const app = await buildApp(t, { ...options, fastify: { ...options.fastify, logger: { level: 'warn', stream } } })
+  const atStart = lines.splice(0)
+  await act(app)
+  return { atStart, then: lines }
+}
+
+t.test('a jti that the routes do not take in their path is warned of once, when the first is seen, and never at the start', async (t) => {
+  const short = (length: number) => `jwt revocation: a jti longer than ${length} characters can't be revoked by its path, and there is one; set Fastify's routerOptions: { maxParamLength: 255 }`
+  const jti = (length: number) => 'x'.repeat(length)
+  const claims = (length: number) => ({ jti: jti(length), iat: inSeconds(0), exp: inSeconds(60) })
+  const doors: Record<string, (app: FastifyInstance, length: number) => unknown> = {
+    issue: (app, length) => app.revocation.issue({ jti: jti(length) }),
+    record: (app, length) => app.revocation.record(claims(length)),
+    isRevoked: (app, length) => app.revocation.isRevoked(claims(length)),
+    'a request': async (app, length) => app.inject({ url: '/public', headers: bearer(await signed(claims(length))) })
+  }
+  for (const [door, use] of Object.entries(doors)) {
+    for (const [routerOptions, longest] of [[{}, 100], [{ maxParamLength: 254 }, 254]] as const) {
+      const { atStart, then } = await warningsOf(t, { fastify: { routerOptions } }, async (app) => {
+        for (const length of [longest, longest + 1, longest + 1]) await use(app, length)
+      })
+      t.strictSame({ atStart, then }, { atStart: [IN_MEMORY], then: [short(longest)] }, door)
+    }
+    const quiet = async (options: BuildOptions) => (await warningsOf(t, options, (app) => use(app, 255))).then
+    t.strictSame(await quiet({ fastify: { routerOptions: { maxParamLength: 255 } } }), [], door)
+    t.strictSame(await quiet({ fastify: { routerOptions: {} }, revocation: { routes: false } }), [], `${door}, without routes`)
+  }
+})
+
+t.test('where nothing is signed nobody is warned of tokens without an exp, until the first is refused', async (t) => {
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const secret = { public: publicKey.export({ type: 'spki', format: 'pem' }) as string }
+  const of = (claims: object) => new SignJWT({ jti: 'x', iat: inSeconds(0), ...claims }).setProtectedHeader({ alg: 'ES256' }).sign(privateKey)
+  for (const jwt of [{ secret }, { secret: async () => secret.public }]) {
+    const { atStart, then } = await warningsOf(t, { jwt: { ...jwt, sign: {} } }, async (app) => {
+      t.equal((await app.inject({ url: '/me', headers: bearer(await of({ exp: inSeconds(60) })) })).statusCode, 200)
+      for (let i = 0; i < 3; i++) {
+        const { statusCode, code } = (await app.inject({ url: '/me', headers: bearer(await of({})) })).json()
+        t.strictSame({ statusCode, code }, { statusCode: 401, code: 'FST_JWT_NOT_REVOCABLE' })
+      }
+    })
+    t.strictSame({ atStart, then }, {
+      atStart: [IN_MEMORY],
+      then: ["jwt revocation: a token without an exp was refused; sign tokens with one (@fastify/jwt: sign: { expiresIn: '15m' }), or set maxTokenLifetime: 'unbounded'"]
+    })
+  }
 })
 
 t.test('the store is the client that is given, one made for a URL or options, @fastify/redis, or memory', async (t) => {

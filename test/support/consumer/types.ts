@@ -6,7 +6,7 @@ import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
 import plugin, {
   FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_BAD_OPTION, FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND,
   FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, revocationPlugin, type Authorize, type AuthorizeTarget, type IssuedToken,
-  type IssueOptions, type RedisClient, type Revocation, type RevocationEvents, type RevocationOptions, type RevocationResult,
+  type IssueOptions, type RedisClient, type Revocation, type RevocationEvents, type RevocationOptions, type RevocationResult, type RevokeResult,
   type RevocationStatus, type TokenClaims, type TokenRecord
 } from '../../../lib/index.ts'
 
@@ -99,11 +99,14 @@ export async function use () {
   same<Awaited<ReturnType<Revocation['record']>>, TokenRecord>(true)
   await app.revocation.record(claims, { device: 'a phone' })
   const revoked = await app.revocation.revoke({ jti: issued.jti, iss: 'https://issuer.example', exp: 1 })
-  same<typeof revoked, RevocationResult>(true)
+  same<typeof revoked, RevokeResult>(true)
+  same<typeof revoked.first, boolean>(true)
+  const revocation: RevocationResult = revoked
+  same<typeof issued.iss, string | undefined>(true)
   same<typeof revoked.status, 'revoked'>(true)
   // @ts-expect-error
   await app.revocation.revoke({ id: issued.id })
-  same<Awaited<ReturnType<Revocation['revokeById']>>, RevocationResult>(true)
+  same<Awaited<ReturnType<Revocation['revokeById']>>, RevokeResult>(true)
   await app.revocation.revokeById(issued.id)
   const isRevoked: boolean = await app.revocation.isRevoked(claims)
   const record: TokenRecord | null = await app.revocation.token(issued.id)
@@ -116,7 +119,11 @@ export async function use () {
   // @ts-expect-error
   app.revocation.on('lost', () => {})
   same<keyof RevocationEvents, 'revoked' | 'storeLost' | 'storeBack'>(true)
-  return { revoked, isRevoked, record, status }
+  app.post<{ Body: { all: boolean } }>('/logout', async (request) => request.body.all ? app.revocation.revokeSubject(request) : app.revocation.revoke(request))
+  await app.revocation.revokeSubject(42)
+  // @ts-expect-error
+  await app.revocation.revokeSubject({ sub: 'alice' })
+  return { revocation, isRevoked, record, status }
 }
 
 export function read (error: unknown) {

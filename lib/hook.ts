@@ -1,0 +1,34 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Guard } from './guard.ts'
+import type { Settings } from './options.ts'
+
+type Done = (error?: Error) => void
+
+/** The `onRequest` hook: refuses a revoked token wherever it is presented, but for what is left out. */
+export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings, 'enforce' | 'skip'>) {
+  return function refuseRevoked (request: FastifyRequest, reply: FastifyReply, done: Done) {
+    const wanted = request.routeOptions.config?.revocation
+    if (wanted === false || (enforce === 'verified' && wanted !== true)) return done()
+    if (skip === undefined) return inspectFrom(0, request, reply, done)
+    let skips: unknown
+    try {
+      skips = skip(request)
+    } catch (error) {
+      // To Fastify nothing that is falsy is an error: the request would go on.
+      return done((error || new Error('option "skip" threw nothing')) as Error)
+    }
+    if (skips === true) return done()
+    // Of an async function: it does not skip, and its rejection is nobody's.
+    if (typeof skips === 'object') Promise.resolve(skips).catch(() => {})
+    inspectFrom(0, request, reply, done)
+  }
+
+  function inspectFrom (index: number, request: FastifyRequest, reply: FastifyReply, done: Done) {
+    guards[index]!.inspect(request, (refusal) => {
+      if (refusal === null) return index + 1 < guards.length ? inspectFrom(index + 1, request, reply, done) : done()
+      // Fastify's own error handler takes these from the error; one of the application's may not.
+      reply.headers((refusal as Error & { headers: Record<string, string> }).headers)
+      done(refusal)
+    })
+  }
+}
