@@ -13,6 +13,7 @@ import { TokenRevocation } from './revocation.ts'
 import { registerRoutes } from './routes.ts'
 import { adviceOn } from './stores/advice.ts'
 import { isRedisClient, openStore } from './stores/open.ts'
+import { wall } from './time.ts'
 import type { Revocation, RevocationOptions } from './types.ts'
 
 declare module 'fastify' {
@@ -48,7 +49,7 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
 
   const longest = logSpan(rules)
   const { store, close } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: longest, longest }, {
-    clock: Date.now,
+    clock: wall,
     onLost (error) {
       const advice = adviceOn(error)
       app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back${advice && `. Redis says: ${advice}`}`)
@@ -69,7 +70,7 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
     ...settings,
     store,
     rules,
-    clock: Date.now,
+    clock: wall,
     sign: (claims, given) => sign(claims, given),
     signOptions,
     issuer: issuerOfAll(jwts),

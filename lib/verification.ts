@@ -1,14 +1,12 @@
 import type { Milliseconds } from './expiry.ts'
 import type { Callback, VerifyOptions } from './jwt.ts'
+import { monotonic } from './time.ts'
 
 /**
  * How long an outcome counts within one request. The hook and the route share one verification and one check. A request
  * that lasts (a WebSocket, an upload) is verified and checked again.
  */
 const FRESH: Milliseconds = 100
-
-/** Monotonic, because the wall clock may be set back. Taken once, so that it goes on under faked timers. */
-const now = performance.now.bind(performance)
 
 /** What came of verifying one token of one request. */
 export class Verification {
@@ -35,7 +33,7 @@ export class Verification {
   /** Whether a call may still share this. A check that began before a revocation may miss it, even if it still runs. */
   isFresh (epoch: number): boolean {
     if (this.epoch !== undefined && this.epoch !== epoch) return false
-    return this.#settledAt === undefined || now() - this.#settledAt < FRESH
+    return this.#settledAt === undefined || monotonic() - this.#settledAt < FRESH
   }
 
   whenSettled (callback: Callback) {
@@ -46,7 +44,7 @@ export class Verification {
 
   settle (error: Error | null) {
     if (this.#settledAt !== undefined) return
-    this.#settledAt = now()
+    this.#settledAt = monotonic()
     this.#error = error
     for (const callback of this.#waiting ?? []) {
       try {

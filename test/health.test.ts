@@ -1,3 +1,4 @@
+import { holdIntervals } from './support/intervals.ts'
 import { Redis } from 'ioredis'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -7,24 +8,14 @@ import { RedisStore } from '../lib/stores/redis.ts'
 import { inSeconds, ownPrefix } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
 
-interface Interval { act: () => void, milliseconds: number, unrefed: boolean }
-
 /** A second is over when a test says so. */
 function intervalsOf (t: Test) {
-  const running = new Set<Interval>()
-  t.intercept(globalThis, 'setInterval', {
-    value (act: () => void, milliseconds: number) {
-      const interval = { act, milliseconds, unrefed: false, unref () { this.unrefed = true; return this } }
-      running.add(interval)
-      return interval
-    }
-  })
-  t.intercept(globalThis, 'clearInterval', { value: (interval: Interval) => { running.delete(interval) } })
+  const intervals = holdIntervals(t)
   return {
-    running,
+    intervals,
     /** Each interval has its turn, and what a probe that is settled sets off is done. */
     async tick () {
-      for (const { act } of running) act()
+      intervals.pass()
       await nextTurn()
     }
   }
@@ -46,21 +37,20 @@ function healthOf (t: Test, probe: Probe) {
 const answers = async () => 'OK'
 
 t.test('P4 a store is lost once, with the first failure', async (t) => {
-  const { running } = intervalsOf(t)
+  const { intervals } = intervalsOf(t)
   const { health, events } = healthOf(t, answers)
   t.equal(health.available, true)
-  t.strictSame([...running], [])
+  t.strictSame(intervals.running, [])
   for (const failure of ['first', 'second', 'third']) {
     health.failed(failure)
     t.equal(health.available, false)
   }
   t.strictSame(events, ['first'])
-  t.match([...running], [{ milliseconds: 1000, unrefed: true }], 'it is tried again every second, which keeps no process alive')
-  t.equal(running.size, 1)
+  t.strictSame(intervals.running, [{ milliseconds: 1000, unrefed: true }], 'it is tried again every second, which keeps no process alive')
 })
 
 t.test('P4 a store is back once, after a quiet second and an answered probe', async (t) => {
-  const { running, tick } = intervalsOf(t)
+  const { intervals, tick } = intervalsOf(t)
   const subject = healthOf(t, answers)
   const { health, events } = subject
   health.failed('lost')
@@ -69,7 +59,7 @@ t.test('P4 a store is back once, after a quiet second and an answered probe', as
   t.equal(subject.probes, 1)
   t.equal(health.available, true)
   t.strictSame(events, ['lost', 'back'])
-  t.equal(running.size, 0)
+  t.equal(intervals.running.length, 0)
 
   health.failed('lost again')
   await tick()
@@ -154,30 +144,30 @@ t.test('P4 a store that is asked again and gives no answer is stuck, each time',
 })
 
 t.test('a closed store is neither lost nor back, and is not asked again', async (t) => {
-  const { running, tick } = intervalsOf(t)
+  const { intervals, tick } = intervalsOf(t)
   let answer = () => {}
   const subject = healthOf(t, () => new Promise<void>((resolve) => { answer = resolve }))
   const { health, events } = subject
   health.failed('lost')
   await tick()
   health.close()
-  t.equal(running.size, 0)
+  t.equal(intervals.running.length, 0)
   answer()
   await nextTurn()
   t.strictSame(events, ['lost'])
   health.failed('after')
-  t.equal(running.size, 0)
+  t.equal(intervals.running.length, 0)
   t.equal(subject.probes, 1)
 
   const other = healthOf(t, answers)
   other.health.close()
   other.health.failed('after')
   t.strictSame(other.events, [])
-  t.equal(running.size, 0)
+  t.equal(intervals.running.length, 0)
 })
 
 t.test('P4 the start waits for the first answer', async (t) => {
-  const { running } = intervalsOf(t)
+  const { intervals } = intervalsOf(t)
   for (const failures of [0, 1, 3]) {
     let left = failures
     const subject = healthOf(t, async () => {
@@ -188,11 +178,11 @@ t.test('P4 the start waits for the first answer', async (t) => {
     t.equal(subject.health.available, true)
     t.strictSame(subject.events, [])
   }
-  t.equal(running.size, 0)
+  t.equal(intervals.running.length, 0)
 })
 
 t.test('P4 the start gives up at the timeout, and goes on without the store', async (t) => {
-  const { running, tick } = intervalsOf(t)
+  const { intervals, tick } = intervalsOf(t)
   let up = false
   const subject = healthOf(t, async () => {
     if (!up) throw new Error(`no answer ${subject.probes}`)
@@ -204,7 +194,7 @@ t.test('P4 the start gives up at the timeout, and goes on without the store', as
   t.equal(subject.health.available, false)
   t.match(subject.events, [{ message: `no answer ${subject.probes}` }], 'with the last error')
   t.equal(subject.events.length, 1)
-  t.equal(running.size, 1)
+  t.equal(intervals.running.length, 1)
   up = true
   await tick()
   t.equal(subject.events[1], 'back')
@@ -216,13 +206,13 @@ t.test('P4 the start gives up at the timeout, and goes on without the store', as
 })
 
 t.test('P4 the start gives up on a probe that is never answered', async (t) => {
-  const { running } = intervalsOf(t)
+  const { intervals } = intervalsOf(t)
   const subject = healthOf(t, () => new Promise(() => {}))
   await subject.health.start(50)
   t.equal(subject.probes, 1)
   t.equal(subject.health.available, false)
   t.match(subject.events, [{ message: 'Redis gave no answer within 50 ms' }])
-  t.equal(running.size, 1)
+  t.equal(intervals.running.length, 1)
 })
 
 t.test('a start that is closed meanwhile reports nothing', async (t) => {

@@ -21,7 +21,7 @@ const LAYERS = [
   ['stores/open.ts'],
   ['stores/'],
   ['arguments.ts', 'culprit.ts', 'known.ts', 'records.ts'],
-  ['types.ts', 'option-types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts']
+  ['types.ts', 'option-types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts', 'time.ts']
 ]
 
 /** What only types are imported from leaves nothing in the JavaScript, but a reader has to follow it just the same. */
@@ -85,4 +85,9 @@ t.test('the domain knows nothing of HTTP, the stores nothing of claims, and one 
 t.test(`no file of lib has more than ${MAX_LINES} lines`, async (t) => {
   const lines = files.map((file) => ({ file, lines: sources.get(file)!.split('\n').length - 1 }))
   t.strictSame(lines.filter(({ lines }) => lines > MAX_LINES), [])
+})
+
+t.test('one file asks for the time and sets timers', async (t) => {
+  const using = /\b(?:Date\.now|performance|set(?:Timeout|Interval|Immediate)|clear(?:Timeout|Interval|Immediate))\b|new Date\(\)|\bDate\(\)|node:(?:timers|perf_hooks)|process\.hrtime/
+  t.strictSame(files.filter((file) => using.test(sources.get(file)!)), ['time.ts'])
 })

@@ -1,8 +1,8 @@
+import { holdIntervals } from './support/intervals.ts'
 import { holdMonotonic } from './support/monotonic.ts'
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
-import { mock } from 'node:test'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
@@ -176,12 +176,11 @@ for (const onStoreFailure of ['reject', 'accept'] as const) {
 
 /** Passes the second after which a lost store is asked whether it is back. */
 function ownIntervals (t: Test) {
-  mock.timers.enable({ apis: ['setInterval'] })
-  t.teardown(() => mock.timers.reset())
+  const { pass } = holdIntervals(t)
   return async ({ app, watched }: Awaited<ReturnType<typeof watchedApp>>) => {
     t.equal(app.revocation.status().available, false)
     for (let probes = 0; probes < 2; probes++) {
-      mock.timers.tick(1000)
+      pass()
       await watched.idle()
     }
     t.equal(app.revocation.status().available, true)

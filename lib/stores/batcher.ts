@@ -1,3 +1,4 @@
+import { afterTurn } from '../time.ts'
 import { isOfOneKey, type Deadline } from './deadline.ts'
 import type { Health } from './health.ts'
 
@@ -57,7 +58,7 @@ export class Batcher {
     if (this.#outstanding >= MAX_OUTSTANDING) return this.#refuse(done)
     const read = new Read(keys, done)
     // Not a microtask: those run between two requests that arrive in the same turn.
-    if (this.#gathered.size === 0) setImmediate(this.#flushGathered)
+    if (this.#gathered.size === 0) afterTurn(this.#flushGathered)
     for (const key of keys) {
       const same = this.#gathered.get(key)
       if (same === undefined) this.#gathered.set(key, [read])

@@ -1,4 +1,5 @@
 import type { Milliseconds } from '../expiry.ts'
+import { after, afterTurn, cancel, cancelTurn } from '../time.ts'
 
 export class NoAnswer extends Error {}
 
@@ -26,13 +27,13 @@ export class Deadline {
   /** Calls `expired` when the time is up, unless the function it returns was called before. */
   start (expired: (error: Error) => void, left = this.timeout): () => void {
     let immediate: NodeJS.Immediate | undefined
-    const timer = setTimeout(() => {
+    const timer = after(() => {
       // After a stall of the event loop the timer runs before the answer that lies in the socket: let that be read first.
-      immediate = setImmediate(() => expired(new NoAnswer(`Redis gave no answer within ${this.timeout} ms`)))
+      immediate = afterTurn(() => expired(new NoAnswer(`Redis gave no answer within ${this.timeout} ms`)))
     }, Math.min(left, MAX_TIMER))
     return () => {
-      clearTimeout(timer)
-      clearImmediate(immediate)
+      cancel(timer)
+      cancelTurn(immediate)
     }
   }
 }

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
+import { monotonic, sleep } from '../time.ts'
 import type { RedisClient } from '../types.ts'
 import type { Command, Commands } from './commands.ts'
 import { Deadline } from './deadline.ts'
@@ -152,7 +152,7 @@ export class Follower {
     }
     this.progressAt = this.heardAt = sentAt + waited
     // What was read is old when it is read late, after a pause of the process: the next read does not wait.
-    this.#isLate = performance.now() - this.heardAt > 2 * this.#options.block
+    this.#isLate = monotonic() - this.heardAt > 2 * this.#options.block
   }
 
   #break () {
@@ -165,7 +165,7 @@ export class Follower {
     const answer = this.#page(after, count)
     // Of one that was read ahead nobody may want to know any more.
     answer.catch(() => {})
-    return { sentAt: performance.now(), count, answer }
+    return { sentAt: monotonic(), count, answer }
   }
 
   /** The last id of the log, and what came after an entry: as they were at one moment. */

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds } from '../expiry.ts'
+import { cancel, every, monotonic, sleep } from '../time.ts'
 import { Deadline, TooMuch } from './deadline.ts'
 import type { StoreContext } from './store.ts'
 
@@ -45,11 +45,11 @@ export class Health {
   /** Waits for the first answer. A client that does not queue refuses everything until it has connected: hence again and again. */
   async start (timeout: Milliseconds) {
     const patience = Math.min(timeout, MAX_START)
-    const end = performance.now() + patience
+    const end = monotonic() + patience
     try {
       await new Promise<void>((resolve, reject) => {
-        const cancel = new Deadline(patience).start(reject)
-        this.#answers(end).then(resolve, reject).finally(cancel)
+        const stop = new Deadline(patience).start(reject)
+        this.#answers(end).then(resolve, reject).finally(stop)
       })
     } catch (error) {
       if (error !== this.#lastFailure && error instanceof Error) error.cause ??= this.#lastFailure
@@ -64,7 +64,7 @@ export class Health {
         return
       } catch (error) {
         this.#lastFailure = error
-        if (performance.now() + START_INTERVAL > end) throw error
+        if (monotonic() + START_INTERVAL > end) throw error
       }
       await sleep(START_INTERVAL)
     }
@@ -72,7 +72,7 @@ export class Health {
 
   close () {
     this.#closed = true
-    clearInterval(this.#timer)
+    cancel(this.#timer)
   }
 
   /** What a bound of ours answers: while the store is lost it is the store that owes, and no fault of ours. */
@@ -87,7 +87,7 @@ export class Health {
     if (!this.available || this.#closed) return
     this.available = false
     this.#failuresSeen = this.#failures
-    this.#timer = setInterval(() => { this.#tryAgain() }, PROBE_INTERVAL).unref()
+    this.#timer = every(() => { this.#tryAgain() }, PROBE_INTERVAL).unref()
     this.#onLost(error)
   }
 
@@ -109,7 +109,7 @@ export class Health {
     if (!quiet || this.#closed || failures !== this.#failures) return
     this.available = true
     this.#broken.clear()
-    clearInterval(this.#timer)
+    cancel(this.#timer)
     this.#onBack()
   }
 

@@ -1,4 +1,5 @@
 import { LEAD, type Seconds } from '../expiry.ts'
+import { cancel, every } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import type { CheckCallback, CutoffOptions, Denial, RecordEntry, Store, StoreContext, WriteOptions } from './store.ts'
 
@@ -98,11 +99,11 @@ export class MemoryStore implements Store {
   }
 
   async start () {
-    this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL).unref()
+    this.#sweeper = every(() => this.sweep(), SWEEP_INTERVAL).unref()
   }
 
   close () {
-    clearInterval(this.#sweeper)
+    cancel(this.#sweeper)
   }
 
   sweep () {

@@ -2,6 +2,7 @@ import type { RedisOptions } from 'ioredis'
 import { FST_JWT_REVOCATION_BAD_OPTION } from '../errors.ts'
 import type { Milliseconds } from '../expiry.ts'
 import { keysUnder } from '../keys.ts'
+import { monotonic } from '../time.ts'
 import type { RedisClient } from '../types.ts'
 import { databaseOf } from './connections.ts'
 import { MemoryStore } from './memory.ts'
@@ -110,8 +111,8 @@ function ownConnection (client: RedisClient, purpose: string, { storeTimeout }: 
 function leavesReplica () {
   let left = -Infinity
   return (error: Error) => {
-    if (!error.message.startsWith('READONLY') || performance.now() - left < 1000) return false
-    left = performance.now()
+    if (!error.message.startsWith('READONLY') || monotonic() - left < 1000) return false
+    left = monotonic()
     return true
   }
 }

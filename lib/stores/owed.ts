@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
+import { sleep } from '../time.ts'
 import type { Deadline } from './deadline.ts'
 import type { LogEntry } from './log.ts'
 

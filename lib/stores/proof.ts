@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Seconds } from '../expiry.ts'
+import { sleep } from '../time.ts'
 import type { RedisClient } from '../types.ts'
 import { Commands, type Command } from './commands.ts'
 import { Connections, databaseOf } from './connections.ts'

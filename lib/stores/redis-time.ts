@@ -1,4 +1,5 @@
 import type { Milliseconds, Seconds } from '../expiry.ts'
+import { monotonic } from '../time.ts'
 
 /**
  * The clock of Redis, as its answers tell it, counted on by the monotonic clock. An answer says what that clock was at
@@ -11,7 +12,7 @@ export class RedisTime {
 
   /** `time` is what Redis' clock was at some moment between `since`, of the monotonic clock, and now. */
   hear (time: Milliseconds, since: Milliseconds) {
-    this.#lowest = Math.min(this.#lowest, time - performance.now())
+    this.#lowest = Math.min(this.#lowest, time - monotonic())
     this.#last = time - since
   }
 
@@ -20,12 +21,12 @@ export class RedisTime {
    * tell an error from its correction, and what is forgotten too early is accepted. Before any answer nothing is over.
    */
   get earliest (): Milliseconds {
-    return this.#lowest === Infinity ? -Infinity : performance.now() + this.#lowest
+    return this.#lowest === Infinity ? -Infinity : monotonic() + this.#lowest
   }
 
   /** For how long to keep something: never behind the clock of the last answer. */
   get latest (): Milliseconds {
-    return performance.now() + this.#last
+    return monotonic() + this.#last
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder, type Keys } from '../keys.ts'
+import { monotonic } from '../time.ts'
 import type { RedisClient } from '../types.ts'
 import { Batcher, isValue } from './batcher.ts'
 import { Commands } from './commands.ts'
@@ -185,9 +186,9 @@ export class RedisStore implements Store {
 
   /** An operation within its time, its failure reported with what has to work again. */
   #watched<T> (operation: () => Promise<T>, needed: () => Promise<void>, budget: Budget = this.budget()): Promise<T> {
-    const started = performance.now()
+    const started = monotonic()
     return this.#within(() => this.#counted(operation), budget.left)
-      .finally(() => { budget.left = Math.max(budget.left - (performance.now() - started), 1) })
+      .finally(() => { budget.left = Math.max(budget.left - (monotonic() - started), 1) })
       .catch((error) => {
         if (isOfOneKey(error)) this.#suspect(error, needed)
         else if (!(error instanceof TooMuch)) this.health.failed(error, needed)

@@ -1,6 +1,6 @@
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds, Seconds } from '../expiry.ts'
 import { keysUnder } from '../keys.ts'
+import { cancel, every, monotonic, sleep, turn } from '../time.ts'
 import type { RedisClient } from '../types.ts'
 import type { Commands } from './commands.ts'
 import { Denylist, type Note } from './denylist.ts'
@@ -40,7 +40,7 @@ export class ReplicaStore extends RedisStore {
   readonly #redis: Commands
   readonly #follower: Follower
   readonly #ticker: NodeJS.Timeout
-  #started = performance.now()
+  #started = monotonic()
   #complete!: () => void
   readonly #whenComplete = new Promise<void>((resolve) => { this.#complete = resolve })
   #lastFailure: unknown
@@ -79,11 +79,11 @@ export class ReplicaStore extends RedisStore {
     })
     // Back is who is in step again, whatever it was that failed.
     this.health.need(this.#canFollow)
-    this.#ticker = setInterval(() => this.#tick(), TICK).unref()
+    this.#ticker = every(() => this.#tick(), TICK).unref()
   }
 
   get copy () {
-    return { entries: this.denylist.size, stalenessMs: this.#follower.heardAt && performance.now() - this.#follower.heardAt }
+    return { entries: this.denylist.size, stalenessMs: this.#follower.heardAt && monotonic() - this.#follower.heardAt }
   }
 
   /** The process that revokes knows at once. */
@@ -106,7 +106,7 @@ export class ReplicaStore extends RedisStore {
   }
 
   override async start () {
-    this.#started = performance.now()
+    this.#started = monotonic()
     this.#follower.run()
     await super.start()
     if (!this.available) return
@@ -119,7 +119,7 @@ export class ReplicaStore extends RedisStore {
   override close () {
     this.#closed = true
     this.#complete()
-    clearInterval(this.#ticker)
+    cancel(this.#ticker)
     this.#follower.close()
     super.close()
   }
@@ -137,13 +137,13 @@ export class ReplicaStore extends RedisStore {
 
   #isStale (): boolean {
     const { heardAt } = this.#follower
-    return heardAt === undefined || performance.now() - heardAt > this.#maxStaleness
+    return heardAt === undefined || monotonic() - heardAt > this.#maxStaleness
   }
 
   /** A long log takes its time, and is no loss. */
   #isSilent (limit: Milliseconds): boolean {
     const { progressAt = this.#started } = this.#follower
-    return performance.now() - progressAt > limit
+    return monotonic() - progressAt > limit
   }
 
   readonly #isProven = () => this.within(async () => this.#log.proof?.require())
@@ -176,7 +176,7 @@ export class ReplicaStore extends RedisStore {
     if (error instanceof OtherData) this.health.failed(error, this.#isProven)
     if (error instanceof SlotsMove) {
       // The store is not lost: Redis answers, and each check asks it.
-      this.#follower.progressAt = performance.now()
+      this.#follower.progressAt = monotonic()
       if (!(this.#lastFailure instanceof SlotsMove)) this.#context.onWarning?.(`each check asks Redis as long as this holds: ${error.message}`)
     }
     this.#lastFailure = error
@@ -197,7 +197,7 @@ export class ReplicaStore extends RedisStore {
       const news = this.#follower.heardAt !== undefined
       for await (const part of entries) {
         for (const entry of part) this.#add(entry, false, news)
-        this.#follower.progressAt = performance.now()
+        this.#follower.progressAt = monotonic()
       }
     }
     if (this.#unmarked || needsKeys) this.#owes = true
