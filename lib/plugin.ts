@@ -11,7 +11,7 @@ import { requestsOf } from './requests.ts'
 import { requestPrototype, scopesBelow } from './scopes.ts'
 import { TokenRevocation } from './revocation.ts'
 import { registerRoutes } from './routes.ts'
-import { adviceOn } from './stores/advice.ts'
+import { whyLost } from './stores/diagnosis.ts'
 import { isRedisClient, openStore } from './stores/open.ts'
 import { wall } from './time.ts'
 import type { Revocation, RevocationOptions } from './types.ts'
@@ -48,11 +48,10 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   const rules = { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) }
 
   const longest = logSpan(rules)
-  const { store, close } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: longest, longest }, {
+  const { store, close, place } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: longest, longest }, {
     clock: wall,
     onLost (error) {
-      const advice = adviceOn(error)
-      app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back${advice && `. Redis says: ${advice}`}`)
+      app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back. ${whyLost(error, place)}`)
       revocation.events.emit('storeLost', error)
     },
     onBack () {

@@ -174,7 +174,7 @@ for (const [name, fault] of Object.entries(FAULTS)) {
     t.match(first.cause, { message: new RegExp(`^${fault.error} `) })
     t.equal(rig.lines.length, 1, 'one line')
     t.match(rig.lines[0], { level: 50, err: { message: new RegExp(`^${fault.error} `) } })
-    t.match(rig.lines[0]!.msg, new RegExp(`^jwt revocation: the store is lost; .* until it is back\\. Redis says: .*${SAYS[fault.error]!.source}$`))
+    t.match(rig.lines[0]!.msg, new RegExp(`^jwt revocation: the store is lost; .* until it is back\\. 127\\.0\\.0\\.1:${scene.server.port}: Redis says ${fault.error}: .*${SAYS[fault.error]!.source}$`))
 
     await fault.end(scene)
     await eventually('the store is back', async () => rig.available)

@@ -21,18 +21,23 @@ const WORD = new RegExp(`(?:^|-)(${Object.keys(ADVICE).join('|')}) `)
 /** Redis 7 says so without the word. */
 const IN_SCRIPT = /user executing the script can't/
 
-/** '' where there is nothing to say. */
+/** '' where there is nothing to say. Of what Redis said only the first word: the rest may hold names of a token. */
 export function adviceOn (error: unknown): string {
-  for (const message of messagesOf(error)) {
+  for (const { message } of chainOf(error)) {
     const word = WORD.exec(message)?.[1] ?? (IN_SCRIPT.test(message) ? 'NOPERM' : '')
-    if (word !== '') return ADVICE[word]!
+    if (word !== '') return `Redis says ${word}: ${ADVICE[word]!}`
   }
   return ''
 }
 
+/** Whether Redis has said this itself. */
+export function isOfRedis (error: unknown): boolean {
+  return error instanceof Error && (error.name === 'ReplyError' || WORD.test(error.message))
+}
+
 /** A client wraps what a script, or a cluster's last node, has answered. */
-function messagesOf (error: unknown): string[] {
+export function chainOf (error: unknown): Error[] {
   if (!(error instanceof Error)) return []
-  const { message, cause, lastNodeError } = error as Error & { lastNodeError?: unknown }
-  return [message, ...[cause, lastNodeError].flatMap(messagesOf)]
+  const { cause, lastNodeError } = error as Error & { lastNodeError?: unknown }
+  return [error, ...[cause, lastNodeError].flatMap(chainOf)]
 }

@@ -1,5 +1,7 @@
 import type { RedisClient } from '../types.ts'
+import { isOfRedis } from './advice.ts'
 import type { ReadMany } from './batcher.ts'
+import { whyFailed, whyNoAnswer } from './diagnosis.ts'
 
 type Answer = Parameters<ReadMany>[1]
 export type Command = [name: string, ...args: Array<string | number>]
@@ -21,6 +23,9 @@ export class Commands {
     this.read = client.isCluster ? (keys, answer) => this.#readEach(keys, answer) : (keys, answer) => this.#readAll(keys, answer)
   }
 
+  /** Why nothing comes. */
+  readonly why = () => whyNoAnswer(this.#client)
+
   async eval (script: string, key: string, ...args: Array<string | number>): Promise<unknown> {
     const [answer] = await this.all([['eval', script, 1, key, ...args]])
     return answer
@@ -30,7 +35,7 @@ export class Commands {
     try {
       return await this.#client.call(...command)
     } catch (error) {
-      throw withoutCommand(error)
+      throw this.#explained(error)
     }
   }
 
@@ -55,7 +60,7 @@ export class Commands {
 
   /** The same, and what became of each of them. */
   async pipelined (commands: Command[]): Promise<Settled[]> {
-    return (await this.#executed(commands)).map(([error, result]) => [withoutCommand(error) as Error | null, result])
+    return (await this.#executed(commands)).map(([error, result]) => [error && this.#explained(error) as Error, result])
   }
 
   async #executed (commands: Command[]) {
@@ -83,11 +88,15 @@ export class Commands {
       }
     }))
   }
-}
 
-/** What the client attaches to its errors ends up in logs: the command with its arguments, a password where that is AUTH. */
-function withoutCommand (error: unknown): unknown {
-  if (!(error instanceof Error)) return error
-  const { name, message, stack } = error
-  return Object.assign(new Error(message), { name, stack })
+  /**
+   * What the client attaches to its errors ends up in logs: the command with its arguments, a password where that is
+   * AUTH. What it does not say is why it has no answer.
+   */
+  #explained (error: unknown): unknown {
+    if (!(error instanceof Error)) return error
+    const { name, message, stack, lastNodeError } = error as Error & { lastNodeError?: unknown }
+    const cause = isOfRedis(error) ? undefined : isOfRedis(lastNodeError) ? this.#explained(lastNodeError) : whyFailed(this.#client, error)
+    return Object.assign(new Error(message, cause === undefined ? {} : { cause }), { name, stack })
+  }
 }

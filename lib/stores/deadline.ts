@@ -19,9 +19,12 @@ const MAX_TIMER: Milliseconds = 2 ** 31 - 1
 /** The store's own deadline: a client's limits do not hold for a cluster that never connected, or are off. */
 export class Deadline {
   readonly timeout: Milliseconds
+  readonly #why: () => Error | undefined
 
-  constructor (timeout: Milliseconds) {
+  /** `why`: what is known of the reason when the time is up. */
+  constructor (timeout: Milliseconds, why: () => Error | undefined = () => undefined) {
     this.timeout = timeout
+    this.#why = why
   }
 
   /** Calls `expired` when the time is up, unless the function it returns was called before. */
@@ -29,11 +32,16 @@ export class Deadline {
     let immediate: NodeJS.Immediate | undefined
     const timer = after(() => {
       // After a stall of the event loop the timer runs before the answer that lies in the socket: let that be read first.
-      immediate = afterTurn(() => expired(new NoAnswer(`Redis gave no answer within ${this.timeout} ms`)))
+      immediate = afterTurn(() => expired(this.#noAnswer()))
     }, Math.min(left, MAX_TIMER))
     return () => {
       cancel(timer)
       cancelTurn(immediate)
     }
+  }
+
+  #noAnswer () {
+    const cause = this.#why()
+    return new NoAnswer(`Redis gave no answer within ${this.timeout} ms`, cause && { cause })
   }
 }

@@ -174,7 +174,7 @@ export class Follower {
     const waits = this.#following && !this.#isLate
     const wait: Command[] = waits ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
     const answers = await new Promise<unknown[]>((resolve, reject) => {
-      const cancel = new Deadline(storeTimeout + (waits ? block : 0)).start((error) => {
+      const cancel = new Deadline(storeTimeout + (waits ? block : 0), this.#redis.why).start((error) => {
         this.#context.reconnect()
         reject(error)
       })

@@ -17,6 +17,7 @@ type Probe = () => Promise<void>
 export class Health {
   available = true
   readonly #probe: Probe
+  readonly #why: (() => Error | undefined) | undefined
   /** What failed since the store was lost. */
   readonly #broken = new Set<Probe>()
   readonly #onLost: StoreContext['onLost']
@@ -31,7 +32,8 @@ export class Health {
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor (probe: Probe, { onLost, onBack, onStuck }: Pick<StoreContext, 'onLost' | 'onBack' | 'onStuck'>) {
+  constructor (probe: Probe, { onLost, onBack, onStuck }: Pick<StoreContext, 'onLost' | 'onBack' | 'onStuck'>, why?: () => Error | undefined) {
+    this.#why = why
     this.#probe = probe
     this.#onLost = onLost
     this.#onBack = onBack
@@ -48,11 +50,12 @@ export class Health {
     const end = monotonic() + patience
     try {
       await new Promise<void>((resolve, reject) => {
-        const stop = new Deadline(patience).start(reject)
+        const stop = new Deadline(patience, this.#why).start(reject)
         this.#answers(end).then(resolve, reject).finally(stop)
       })
     } catch (error) {
-      if (error !== this.#lastFailure && error instanceof Error) error.cause ??= this.#lastFailure
+      // What was tried says more than that the time is up.
+      if (error !== this.#lastFailure && error instanceof Error && this.#lastFailure) error.cause = this.#lastFailure
       this.failed(error)
     }
   }

@@ -5,6 +5,7 @@ import { keysUnder } from '../keys.ts'
 import { monotonic } from '../time.ts'
 import type { RedisClient } from '../types.ts'
 import { databaseOf } from './connections.ts'
+import { placeOf, rememberErrors } from './diagnosis.ts'
 import { MemoryStore } from './memory.ts'
 import { Proof } from './proof.ts'
 import { RedisStore } from './redis.ts'
@@ -22,7 +23,8 @@ interface Duplicable extends RedisClient {
   /** Of a cluster: nodes and options. */
   readonly status: string
   duplicate (...args: unknown[]): Duplicable
-  on (event: 'error', listener: () => void): void
+  on (event: 'error', listener: (error: Error) => void): void
+  on (event: '+node', listener: (node: Duplicable) => void): void
   disconnect (reconnect?: boolean): void
 }
 
@@ -31,19 +33,27 @@ export function isRedisClient (value: unknown): value is RedisClient {
     typeof (value as RedisClient).call === 'function' && typeof (value as RedisClient).pipeline === 'function'
 }
 
-/** The store for these settings, and how to close it: a client that was given stays open (P7). */
-export async function openStore (settings: StoreSettings, context: StoreContext): Promise<{ store: Store, close: () => void }> {
+export interface OpenedStore {
+  store: Store
+  /** A client that was given stays open (P7). */
+  close: () => void
+  /** Where Redis is, as far as the client shows it. */
+  place: string | undefined
+}
+
+export async function openStore (settings: StoreSettings, context: StoreContext): Promise<OpenedStore> {
   const { redis } = settings
   if (redis === undefined) {
     const store = new MemoryStore(context)
-    return { store, close: () => store.close() }
+    return { store, close: () => store.close(), place: undefined }
   }
   refuseReplicaReads(typeof redis === 'string' ? undefined : isRedisClient(redis) ? (redis as { options?: ReadOptions }).options : redis)
   if (isRedisClient(redis)) return opened(redis, settings, context)
   const client = await connect(redis, settings.storeTimeout)
-  const { store, close } = opened(client, settings, { ...context, onStuck: () => leave(client) })
+  const { store, close, place } = opened(client, settings, { ...context, onStuck: () => leave(client) })
   return {
     store,
+    place,
     close () {
       close()
       client.disconnect()
@@ -51,7 +61,7 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
   }
 }
 
-function opened (client: RedisClient, settings: StoreSettings, context: StoreContext): { store: Store, close: () => void } {
+function opened (client: RedisClient, settings: StoreSettings, context: StoreContext): OpenedStore {
   const made: Duplicable[] = []
   const beside = (purpose: string) => {
     const own = ownConnection(client, purpose, settings)
@@ -65,6 +75,7 @@ function opened (client: RedisClient, settings: StoreSettings, context: StoreCon
     : new RedisStore(client, settings, context, writer)
   return {
     store,
+    place: placeOf(client),
     close () {
       store.close()
       for (const own of made) own.disconnect()
@@ -103,7 +114,8 @@ function ownConnection (client: RedisClient, purpose: string, { storeTimeout }: 
   const own = client.isCluster
     ? duplicate.call(client, [], { ...alive, clusterRetryStrategy: options.retryStrategy, redisOptions: { ...given?.redisOptions, ...options } })
     : duplicate.call(client, { ...options, ...alive, db: databaseOf(client) })
-  own.on('error', () => {})
+  rememberErrors(own)
+  if (own.isCluster) own.on('+node', rememberErrors)
   return own
 }
 
@@ -151,6 +163,6 @@ async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds
   const defaults = { ...ownLimits(storeTimeout), connectionName: 'fastify-jwt-revocation' }
   const client = typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' })
   // Without a listener ioredis prints each failed attempt to connect. The store's health reports the loss, once.
-  client.on('error', () => {})
+  rememberErrors(client)
   return client
 }

@@ -6,6 +6,7 @@ import { Batcher, isValue } from './batcher.ts'
 import { Commands } from './commands.ts'
 import { Connections } from './connections.ts'
 import { Deadline, isOfOneKey, NoAnswer, TooMuch } from './deadline.ts'
+import { whyFailed } from './diagnosis.ts'
 import { Health } from './health.ts'
 import type { DenylistEntry } from './denylist.ts'
 import { inspect } from './inspection.ts'
@@ -50,7 +51,8 @@ export class RedisStore implements Store {
     this.#connections = new Connections(client)
     this.#writing = writing
     this.#records = new RedisRecords(this.#redis, this.#keys, options.longest, context.clock)
-    this.#deadline = new Deadline(storeTimeout)
+    const why = () => whyFailed(writing.client) ?? this.#redis.why()
+    this.#deadline = new Deadline(storeTimeout, why)
     this.#writer = new Writer(writing, { ...options, keys: this.#keys }, context)
     this.#onWarning = context.onWarning ?? (() => {})
     this.health = new Health(this.#canRead, {
@@ -60,7 +62,7 @@ export class RedisStore implements Store {
         context.onBack()
         this.#inspect()
       }
-    })
+    }, why)
     this.#batcher = new Batcher(this.#deadline, this.health, this.#redis.read)
   }
 
