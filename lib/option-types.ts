@@ -13,10 +13,11 @@ export interface RedisClient {
 
 export interface RevocationOptions {
   /**
-   * A Redis URL, options of ioredis, or a client. Redis 6.2 or newer, or Valkey.
-   * Default: `app.redis` where `@fastify/redis` put one, else a store in this process's memory.
+   * A URL (`redis`, `rediss`, `valkey`, `valkeys`), options of ioredis, or a client. Redis 6.2 or newer, or Valkey.
+   * Default: `app.redis` where `@fastify/redis` put one, else `'memory'`, which serves this process alone. A property
+   * that is there and undefined stops the start.
    */
-  redis?: string | RedisOptions | RedisClient
+  redis?: 'memory' | (string & {}) | RedisOptions | RedisClient
   /**
    * Where a request's check looks. `'strict'` (the default): in Redis, which knows of every revocation at once.
    * `'replica'`: in a copy of the denylist in this process, which follows Redis on a connection of its own and is

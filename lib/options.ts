@@ -1,15 +1,15 @@
 import { inspect } from 'node:util'
 import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyRequest } from 'fastify'
-import type { RedisOptions } from 'ioredis'
 import { FST_JWT_REVOCATION_BAD_OPTION } from './errors.ts'
 import type { Milliseconds, Seconds } from './expiry.ts'
-import { isRedisClient } from './stores/open.ts'
-import type { Authorize, RedisClient, RevocationOptions } from './types.ts'
+import { MEMORY, readRedis, WANTED, type RedisOption } from './stores/redis-option.ts'
+import type { Authorize, RevocationOptions } from './types.ts'
 
 /** The options with every default filled in and every unit settled. */
 export interface Settings {
-  redis: string | RedisOptions | RedisClient | undefined
+  /** undefined: whatever `@fastify/redis` has put there. */
+  redis: RedisOption | undefined
   mode: 'strict' | 'replica'
   enforce: 'presented' | 'verified'
   keyPrefix: string
@@ -69,12 +69,6 @@ function readLifetime (value: unknown): Seconds | null | undefined {
   return typeof seconds === 'number' && seconds > 0 && Number.isFinite(seconds) ? Math.ceil(seconds) : undefined
 }
 
-function readRedis (value: unknown): Settings['redis'] {
-  if (typeof value === 'string') return /^rediss?:\/\/./.test(value) && URL.canParse(value) ? value : undefined
-  if (isRedisClient(value)) return value
-  return isObject(value) && Object.getPrototypeOf(value) === Object.prototype ? value : undefined
-}
-
 function readNamespaces (value: unknown): string[] | undefined {
   const names = Array.isArray(value) ? value : [value]
   return names.length > 0 && names.every(isFilled) && new Set(names).size === names.length ? names : undefined
@@ -87,7 +81,7 @@ function readRoutes (value: unknown): Settings['routes'] | undefined {
 }
 
 const OPTIONS = {
-  redis: { read: readRedis, wanted: 'a redis:// or rediss:// URL, ioredis options or an ioredis-shaped client (with call and pipeline)' },
+  redis: { read: readRedis, wanted: WANTED },
   mode: oneOf('strict', 'replica'),
   enforce: oneOf('presented', 'verified'),
   keyPrefix: { read: (value: unknown) => typeof value === 'string' ? value : undefined, wanted: 'a string' },
@@ -108,7 +102,7 @@ const OPTIONS = {
 /** What a message may show of a value: a URL or client options hold a password. */
 function shown (name: string, value: unknown): string {
   if (name === 'redis' && typeof value === 'string') return 'another string'
-  if (name === 'redis' && value !== null && (typeof value === 'object' || typeof value === 'function')) return `another ${typeof value}`
+  if (name === 'redis' && typeof value === 'object' && value !== null) return 'another object'
   return inspect(value, { depth: 1, breakLength: Infinity, maxStringLength: 60, maxArrayLength: 5 })
 }
 
@@ -127,6 +121,10 @@ export function resolveOptions (options: RevocationOptions): Settings {
     if (!Object.hasOwn(OPTIONS, name)) {
       throw badOption(`unknown option "${name}"; the options are ${Object.keys(OPTIONS).join(', ')}`)
     }
+  }
+  // Whoever names it wants something of it: memory in its place would lose what a deployment meant to keep.
+  if (Object.hasOwn(options, 'redis') && options.redis === undefined) {
+    throw badOption(`option "redis" is there and undefined (is a variable of the environment not set?); set it to a URL such as redis://host:6379, or to '${MEMORY}' to keep revocations in this process alone`)
   }
   const lifetime = read(options, 'maxTokenLifetime')
   const namespaces = read(options, 'namespace') ?? [undefined]

@@ -13,6 +13,7 @@ import { TokenRevocation } from './revocation.ts'
 import { registerRoutes } from './routes.ts'
 import { whyLost } from './stores/diagnosis.ts'
 import { isRedisClient, openStore } from './stores/open.ts'
+import { openClient } from './stores/redis-option.ts'
 import { wall } from './time.ts'
 import type { Revocation, RevocationOptions } from './types.ts'
 
@@ -34,6 +35,8 @@ interface GuardedJwt extends JwtDecorator {
   options: JwtDecorator['options'] & { sign: { expiresIn?: number | string, iss?: string, noTimestamp?: boolean } }
   sign (claims: object, options?: object): string | Promise<string>
 }
+
+const IN_MEMORY = 'revocations are kept in this process only and are lost with it; set option "redis" to share and keep them'
 
 /** Makes the tokens of `@fastify/jwt` revocable. Register it after that plugin, once for a scope. */
 export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
@@ -125,7 +128,7 @@ function findJwt (app: FastifyInstance, namespace: string | undefined, settings:
 function redisOf (app: FastifyInstance): Settings['redis'] {
   if (!app.hasDecorator('redis')) return undefined
   const { redis } = app as unknown as { redis: unknown }
-  if (isRedisClient(redis)) return redis
+  if (isRedisClient(redis)) return openClient(redis)
   throw badOption('app.redis is no client (was @fastify/redis registered with a namespace?); set option "redis" to the client to use')
 }
 
@@ -152,6 +155,20 @@ function lifetimeOf (expiresIn: number | string): Seconds {
   return typeof expiresIn === 'string' ? parseDuration(expiresIn)! / 1000 : expiresIn
 }
 
+/** Whether the application has no logger: Fastify then drops each line. A logger that is silent was made so. */
+function isUnheard ({ log }: FastifyInstance): boolean {
+  return log.fatal === log.trace && log.level === undefined
+}
+
+let isWarned = false
+
+/** For those who would learn of it by losing their revocations. */
+function warnProcess () {
+  if (isWarned) return
+  isWarned = true
+  process.emitWarning(`fastify-jwt-revocation: ${IN_MEMORY}`, { type: 'FastifyWarning', code: 'FST_JWT_REVOCATION_MEMORY' })
+}
+
 /** Whether tokens of equal names in two namespaces can be told apart. */
 function hasIssuer ({ options: { sign, verify } }: GuardedJwt): boolean {
   return Boolean(sign.iss ?? (verify as { allowedIss?: unknown }).allowedIss)
@@ -161,7 +178,8 @@ function warnAtStart (app: FastifyInstance, settings: Settings, jwts: GuardedJwt
   const warn = (sentence: string) => app.log.warn(`jwt revocation: ${sentence}`)
   const { maxTokenLifetime } = settings
   if (kind === 'memory') {
-    warn('revocations are kept in this process only and are lost with it; set option "redis" to share and keep them')
+    warn(IN_MEMORY)
+    if (isUnheard(app)) warnProcess()
   }
   for (const { options: { sign } } of jwts) {
     const { expiresIn, noTimestamp } = sign

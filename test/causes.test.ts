@@ -2,9 +2,11 @@ import { Cluster, Redis } from 'ioredis'
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
-import { rememberErrors, whyLost } from '../lib/stores/diagnosis.ts'
+import { Commands } from '../lib/stores/commands.ts'
+import { placeOf, rememberErrors, whyFailed, whyLost, whyNoAnswer } from '../lib/stores/diagnosis.ts'
 import { asRedis, GIVEN_CLIENTS, givenClient, isUnavailable, listenersOf, Rig, type GivenClient } from './support/outage.ts'
 import { freePort } from './support/ports.ts'
 import { eventually } from './support/redis.ts'
@@ -174,6 +176,49 @@ t.test('P4 a client of ours that leaves a server which it does not trust ends no
   }
   await sleep(300)
   t.pass('all are closed')
+})
+
+t.test('what a client shows, and what is made of it', async (t) => {
+  const client = (seen: object) => ({ call: async () => null, pipeline: () => ({ exec: async () => [] }), isCluster: false, ...seen })
+  const options = { host: 'h', port: 1 }
+  const socket = { bytesRead: 0, destroyed: false, connecting: false }
+  const failure = (message: string, more: object = {}) => Object.assign(new Error(message), more)
+  const several = failure('', { code: 'ECONNREFUSED', errors: [new Error('connect ECONNREFUSED ::1:1'), new Error('connect ECONNREFUSED 127.0.0.1:1')] })
+  const wantsTls = 'does the port speak TLS? Then use rediss://, or option tls'
+  const rows: Array<[shown: object, message: string | undefined]> = [
+    [{}, undefined],
+    [{ options, status: 'connecting', stream: null }, undefined],
+    [{ options, status: 'connecting', stream: { ...socket, connecting: true } }, 'h:1: no answer to the attempt to connect (is the address right, and does a firewall let it pass?)'],
+    [{ options, status: 'connect', stream: { ...socket, bytesRead: 100 } }, 'h:1: the connection is open, and the other side says too little'],
+    [{ options, status: 'close', stream: { ...socket, destroyed: true } }, `h:1: the other side closes the connection (${wantsTls})`],
+    [{ options, status: 'close', stream: { ...socket, destroyed: true, bytesRead: 100 } }, 'h:1: the other side closes the connection'],
+    [{ options, status: 'close', stream: { ...socket, errored: several } }, 'h:1: connect ECONNREFUSED ::1:1, connect ECONNREFUSED 127.0.0.1:1 (nothing listens there: check host and port)'],
+    [{ options, status: 'close', stream: { ...socket, errored: failure('', { code: 'EWEIRD' }) } }, 'h:1: EWEIRD'],
+    [{ options, status: 'close', stream: { ...socket, bytesRead: 100, errored: failure('read ECONNRESET', { code: 'ECONNRESET' }) } }, 'h:1: read ECONNRESET'],
+    [{ options: { ...options, tls: {} }, status: 'close', stream: { ...socket, secureConnecting: true, errored: failure('read ECONNRESET', { code: 'ECONNRESET' }) } }, 'h:1: read ECONNRESET (does the port speak TLS? If not, use redis://)'],
+    [{ options: {}, status: 'end' }, 'localhost:6379: the client was closed'],
+    [{ options: { path: `redis://:${PASSWORD}@h` }, status: 'close', stream: { ...socket, errored: failure(`connect ENOENT redis://:${PASSWORD}@h`, { code: 'ENOENT' }) } }, '(a URL as host): connect ENOENT (a URL as host) (there is no such socket)'],
+    [{ options, status: 'ready', stream: socket }, undefined],
+    [{ isCluster: true, startupNodes: [7000, 'redis://h:7001', 'h', { host: 'g' }], status: 'connecting' }, 'cluster of 127.0.0.1:7000, h:7001, ?:6379, g:6379: no node of the cluster can be reached'],
+    [{ isCluster: true, startupNodes: [7000], status: 'ready', nodes: () => [{ options, status: 'ready', stream: socket }] }, undefined],
+    [{ isCluster: true, startupNodes: [7000], status: 'ready', nodes: () => [{ options, status: 'close', stream: { ...socket, errored: several } }] }, 'h:1: connect ECONNREFUSED ::1:1, connect ECONNREFUSED 127.0.0.1:1 (nothing listens there: check host and port)']
+  ]
+  for (const [shown, message] of rows) t.equal(whyFailed(client(shown))?.message, message, message ?? JSON.stringify(shown))
+  t.equal(whyNoAnswer(client({})), undefined, 'nothing is said of what shows nothing')
+  t.equal(whyNoAnswer(client({ options, status: 'ready', stream: socket }))?.message, 'h:1: the connection is open, and Redis does not answer')
+  t.equal(placeOf(client({})), undefined)
+  t.equal(whyLost(new Error('x')), 'Redis: what failed is in the fields of this line')
+  t.equal(whyLost(new Error('x'), 'h:1'), 'h:1: what failed is in the fields of this line')
+  t.match(whyLost(new Error('x', { cause: new Error('OOM x') }), 'h:1'), /^h:1: Redis says OOM: /)
+})
+
+t.test('P4 what the last node of a cluster has answered is the cause', async (t) => {
+  const last = Object.assign(new Error('NOAUTH Authentication required.'), { name: 'ReplyError', command: { args: [PASSWORD] } })
+  const failing = async () => { throw Object.assign(new Error('Failed to refresh slots cache.'), { lastNodeError: last }) }
+  const commands = new Commands({ isCluster: true, call: failing, pipeline: () => ({ exec: failing }) })
+  const error = await commands.send(['get', 'a']).catch((error) => error)
+  t.match(error, { message: 'Failed to refresh slots cache.', cause: { message: 'NOAUTH Authentication required.' } })
+  t.notMatch(inspect(error, { depth: 9 }), PASSWORD)
 })
 
 // The servers keep the process.

@@ -18,6 +18,7 @@ const LAYERS = [
   ['revoke.ts'],
   ['subjects.ts'],
   ['history.ts', 'audit.ts', 'events.ts', 'tokens.ts', 'notices.ts', 'turns.ts'],
+  ['stores/redis-option.ts'],
   ['stores/open.ts'],
   ['stores/'],
   ['arguments.ts', 'culprit.ts', 'known.ts', 'records.ts'],

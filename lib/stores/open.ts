@@ -43,7 +43,7 @@ export interface OpenedStore {
 
 export async function openStore (settings: StoreSettings, context: StoreContext): Promise<OpenedStore> {
   const { redis } = settings
-  if (redis === undefined) {
+  if (redis === undefined || redis === 'memory') {
     const store = new MemoryStore(context)
     return { store, close: () => store.close(), place: undefined }
   }
