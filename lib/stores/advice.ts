@@ -30,9 +30,12 @@ export function adviceOn (error: unknown): string {
   return ''
 }
 
-/** Whether Redis has said this itself. */
-export function isOfRedis (error: unknown): boolean {
-  return error instanceof Error && (error.name === 'ReplyError' || WORD.test(error.message))
+/**
+ * Whether Redis has said this itself. Each of its errors begins with a code in capitals, and no client's own does. The
+ * name of the client's class is no sign: a minified bundle has another one.
+ */
+export function isOfRedis (error: unknown): error is Error {
+  return error instanceof Error && /^[A-Z]+ /.test(error.message)
 }
 
 /** A client wraps what a script, or a cluster's last node, has answered. */

@@ -1,6 +1,7 @@
 import { LEAD, type Milliseconds, type Seconds } from '../expiry.ts'
 import type { Keys } from '../keys.ts'
 import type { RedisClient } from '../types.ts'
+import { isOfRedis } from './advice.ts'
 import { cutoffOf, isAnswer, lasting, longestOf, nonsense, standingOf, type Cutoff } from './answers.ts'
 import { Commands, type Command, type Settled } from './commands.ts'
 import { Connections } from './connections.ts'
@@ -144,7 +145,7 @@ export class Writer {
       return read(await this.#write([...this.#command(entry, script, force), ...more], entry))
     } catch (error) {
       // What Redis refuses it has not written, unless it was sent twice.
-      const isRefused = error instanceof Error && error.name === 'ReplyError' && this.#connections.areStill(connections)
+      const isRefused = isOfRedis(error) && this.#connections.areStill(connections)
       if (!isRefused || this.#halfway.has(error)) this.#owed.add(entry, madeLate)
       throw error
     }
