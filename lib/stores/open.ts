@@ -1,4 +1,4 @@
-import type { RedisOptions } from 'ioredis'
+import { Redis, type RedisOptions } from 'ioredis'
 import { FST_JWT_REVOCATION_BAD_OPTION } from '../errors.ts'
 import type { Milliseconds } from '../expiry.ts'
 import { keysUnder } from '../keys.ts'
@@ -49,7 +49,7 @@ export async function openStore (settings: StoreSettings, context: StoreContext)
   }
   refuseReplicaReads(typeof redis === 'string' ? undefined : isRedisClient(redis) ? (redis as { options?: ReadOptions }).options : redis)
   if (isRedisClient(redis)) return opened(redis, settings, context)
-  const client = await connect(redis, settings.storeTimeout)
+  const client = connect(redis, settings.storeTimeout)
   const { store, close, place } = opened(client, settings, { ...context, onStuck: () => leave(client) })
   return {
     store,
@@ -158,8 +158,7 @@ function ownLimits (storeTimeout: Milliseconds) {
   }
 }
 
-async function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
-  const { Redis } = await import('ioredis')
+function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
   const defaults = { ...ownLimits(storeTimeout), connectionName: 'fastify-jwt-revocation' }
   const client = typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' })
   // Without a listener ioredis prints each failed attempt to connect. The store's health reports the loss, once.
