@@ -64,8 +64,8 @@ export interface RevocationOptions {
    * Only `true` lets; what it throws is the request's answer.
    */
   authorize?: Authorize
-  /** Where the HTTP routes are. Default `{ prefix: '/v1/jwt/history' }`; `false`: none. */
-  routes?: false | { prefix: string }
+  /** The HTTP routes. `false`: none. */
+  routes?: false | RoutesOptions
   /** The namespace (or several) of `@fastify/jwt` to guard. The first one signs what `issue()` gives and authenticates the routes. */
   namespace?: string | string[]
   /**
@@ -75,6 +75,18 @@ export interface RevocationOptions {
   recordOnUse?: boolean
   /** The name of the verify decorator, where `@fastify/jwt` was registered with a `jwtVerify` of its own. */
   jwtVerify?: string
+}
+
+export interface RoutesOptions {
+  /** Where they are. Default `'/v1/jwt/history'`. */
+  prefix?: string
+  /**
+   * The OpenAPI security requirements that they name, such as `[{ bearerAuth: [] }]`; the application defines the
+   * schemes. Default: none, so that those of the whole document hold.
+   */
+  security?: ReadonlyArray<Record<string, readonly string[]>>
+  /** Keeps them out of OpenAPI. Default false. */
+  hide?: boolean
 }
 
 /** What somebody wants to do, and to which token or subject: as much of it as is known. */

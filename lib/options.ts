@@ -1,10 +1,10 @@
 import { inspect } from 'node:util'
 import { parse as parseDuration } from '@lukeed/ms'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyRequest, RegisterOptions } from 'fastify'
 import { FST_JWT_REVOCATION_BAD_OPTION } from './errors.ts'
 import type { Milliseconds, Seconds } from './expiry.ts'
 import { MEMORY, readRedis, WANTED, type RedisOption } from './stores/redis-option.ts'
-import type { Authorize, RevocationOptions } from './types.ts'
+import type { Authorize, RevocationOptions, RoutesOptions } from './types.ts'
 
 /** The options with every default filled in and every unit settled. */
 export interface Settings {
@@ -22,7 +22,7 @@ export interface Settings {
   minReplicas: number
   authorize: Authorize
   skip: ((request: FastifyRequest) => unknown) | undefined
-  routes: false | { prefix: string }
+  routes: false | RoutesOptions & { prefix: string }
   /** undefined: `@fastify/jwt` was registered without one. */
   recordOnUse: boolean
   namespaces: Array<string | undefined>
@@ -35,6 +35,10 @@ type Read<T> = (value: unknown) => T | undefined
 const MAX_TIMEOUT = 2 ** 31 - 1
 /** The log is asked four times within it, and Redis ends a wait up to 100 ms late. */
 const MIN_STALENESS = 500
+
+const DEFAULT_PREFIX = '/v1/jwt/history'
+/** What Fastify itself takes from the options of any plugin. */
+const REGISTER_OPTIONS = ['prefix', 'logLevel', 'logSerializers']
 
 const nobody: Authorize = () => false
 
@@ -74,10 +78,16 @@ function readNamespaces (value: unknown): string[] | undefined {
   return names.length > 0 && names.every(isFilled) && new Set(names).size === names.length ? names : undefined
 }
 
+/** An OpenAPI security requirement: names of schemes, each with the names of scopes. */
+const isRequirement = (value: unknown) => isObject(value) && Object.values(value).every((scopes) => Array.isArray(scopes) && scopes.every(isFilled))
+
 function readRoutes (value: unknown): Settings['routes'] | undefined {
   if (value === false) return false
-  if (!isObject(value) || Object.keys(value).some((key) => key !== 'prefix')) return undefined
-  return isFilled(value.prefix) && value.prefix.startsWith('/') ? { prefix: value.prefix } : undefined
+  if (!isObject(value)) return undefined
+  const { prefix = DEFAULT_PREFIX, security, hide = false, ...others } = value
+  const isRight = Object.keys(others).length === 0 && isFilled(prefix) && prefix.startsWith('/') && typeof hide === 'boolean' &&
+    (security === undefined || (Array.isArray(security) && security.every(isRequirement)))
+  return isRight ? { prefix, ...(hide && { hide }), ...(security !== undefined && { security }) } : undefined
 }
 
 const OPTIONS = {
@@ -93,7 +103,7 @@ const OPTIONS = {
   minReplicas: { read: (value: unknown) => Number.isInteger(value) && Number(value) >= 0 ? Number(value) : undefined, wanted: 'a whole number, 0 or more' },
   authorize: { read: (value: unknown) => typeof value === 'function' ? value as Authorize : undefined, wanted: 'a function (request, target) => boolean or Promise<boolean>' },
   skip: { read: (value: unknown) => typeof value === 'function' ? value as (request: FastifyRequest) => unknown : undefined, wanted: 'a function (request) => boolean' },
-  routes: { read: readRoutes, wanted: "false, or { prefix } with a path that starts with '/'" },
+  routes: { read: readRoutes, wanted: "false, or { prefix, security, hide } with a path that starts with '/', OpenAPI security requirements such as [{ bearerAuth: [] }], and true or false" },
   recordOnUse: { read: (value: unknown) => typeof value === 'boolean' ? value : undefined, wanted: 'true or false' },
   namespace: { read: readNamespaces, wanted: 'a namespace of @fastify/jwt, or an array of different ones' },
   jwtVerify: { read: (value: unknown) => isFilled(value) ? value : undefined, wanted: 'the name of a request decorator' }
@@ -116,9 +126,12 @@ function read<N extends keyof typeof OPTIONS> (options: RevocationOptions, name:
 }
 
 /** @throws FST_JWT_REVOCATION_BAD_OPTION */
-export function resolveOptions (options: RevocationOptions): Settings {
+export function resolveOptions (options: RevocationOptions & RegisterOptions): Settings {
+  if (options.prefix !== undefined) {
+    throw badOption('option "prefix" of register moves no routes of this plugin; set option "routes": { prefix } instead')
+  }
   for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(OPTIONS, name)) {
+    if (!Object.hasOwn(OPTIONS, name) && !REGISTER_OPTIONS.includes(name)) {
       throw badOption(`unknown option "${name}"; the options are ${Object.keys(OPTIONS).join(', ')}`)
     }
   }
@@ -145,7 +158,7 @@ export function resolveOptions (options: RevocationOptions): Settings {
     minReplicas: read(options, 'minReplicas') ?? 0,
     authorize: read(options, 'authorize') ?? nobody,
     skip: read(options, 'skip'),
-    routes: read(options, 'routes') ?? { prefix: '/v1/jwt/history' },
+    routes: read(options, 'routes') ?? { prefix: DEFAULT_PREFIX },
     recordOnUse: read(options, 'recordOnUse') ?? false,
     namespaces,
     jwtVerify

@@ -1,5 +1,5 @@
 import { parse as parseDuration } from '@lukeed/ms'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RegisterOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { Access } from './access.ts'
 import { EXPIRY_MARGIN, logSpan, type Seconds } from './expiry.ts'
@@ -39,7 +39,7 @@ interface GuardedJwt extends JwtDecorator {
 const IN_MEMORY = 'revocations are kept in this process only and are lost with it; set option "redis" to share and keep them'
 
 /** Makes the tokens of `@fastify/jwt` revocable. Register it after that plugin, once for a scope. */
-export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
+export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (app, options) => {
   const settings = resolveOptions(options)
   if (Object.hasOwn(app, 'revocation')) {
     throw badOption('the plugin is registered twice on one scope; register it once, with an array as option "namespace" to guard several')
@@ -87,11 +87,14 @@ export const revocationPlugin = fp<RevocationOptions>(async (app, options) => {
   refuseUnguardedScopes(app, guarded.map(({ verifyName }) => verifyName))
 
   if (settings.routes) {
+    const { prefix, ...openapi } = settings.routes
+    const { logLevel, logSerializers } = options
     await app.register(async (scope) => registerRoutes(scope, {
       access: new Access(revocation, () => store.budget()),
       guard: guards[0]!,
-      authorize: settings.authorize
-    }), settings.routes)
+      authorize: settings.authorize,
+      openapi
+    }), { prefix, ...(logLevel && { logLevel }), ...(logSerializers && { logSerializers }) })
   }
 
   warnAtStart(app, settings, jwts, store.kind)

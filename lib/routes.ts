@@ -1,24 +1,28 @@
 import type { Static, TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
 import type { Access, Actor } from './access.ts'
 import type { Guard } from './guard.ts'
 import * as schemas from './schemas.ts'
-import type { Authorize } from './types.ts'
+import type { Authorize, RoutesOptions } from './types.ts'
 
 export interface RoutesContext {
   access: Access
   guard: Guard
   authorize: Authorize
+  /** What OpenAPI is told of each. */
+  openapi: Pick<RoutesOptions, 'security' | 'hide'>
 }
 
 /** The HTTP routes, in a scope of their own. They decide nothing: who may do what is the domain's (P6). */
-export function registerRoutes (scope: FastifyInstance, { access, guard, authorize }: RoutesContext) {
+export function registerRoutes (scope: FastifyInstance, { access, guard, authorize, openapi }: RoutesContext) {
   ignoreBodies(scope)
   useTypeBox(scope)
   // Before anything of the request is looked at. The handlers ask again, for its body may come much later.
   scope.addHook('onRequest', (request) => guard.authenticate(request))
+
+  const route = (...args: Parameters<typeof schemas.route>): FastifySchema => ({ ...openapi, ...schemas.route(...args) })
 
   async function actor (request: FastifyRequest): Promise<Actor> {
     const claims = await guard.authenticateAgain(request)
@@ -26,7 +30,7 @@ export function registerRoutes (scope: FastifyInstance, { access, guard, authori
   }
 
   scope.get<{ Querystring: Static<typeof schemas.ListQuery> }>('', {
-    schema: schemas.route('List the tokens of a subject', schemas.PageBody, 'Its records that have not expired, latest to expire first', {
+    schema: route('List the tokens of a subject', schemas.PageBody, 'Its records that have not expired, latest to expire first', {
       querystring: schemas.ListQuery
     })
   }, async (request) => {
@@ -35,21 +39,21 @@ export function registerRoutes (scope: FastifyInstance, { access, guard, authori
   })
 
   scope.get<{ Params: Static<typeof schemas.IdParams> }>('/id/:id', {
-    schema: schemas.route('Read the record of a token', schemas.TokenBody, 'The record', { params: schemas.IdParams })
+    schema: route('Read the record of a token', schemas.TokenBody, 'The record', { params: schemas.IdParams })
   }, async (request) => access.read(await actor(request), request.params.id))
 
   scope.delete<{ Params: Static<typeof schemas.JtiParams>, Querystring: Static<typeof schemas.IssuerQuery> }>('/:jti', {
-    schema: schemas.route('Revoke a token by its jti', schemas.RevocationBody, 'It is revoked', {
+    schema: route('Revoke a token by its jti', schemas.RevocationBody, 'It is revoked', {
       params: schemas.JtiParams, querystring: schemas.IssuerQuery
     })
   }, async (request) => access.revoke(await actor(request), request.params.jti, request.query.iss))
 
   scope.delete<{ Params: Static<typeof schemas.IdParams> }>('/id/:id', {
-    schema: schemas.route('Revoke the token of a record', schemas.RevocationBody, 'It is revoked', { params: schemas.IdParams })
+    schema: route('Revoke the token of a record', schemas.RevocationBody, 'It is revoked', { params: schemas.IdParams })
   }, async (request) => access.revokeById(await actor(request), request.params.id))
 
   scope.delete<{ Params: Static<typeof schemas.SubjectParams>, Querystring: Static<typeof schemas.SubjectQuery> }>('/sub/:sub', {
-    schema: schemas.route('Revoke all tokens of a subject', schemas.CutoffBody, 'They are revoked', {
+    schema: route('Revoke all tokens of a subject', schemas.CutoffBody, 'They are revoked', {
       params: schemas.SubjectParams, querystring: schemas.SubjectQuery
     })
   }, async (request) => {

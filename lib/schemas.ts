@@ -1,11 +1,15 @@
 import type { FastifySchema } from 'fastify'
 import { Type, type TObject, type TProperties } from '@sinclair/typebox'
 
-/* The shapes of the HTTP routes, for validation and for OpenAPI. */
+/*
+ * The shapes of the HTTP routes, for validation and for OpenAPI: only words that Swagger 2 has as well, which knows no
+ * `anyOf` and no `const`.
+ */
 
-const oneOf = <T extends string>(...values: T[]) => Type.Union(values.map((value) => Type.Literal(value)))
+/** In answers alone: it is not validated. */
+const oneOf = <T extends string>(...values: T[]) => Type.Unsafe<T>({ type: 'string', enum: values })
 const time = (description: string) => Type.String({ format: 'date-time', description })
-const timeOrNull = (description: string) => Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description })
+const timeOrNull = (description: string) => Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description })
 const name = (description: string) => Type.String({ maxLength: 1024, description })
 
 const Jti = Type.String({ minLength: 1, maxLength: 255, description: 'The jti of the token' })
@@ -22,7 +26,7 @@ export const SubjectParams = Type.Object({ sub: Type.String({ minLength: 1, maxL
 export const IssuerQuery = Type.Object({ iss: Type.Optional(Issuer) })
 export const SubjectQuery = Type.Object({
   iss: Type.Optional(Issuer),
-  except: Type.Optional(Type.Literal('current', { description: 'Leave out your own token, and set no cutoff' }))
+  except: Type.Optional(Type.String({ pattern: '^current$', enum: ['current'], description: 'Leave out your own token, and set no cutoff' }))
 })
 export const ListQuery = Type.Object({
   sub: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'Default: the subject of your own token' })),
@@ -36,7 +40,7 @@ export const RevocationBody = Type.Object({
   id: Type.Optional(Id),
   iss: Type.Optional(Issuer),
   sub: Type.Optional(Subject),
-  status: Type.Literal('revoked'),
+  status: oneOf('revoked'),
   revokedAt: time('When it was first revoked'),
   expiresAt: timeOrNull('When the token itself ends; null when unknown')
 })
@@ -44,7 +48,7 @@ export const RevocationBody = Type.Object({
 export const CutoffBody = Type.Object({
   sub: Subject,
   iss: Type.Optional(Issuer),
-  cutoff: Type.Union([Type.Integer(), Type.Null()], { description: 'Tokens with iat up to this are refused, seconds since the epoch; null with except' }),
+  cutoff: Type.Unsafe<number | null>({ type: ['integer', 'null'], description: 'Tokens with iat up to this are refused, seconds since the epoch; null with except' }),
   revoked: Type.Integer({ description: 'How many recorded tokens this ended. 0 is no failure: the cutoff ends those that were never recorded as well' })
 })
 
@@ -55,7 +59,7 @@ export const TokenBody = Type.Object({
   sub: Type.Optional(Subject),
   issuedAt: timeOrNull('When it was issued; null where the token does not say'),
   expiresAt: timeOrNull('When it ends; null: never'),
-  meta: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'What the application recorded with it' })),
+  meta: Type.Optional(Type.Unsafe<Record<string, unknown>>({ type: 'object', additionalProperties: true, description: 'What the application recorded with it' })),
   status: oneOf('active', 'revoked'),
   current: Type.Boolean({ description: 'Whether it is the token of this request' })
 })
@@ -79,12 +83,11 @@ const errors = {
   503: errorBody('The store did not answer. Try again', 'FST_JWT_REVOCATION_UNAVAILABLE')
 }
 
-/** What every route has in common in OpenAPI; `bearerAuth` is the name of the security scheme. */
+/** What every route has in common in OpenAPI. */
 export function route<T extends Record<string, unknown>> (summary: string, body: TObject<TProperties>, description: string, shapes: T): FastifySchema & Record<string, unknown> {
   return {
     tags: ['jwt revocation'],
     summary,
-    security: [{ bearerAuth: [] }],
     ...shapes,
     response: { 200: { ...body, description }, ...errors, ...('params' in shapes && shapes.params === IdParams && { 404: errorBody('There is no such record', 'FST_JWT_REVOCATION_NOT_FOUND') }) }
   }

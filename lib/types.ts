@@ -171,4 +171,4 @@ export interface Revocation {
 }
 
 export type { Seconds, Milliseconds, TokenClaims }
-export type { Authorize, AuthorizeTarget, RedisClient, RevocationOptions } from './option-types.ts'
+export type { Authorize, AuthorizeTarget, RedisClient, RevocationOptions, RoutesOptions } from './option-types.ts'

@@ -1,4 +1,4 @@
-import fastifySwagger from '@fastify/swagger'
+import fastifySwagger, { type SwaggerOptions } from '@fastify/swagger'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
@@ -19,22 +19,26 @@ interface Parameter { name: string, in: string, required?: boolean, schema: Sche
 interface Operation {
   tags: string[]
   summary: string
-  security: object[]
+  security?: object[]
   parameters?: Parameter[]
   requestBody?: unknown
   responses: Record<string, Answer>
 }
-type Document = { openapi: string, paths: Record<string, Record<string, Operation>> }
+type Document = { openapi?: string, swagger?: string, paths: Record<string, Record<string, Operation>> }
 
-async function documentOf (t: Test, openapi: string, revocation: RevocationOptions = {}): Promise<Document> {
-  const app = await buildApp(t, {
-    revocation,
-    before: (app) => app.register(fastifySwagger, {
-      openapi: { openapi, info: { title: 'a', version: '1.0.0' }, components: { securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer' } } } }
-    })
-  })
+const INFO = { title: 'a', version: '1.0.0' }
+
+async function documentFor (t: Test, swagger: SwaggerOptions, revocation: RevocationOptions): Promise<Document> {
+  const app = await buildApp(t, { revocation, before: (app) => app.register(fastifySwagger, swagger) })
   return JSON.parse(JSON.stringify(app.swagger()))
 }
+
+function documentOf (t: Test, openapi: string, revocation: RevocationOptions = { routes: { security: [{ bearerAuth: [] }] } }): Promise<Document> {
+  const components = { securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer' } } } as const
+  return documentFor(t, { openapi: { openapi, info: INFO, components } }, revocation)
+}
+
+const oursIn = ({ paths }: Document) => Object.values(paths).flatMap((operations) => Object.values(operations)).filter(({ tags }) => tags?.includes('jwt revocation'))
 
 const ROUTES = [
   ['get', '/v1/jwt/history', ['sub', 'iss', 'limit', 'cursor']],
@@ -167,5 +171,62 @@ t.test('the routes are documented where the application puts them, or not at all
   t.ok(paths['/tokens']?.get)
   t.ok(paths['/tokens/{jti}']?.delete)
   const none = await documentOf(t, '3.1.0', { routes: false })
-  t.strictSame(Object.values(none.paths).flatMap((operations) => Object.values(operations)).filter(({ tags }) => tags?.includes('jwt revocation')), [])
+  t.strictSame(oursIn(none), [])
+  const hidden = await documentOf(t, '3.1.0', { routes: { hide: true } })
+  t.strictSame(oursIn(hidden), [])
+  const shown = await documentOf(t, '3.1.0', { routes: { hide: false } })
+  t.equal(oursIn(shown).length, ROUTES.length)
 })
+
+const BEARER = { type: 'apiKey', in: 'header', name: 'authorization' } as const
+const KINDS: Record<string, (schemes?: Record<string, { type: 'apiKey', in: 'header', name: string }>, security?: Array<Record<string, string[]>>) => SwaggerOptions> = {
+  'OpenAPI 3.0': (securitySchemes, security) => ({
+    openapi: { openapi: '3.0.3', info: INFO, ...(securitySchemes && { components: { securitySchemes } }), ...(security && { security }) }
+  }),
+  'OpenAPI 3.1': (securitySchemes, security) => ({
+    openapi: { openapi: '3.1.0', info: INFO, ...(securitySchemes && { components: { securitySchemes } }), ...(security && { security }) }
+  }),
+  'Swagger 2': (securityDefinitions, security) => ({
+    swagger: { info: INFO, ...(securityDefinitions && { securityDefinitions }), ...(security && { security }) }
+  })
+}
+
+for (const [kind, optionsOf] of Object.entries(KINDS)) {
+  const validated = async (t: Test, document: Document) => {
+    const { valid, errors } = await new Validator().validate(structuredClone(document))
+    t.equal(valid, true, 'the document is valid', { errors })
+  }
+
+  t.test(`${kind}: an application that has no security scheme has a document, and the routes name none`, async (t) => {
+    for (const revocation of [{}, { routes: {} }, { routes: { prefix: '/v1/jwt/history' } }]) {
+      const document = await documentFor(t, optionsOf(), revocation)
+      await validated(t, document)
+      t.equal(oursIn(document).length, ROUTES.length)
+      t.strictSame(oursIn(document).filter((operation) => 'security' in operation), [])
+      t.strictSame(oursIn(document).filter((operation) => 'hide' in operation), [])
+    }
+  })
+
+  t.test(`${kind}: the routes name the security schemes that routes.security gives, at the default prefix`, async (t) => {
+    for (const security of [[{ mine: [] }], [{ mine: [], other: [] }, { other: [] }], [{}, { mine: [] }], []]) {
+      const document = await documentFor(t, optionsOf({ mine: BEARER, other: { ...BEARER, name: 'x-token' } }, [{ other: [] }]), { routes: { security } })
+      await validated(t, document)
+      t.ok(document.paths['/v1/jwt/history/{jti}']!.delete)
+      for (const operation of oursIn(document)) t.strictSame(operation.security, security)
+    }
+  })
+
+  t.test(`${kind}: every field and every value that an answer may have is there`, async (t) => {
+    const document = await documentFor(t, optionsOf(), {})
+    const answerOf = (path: string, method: string) => {
+      const answer = document.paths[`/v1/jwt/history${path}`]![method]!.responses[200]! as Answer & { schema?: Schema }
+      return answer.schema ?? answer.content!['application/json']!.schema
+    }
+    t.strictSame(valuesOf(answerOf('/{jti}', 'delete').properties!.status!), ['revoked'])
+    t.strictSame(valuesOf(answerOf('/id/{id}', 'get').properties!.status!), ['active', 'revoked'])
+    const { expiresAt } = answerOf('/{jti}', 'delete').properties! as Record<string, Schema & { format?: string, nullable?: boolean }>
+    t.equal(expiresAt!.format, 'date-time')
+    t.strictSame(kind === 'OpenAPI 3.0' ? [expiresAt!.type, expiresAt!.nullable] : expiresAt!.type, kind === 'OpenAPI 3.0' ? ['string', true] : ['string', 'null'])
+    t.match(answerOf('/id/{id}', 'get').properties!.meta, { type: 'object', additionalProperties: true })
+  })
+}

@@ -1,7 +1,7 @@
 import fastifyCookie from '@fastify/cookie'
 import fastifyJwt from '@fastify/jwt'
 import fastifyRedis from '@fastify/redis'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type RegisterOptions } from 'fastify'
 import { Redis } from 'ioredis'
 import { SignJWT } from 'jose'
 import { generateKeyPairSync } from 'node:crypto'
@@ -98,6 +98,13 @@ t.test('an option takes each value it is meant to take', async (t) => {
     ['routes', false],
     ['routes', { prefix: '/' }],
     ['routes', { prefix: '/auth/tokens' }],
+    ['routes', {}, { prefix: '/v1/jwt/history' }],
+    ['routes', { prefix: undefined, security: undefined, hide: undefined }, { prefix: '/v1/jwt/history' }],
+    ['routes', { security: [{ bearerAuth: [] }] }, { prefix: '/v1/jwt/history', security: [{ bearerAuth: [] }] }],
+    ['routes', { prefix: '/a', security: [{ a: ['read', 'write'], b: [] }, {}] }],
+    ['routes', { security: [] }, { prefix: '/v1/jwt/history', security: [] }],
+    ['routes', { hide: true }, { prefix: '/v1/jwt/history', hide: true }],
+    ['routes', { hide: false }, { prefix: '/v1/jwt/history' }],
     ['namespace', 'user', ['user'], 'namespaces'],
     ['namespace', ['user'], ['user'], 'namespaces'],
     ['namespace', ['user', 'admin'], ['user', 'admin'], 'namespaces'],
@@ -116,7 +123,7 @@ t.test('an option of the wrong shape is refused with what it must be and what it
   const timeout = 'a whole number of milliseconds from 1 to 2147483647'
   const staleness = 'a whole number of milliseconds from 500 to 2147483647'
   const handler = 'a function (request, target) => boolean or Promise<boolean>'
-  const routes = "false, or { prefix } with a path that starts with '/'"
+  const routes = "false, or { prefix, security, hide } with a path that starts with '/', OpenAPI security requirements such as [{ bearerAuth: [] }], and true or false"
   const namespace = 'a namespace of @fastify/jwt, or an array of different ones'
   const decorator = 'the name of a request decorator'
   const rows: Array<[name: string, wanted: string, value: unknown, got: string]> = [
@@ -180,7 +187,12 @@ t.test('an option of the wrong shape is refused with what it must be and what it
     ['routes', routes, null, 'null'],
     ['routes', routes, '/v1', "'/v1'"],
     ['routes', routes, [], '[]'],
-    ['routes', routes, {}, '{}'],
+    ['routes', routes, { hide: 1 }, '{ hide: 1 }'],
+    ['routes', routes, { security: 'bearerAuth' }, "{ security: 'bearerAuth' }"],
+    ['routes', routes, { security: ['bearerAuth'] }, "{ security: [ 'bearerAuth' ] }"],
+    ['routes', routes, { security: [{ bearerAuth: 'read' }] }, '{ security: [ [Object] ] }'],
+    ['routes', routes, { security: [{ bearerAuth: [1] }] }, '{ security: [ [Object] ] }'],
+    ['routes', routes, { security: { bearerAuth: [] } }, '{ security: { bearerAuth: [] } }'],
     ['routes', routes, { prefix: '' }, "{ prefix: '' }"],
     ['routes', routes, { prefix: 'v1' }, "{ prefix: 'v1' }"],
     ['routes', routes, { prefix: 1 }, '{ prefix: 1 }'],
@@ -215,6 +227,27 @@ t.test('an unknown option is refused, also one that every object inherits', asyn
     const expected = bad(`unknown option "${name}"; the options are ${NAMES}`)
     t.strictSame(await refusal(() => resolve(JSON.parse(`{ "redis": "redis://h", ${JSON.stringify(name)}: 1 }`))), expected, name)
   }
+})
+
+t.test('the options that Fastify takes for any plugin pass, to the routes as well, but for a prefix', async (t) => {
+  t.strictSame(resolve({ logLevel: 'warn', logSerializers: {} }).routes, { prefix: '/v1/jwt/history' })
+  for (const prefix of ['/v1', '']) {
+    const expected = bad('option "prefix" of register moves no routes of this plugin; set option "routes": { prefix } instead')
+    t.strictSame(await refusal(() => resolve({ prefix })), expected)
+    t.strictSame(await refusal(() => buildApp(t, { revocation: { prefix } as RevocationOptions })), expected)
+  }
+  t.strictSame(resolve({ prefix: undefined }).routes, { prefix: '/v1/jwt/history' })
+
+  const linesOf = async (options: RegisterOptions) => {
+    const lines: Array<{ msg: string, req?: unknown }> = []
+    const logger = { stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } }
+    const app = await buildApp(t, { fastify: { logger }, revocation: options as RevocationOptions })
+    for (const url of ['/v1/jwt/history', '/public']) await app.inject(url)
+    return lines.filter(({ msg }) => msg === 'incoming request').map(({ req }) => typeof req === 'string' ? req : 'request')
+  }
+  t.strictSame(await linesOf({}), ['request', 'request'])
+  t.strictSame(await linesOf({ logLevel: 'error' }), ['request'], 'the routes of the application go on')
+  t.strictSame(await linesOf({ logSerializers: { req: () => 'ours' } }), ['ours', 'request'])
 })
 
 t.test('no message tells a password', async (t) => {
