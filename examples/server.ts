@@ -11,7 +11,6 @@ import { revocationPlugin } from '../lib/index.ts'
 
 declare module '@fastify/jwt' {
   interface FastifyJWT {
-    payload: { sub: string, role: string }
     user: { sub: string, role: string }
   }
 }

@@ -1,3 +1,4 @@
+import type { FastifyJWT } from '@fastify/jwt'
 import { identityOf } from './keys.ts'
 import { EXPIRY_MARGIN, IAT_AHEAD, type Lifetimes, type Milliseconds } from './expiry.ts'
 
@@ -10,6 +11,15 @@ export interface TokenClaims {
   iat?: unknown
   [claim: string]: unknown
 }
+
+/** What `issue` or the signing fills in need not be given. */
+type FilledIn = 'jti' | 'iat' | 'exp'
+type Issuable<Payload> = Payload extends object
+  ? FilledIn & keyof Payload extends never ? Payload : Omit<Payload, FilledIn> & Partial<Pick<Payload, FilledIn & keyof Payload>>
+  : never
+
+/** The claims to sign: `FastifyJWT['payload']` where the application declares one, else any object. */
+export type IssueClaims = FastifyJWT extends { payload: infer Payload extends object } ? Issuable<Payload> : object
 
 /** What of a token's claims this plugin relies on, checked. */
 export interface CheckedClaims {

@@ -1,4 +1,5 @@
-import createError from '@fastify/error'
+// By name: a bundler's resolution finds no types of a default export here, and the classes would be `any`.
+import { createError } from '@fastify/error'
 
 /*
  * Every error of the plugin. None captures a stack: each is an answer to a request, it can be provoked in floods
@@ -47,6 +48,6 @@ export const FST_JWT_REVOCATION_NOT_FOUND = createError(
 )
 
 /** At register: an option of the wrong shape, an unknown one, or a plugin that is missing or there twice. */
-export const FST_JWT_REVOCATION_BAD_OPTION = createError<'FST_JWT_REVOCATION_BAD_OPTION', [sentence: string]>(
+export const FST_JWT_REVOCATION_BAD_OPTION = createError<'FST_JWT_REVOCATION_BAD_OPTION', 500, [sentence: string]>(
   'FST_JWT_REVOCATION_BAD_OPTION', 'fastify-jwt-revocation: %s', 500
 )

@@ -30,6 +30,20 @@ declare module 'fastify' {
   }
 }
 
+/** Makes any key that is no option an error: Fastify's `register` would infer a type with it from what it is given. */
+type NoOthers<Options> = string extends keyof Options
+  ? unknown
+  : { [Name in Exclude<keyof Options, keyof RevocationOptions | keyof RegisterOptions>]: never }
+
+/**
+ * What `app.register` takes. It has two signatures, because TypeScript leaves a function with a single generic one out
+ * where it infers, and `authorize` would have no types for its parameters.
+ */
+export interface RevocationPlugin {
+  <Options extends RevocationOptions>(instance: FastifyInstance, options: Options & NoOthers<Options>, done?: unknown): Promise<void>
+  <Options extends RevocationOptions>(instance: FastifyInstance, options: Options & NoOthers<Options>): Promise<void>
+}
+
 /** One `@fastify/jwt` that is guarded. */
 interface GuardedJwt extends JwtDecorator {
   options: JwtDecorator['options'] & { sign: { expiresIn?: number | string, iss?: string, noTimestamp?: boolean } }
@@ -102,7 +116,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
 }, {
   name: 'fastify-jwt-revocation',
   fastify: '5.x'
-})
+}) as RevocationPlugin
 
 /** Whatever it is that failed: a check, a revocation, or the reading of the log. */
 function whatNow ({ mode, maxStaleness, onStoreFailure }: Settings): string {

@@ -1,6 +1,7 @@
+import type { SignOptions } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
 import type { Seconds, Milliseconds } from './expiry.ts'
-import type { TokenClaims } from './claims.ts'
+import type { IssueClaims, TokenClaims } from './claims.ts'
 
 /** One entry of the history. Times are ISO 8601, and null where the token has no `iat` or `exp`. */
 export interface TokenRecord {
@@ -78,13 +79,13 @@ export interface RevokeResult extends RevocationResult {
 /** Whatever an application registers: the types of its routes, server and logger don't matter. */
 export type AnyRequest = FastifyRequest<any, any, any, any, any, any, any, any>
 
-export interface IssueOptions {
+/** Sign options of `@fastify/jwt`, and what is ours. */
+export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'header'>> {
   /** How long the token lives: seconds, or a string with a unit. Default: what `@fastify/jwt` was registered with. */
   expiresIn?: number | string
+  header?: Partial<NonNullable<SignOptions['header']>>
   /** Kept in the record, never in the token: at most 4,096 bytes of JSON. */
   meta?: Record<string, unknown>
-  /** Any other sign option of `@fastify/jwt`. */
-  [signOption: string]: unknown
 }
 
 export interface IssuedToken {
@@ -128,7 +129,7 @@ export interface Revocation {
    * @throws FST_JWT_REVOKED where a jti in `claims` is revoked, or the subject is cut off until later than 5 seconds from now.
    * @throws FST_JWT_REVOCATION_UNAVAILABLE also where the subject was cut off so often that its `iat` would be further ahead.
    */
-  issue (claims: object, options?: IssueOptions): Promise<IssuedToken>
+  issue (claims: IssueClaims, options?: IssueOptions): Promise<IssuedToken>
   /**
    * Records a token that was signed elsewhere.
    * @throws FST_JWT_NOT_REVOCABLE
@@ -170,5 +171,5 @@ export interface Revocation {
   off<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this
 }
 
-export type { Seconds, Milliseconds, TokenClaims }
+export type { IssueClaims, Seconds, Milliseconds, TokenClaims }
 export type { Authorize, AuthorizeTarget, RedisClient, RevocationOptions, RoutesOptions } from './option-types.ts'

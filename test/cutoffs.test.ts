@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
+import type { IssueOptions } from '../lib/index.ts'
 import type { TokenClaims } from '../lib/claims.ts'
 import { keptUntil, LEAD } from '../lib/expiry.ts'
 import type { TokenRevocation } from '../lib/revocation.ts'
@@ -425,7 +426,7 @@ t.test('@fastify/jwt ends a token when it would have ended without the cutoff, w
     const app = await buildApp(t, { jwt: { sign } })
     for (const [claims, options] of [
       [{ exp: time.seconds + 60 }, {}], [{ exp: time.seconds + 60 }, { expiresIn: 120 }], [{ iat: time.seconds - 10 }, { expiresIn: '2m' }]
-    ]) {
+    ] as Array<[claims: object, options: IssueOptions]>) {
       const end = async (sub: string) => app.jwt.decode<{ exp: number }>((await app.revocation.issue({ sub, ...claims }, options)).token)!.exp
       const sub = randomUUID()
       const expected = await end(sub)

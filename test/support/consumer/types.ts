@@ -1,5 +1,5 @@
 import fastifyJwt from '@fastify/jwt'
-import Fastify, { type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyPluginAsync, type FastifyPluginCallback, type FastifyRequest } from 'fastify'
 import { Cluster, Redis } from 'ioredis'
 import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5'
 import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
@@ -37,7 +37,7 @@ export const options: RevocationOptions[] = [
     tokensWithoutJti: 'accept',
     onStoreFailure: 'accept',
     storeTimeout: 200,
-    routes: false,
+    routes: { security: [{ bearerAuth: [] }], hide: true },
     namespace: ['access', 'refresh']
   },
   { maxTokenLifetime: 3600, routes: { prefix: '/tokens' }, namespace: 'access', jwtVerify: 'verifyAccess' },
@@ -69,6 +69,10 @@ export const wrong: RevocationOptions[] = [
   // @ts-expect-error
   { routes: '/tokens' },
   // @ts-expect-error
+  { routes: { prefx: '/tokens' } },
+  // @ts-expect-error
+  { routes: { security: 'bearerAuth' } },
+  // @ts-expect-error
   { authorize: 'admin' },
   // @ts-expect-error
   { authorize: () => 'yes' },
@@ -83,8 +87,24 @@ export async function use () {
   await app.register(fastifyJwt, { secret: 'secret' })
   await app.register(plugin)
   await app.register(revocationPlugin, { redis: new Redis5() })
+  await app.register(plugin, { mode: 'strict', logLevel: 'warn', logSerializers: { req: () => '' } })
+  await app.register(plugin, () => ({ mode: 'replica' }))
+  await app.register(plugin, { authorize: (request, target) => request.ip === target.sub })
+  const asAsync: FastifyPluginAsync<RevocationOptions> = plugin
+  const asCallback: FastifyPluginCallback<RevocationOptions> = plugin
+  await app.register(asAsync, {})
+  await app.register(asCallback, {})
+  await Fastify({ http2: true }).register(plugin, { mode: 'strict' })
   // @ts-expect-error
   await app.register(plugin, { redis: 6379 })
+  // @ts-expect-error
+  await app.register(plugin, { mode: 'loose' })
+  // @ts-expect-error
+  await app.register(plugin, { keyprefix: 'a:' })
+  // @ts-expect-error
+  await app.register(plugin, { mode: 'strict', keyprefix: 'a:' })
+  // @ts-expect-error
+  await app.register(plugin, { mode: 'strict', authorise: () => true })
 
   app.get('/login', { config: { revocation: false } }, async () => app.revocation.issue({ sub: 'alice' }))
   // @ts-expect-error
@@ -93,6 +113,11 @@ export async function use () {
   same<typeof app.revocation, Revocation>(true)
   const issueOptions: IssueOptions = { expiresIn: '15m', meta: { device: 'a phone' }, iss: 'https://issuer.example' }
   const issued = await app.revocation.issue({ sub: 'alice' }, issueOptions)
+  await app.revocation.issue({ anything: ['goes'], where: { no: 'payload' }, is: 'declared' }, { algorithm: 'HS512', header: { x: 1 } })
+  // @ts-expect-error
+  await app.revocation.issue('alice')
+  // @ts-expect-error
+  await app.revocation.issue({ sub: 'alice' }, { expriesIn: '15m' })
   same<typeof issued, IssuedToken>(true)
   same<typeof issued.expiresAt, string | null>(true)
   const claims: TokenClaims = { jti: issued.jti, exp: 1, role: 'admin' }
@@ -126,13 +151,36 @@ export async function use () {
   return { revocation, isRevoked, record, status }
 }
 
+// Where an error class has lost its types, `any` would pass for each of these: hence `same`.
 export function read (error: unknown) {
   if (error instanceof FST_JWT_REVOKED) {
-    const statusCode: 401 | undefined = error.statusCode
-    const code: 'FST_JWT_REVOKED' = error.code
-    return { statusCode, code, challenge: error.headers['www-authenticate'] }
+    same<typeof error.statusCode, 401>(true)
+    same<typeof error.code, 'FST_JWT_REVOKED'>(true)
+    return error.headers['www-authenticate']
   }
-  if (error instanceof FST_JWT_NOT_REVOCABLE) return error.headers
-  if (error instanceof FST_JWT_REVOCATION_UNAVAILABLE) return { retryAfter: error.headers['retry-after'], cause: error.cause }
-  return [FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_BAD_OPTION].some((known) => error instanceof known)
+  if (error instanceof FST_JWT_NOT_REVOCABLE) {
+    same<typeof error.statusCode, 401>(true)
+    same<typeof error.code, 'FST_JWT_NOT_REVOCABLE'>(true)
+    return error.headers
+  }
+  if (error instanceof FST_JWT_REVOCATION_UNAVAILABLE) {
+    same<typeof error.statusCode, 503>(true)
+    same<typeof error.code, 'FST_JWT_REVOCATION_UNAVAILABLE'>(true)
+    return { retryAfter: error.headers['retry-after'], cause: error.cause }
+  }
+  if (error instanceof FST_JWT_REVOCATION_FORBIDDEN) {
+    same<typeof error.statusCode, 403>(true)
+    same<typeof error.code, 'FST_JWT_REVOCATION_FORBIDDEN'>(true)
+    return error.message
+  }
+  if (error instanceof FST_JWT_REVOCATION_NOT_FOUND) {
+    same<typeof error.statusCode, 404>(true)
+    same<typeof error.code, 'FST_JWT_REVOCATION_NOT_FOUND'>(true)
+    return error.message
+  }
+  if (error instanceof FST_JWT_REVOCATION_BAD_OPTION) {
+    same<typeof error.statusCode, 500>(true)
+    same<typeof error.code, 'FST_JWT_REVOCATION_BAD_OPTION'>(true)
+    return error.message
+  }
 }
