@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/*
+ * Goal: the packed plugin works with the tools that its users have: bundlers, Jest, NestJS, four TypeScripts.
+ * Method: one installation of all of them beside the plugin, in one go as a user does it, outside this repository so
+ * that nothing is found in its node_modules; then one test file a tool. SETUPS_FOLDER keeps the installation.
+ */
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const HERE = join(ROOT, 'test/setups')
+const given = process.env.SETUPS_FOLDER
+
+const { NODE_OPTIONS, ...env } = process.env
+
+function run (cwd: string, command: string, ...args: string[]) {
+  console.error(`> ${[command, ...args].join(' ')}`)
+  const { status } = spawnSync(command, args, { cwd, env, stdio: ['ignore', 'inherit', 'inherit'] })
+  return status === 0
+}
+
+async function install (folder: string) {
+  await mkdir(folder, { recursive: true })
+  for (const name of await readdir(folder)) if (name.endsWith('.tgz')) await rm(join(folder, name))
+  // npm takes a tarball of the same name for what it has already.
+  await rm(join(folder, 'node_modules/fastify-jwt-revocation'), { recursive: true, force: true })
+  if (!run(ROOT, 'npm', 'pack', '--silent', '--pack-destination', folder)) return false
+  const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz'))!
+  const wanted = JSON.parse(await readFile(join(HERE, 'tools.json'), 'utf8'))
+  wanted.dependencies['fastify-jwt-revocation'] = `file:./${tarball}`
+  await writeFile(join(folder, 'package.json'), JSON.stringify(wanted))
+  const quiet = ['--no-audit', '--no-fund', '--no-package-lock', '--ignore-scripts', '--loglevel=error']
+  return run(folder, 'npm', 'install', ...quiet) && existsSync(join(folder, 'node_modules/fastify-jwt-revocation/dist/index.js'))
+}
+
+const folder = given ?? await mkdtemp(join(tmpdir(), 'setups-'))
+try {
+  if (await install(folder)) {
+    env.SETUPS_FOLDER = folder
+    const files = (await readdir(HERE)).filter((name) => name.endsWith('.setup.ts')).map((name) => join('test/setups', name))
+    const options = ['--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=300']
+    if (!run(ROOT, join(ROOT, 'node_modules/.bin/tap'), 'run', ...options, ...files)) process.exitCode = 1
+  } else {
+    console.log('not ok - the installation of the tools and the packed plugin')
+    process.exitCode = 1
+  }
+} finally {
+  if (given === undefined) await rm(folder, { recursive: true, force: true })
+}
