@@ -41,6 +41,7 @@ await app.register(fastifyJwt, {
 })
 await app.register(revocationPlugin, {
   ...(REDIS_URL && { redis: REDIS_URL }),
+  routes: { security: [{ bearerAuth: [] }] },
   // Without this, a token can be revoked by itself and by its own subject only.
   authorize: (request) => request.user.role === 'admin'
 })
