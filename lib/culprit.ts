@@ -1,6 +1,5 @@
 import { BROKEN, type TokenClaims } from './claims.ts'
-
-export type SignOptions = Record<string, unknown>
+import type { SignOptions } from './signers.ts'
 
 /** What decides each rule: claims as they are named in a token, and the sign options that set them, the likeliest first. */
 const CAUSES: Record<string, Array<[option: string | undefined, claim: string | undefined]>> = {

@@ -1,23 +1,22 @@
 import { randomUUID } from 'node:crypto'
 import { checkMeta } from './arguments.ts'
 import { BROKEN, checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
-import { culpritOf, type SignOptions } from './culprit.ts'
+import { culpritOf } from './culprit.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from './errors.ts'
 import { isoTime, keptUntil, LEAD, type Milliseconds, type Seconds } from './expiry.ts'
 import { identityOf } from './keys.ts'
 import { Known } from './known.ts'
 import { iatOf } from './records.ts'
+import { signerOf, type Signer, type SignOptions } from './signers.ts'
 import type { Budget, RecordEntry, Store } from './stores/store.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from './types.ts'
 
-export interface HistoryContext {
+export interface HistoryContext extends Signer {
   store: Store
   rules: Rules
   clock: () => Milliseconds
-  /** Signs with `@fastify/jwt`. */
-  sign: (claims: object, options?: object) => string | Promise<string>
-  /** The sign options that `@fastify/jwt` was registered with. Default: none. */
-  signOptions?: SignOptions
+  /** By namespace. Without one the context itself signs. Default: there are none. */
+  signers?: ReadonlyMap<string | undefined, Signer>
   /** The default issuer. undefined: there is none; null: none that all namespaces have in common. */
   issuer?: string | null | undefined
 }
@@ -37,19 +36,19 @@ export class History {
   readonly #store: Store
   readonly #rules: Rules
   readonly #clock: () => Milliseconds
-  readonly #sign: HistoryContext['sign']
-  readonly #signOptions: SignOptions
+  readonly #signer: Signer
+  readonly #signers: ReadonlyMap<string | undefined, Signer>
   readonly #issuer: string | undefined
   readonly #known: Known
   #recording = 0
 
-  constructor ({ store, rules, clock, sign, signOptions = {}, issuer }: HistoryContext) {
+  constructor ({ store, rules, clock, sign, signOptions = {}, signers = new Map(), issuer }: HistoryContext) {
     this.#store = store
     this.#rules = rules
     this.#clock = clock
     this.#known = new Known(clock, () => store.generation)
-    this.#sign = sign
-    this.#signOptions = signOptions
+    this.#signer = { sign, signOptions }
+    this.#signers = signers
     this.#issuer = issuer ?? undefined
   }
 
@@ -57,8 +56,9 @@ export class History {
    * Signs until the token is not dead on arrival. A token that is not handed out after its record was saved leaves that
    * record behind: it says `revoked`, because the cutoff that stands in the way ends its iat as well.
    */
-  async issue (claims: TokenClaims, { meta, ...signOptions }: IssueOptions): Promise<IssuedToken> {
+  async issue (claims: TokenClaims, { meta, namespace, ...signOptions }: IssueOptions): Promise<IssuedToken> {
     if (typeof claims !== 'object' || claims === null) throw new TypeError('issue() takes as claims an object, such as { sub }')
+    const signer = namespace === undefined ? this.#signer : signerOf(namespace, this.#signers)
     let options = Object.keys(signOptions).length > 0 ? signOptions : undefined
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
     const id = randomUUID()
@@ -67,9 +67,9 @@ export class History {
     // Whoever ends all tokens of a subject means this one as well.
     if (claims.iss === undefined && this.#issuer !== undefined) asked.iss = this.#issuer
     for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
-      const token = await this.#sign(asked, options)
+      const token = await signer.sign(asked, options)
       // What was signed counts, not what was asked for: sign options may set claims of their own.
-      const checked = this.#issuable(claimsOf(token), claims, signOptions)
+      const checked = this.#issuable(claimsOf(token), claims, signOptions, signer)
       const record = this.#recordOf(checked, checkedMeta, id)
       if (signatures === 0) await this.#checkGiven(checked, record.jti !== jti)
       if (checked.iat === undefined && checked.sub !== undefined) await this.#refuseTimeless(checked)
@@ -185,11 +185,11 @@ export class History {
     if (cutoff !== null) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
   }
 
-  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions): CheckedClaims {
+  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions, { signOptions = {} }: Signer): CheckedClaims {
     const checked = checkClaims(signed, this.#rules, this.#clock())
     if (typeof checked !== 'string' && checked.jti !== undefined) return checked
     const rule = typeof checked === 'string' ? checked : BROKEN.jti
-    const culprit = culpritOf(rule, claims, options, this.#signOptions)
+    const culprit = culpritOf(rule, claims, options, signOptions)
     throw new TypeError(`issue() signed a token that would not be accepted: ${rule}${culprit && `; that comes from ${culprit}`}`)
   }
 

@@ -66,7 +66,7 @@ export interface RevocationOptions {
   authorize?: Authorize
   /** The HTTP routes. `false`: none. */
   routes?: false | RoutesOptions
-  /** The namespace (or several) of `@fastify/jwt` to guard. The first one signs what `issue()` gives and authenticates the routes. */
+  /** The namespace (or several) of `@fastify/jwt` to guard. The first one authenticates the routes, and signs what `issue()` gives unless another is asked for. */
   namespace?: string | string[]
   /**
    * Also record tokens that were issued elsewhere, the first time one verifies: in the background, at no cost to the

@@ -11,6 +11,7 @@ import { requestsOf } from './requests.ts'
 import { requestPrototype, scopesBelow } from './scopes.ts'
 import { TokenRevocation } from './revocation.ts'
 import { registerRoutes } from './routes.ts'
+import type { Signer } from './signers.ts'
 import { whyLost } from './stores/diagnosis.ts'
 import { isRedisClient, openStore } from './stores/open.ts'
 import { openClient } from './stores/redis-option.ts'
@@ -60,7 +61,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
   }
   const guarded = settings.namespaces.map((namespace) => findJwt(app, namespace, settings))
   const jwts = guarded.map(({ jwt }) => jwt)
-  const { sign, options: { sign: signOptions } } = jwts[0]!
+  const signers = jwts.map(({ sign, options }): Signer => ({ sign: (claims, given) => sign(claims, given), signOptions: options.sign }))
   const guards: Guard[] = []
   const rules = { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) }
 
@@ -87,8 +88,8 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
     store,
     rules,
     clock: wall,
-    sign: (claims, given) => sign(claims, given),
-    signOptions,
+    ...signers[0]!,
+    signers: new Map(settings.namespaces.map((namespace, i) => [namespace, signers[i]!])),
     issuer: issuerOfAll(jwts),
     longestJti: settings.routes ? maxParamLengthOf(app) : Infinity,
     requests: requestsOf(guards),

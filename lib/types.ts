@@ -84,6 +84,8 @@ export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'h
   /** How long the token lives: seconds, or a string with a unit. Default: what `@fastify/jwt` was registered with. */
   expiresIn?: number | string
   header?: Partial<NonNullable<SignOptions['header']>>
+  /** The namespace of `@fastify/jwt` that signs. Default: the only one, or the first of option `namespace`. */
+  namespace?: string
   /** Kept in the record, never in the token: at most 4,096 bytes of JSON. */
   meta?: Record<string, unknown>
 }

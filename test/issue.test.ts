@@ -1,11 +1,12 @@
-import type { FastifyJWTOptions } from '@fastify/jwt'
-import { decodeJwt, decodeProtectedHeader } from 'jose'
+import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
+import Fastify from 'fastify'
+import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { BROKEN } from '../lib/claims.ts'
 import {
-  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, type IssueOptions, type RevocationOptions, type CutoffEvent, type RevocationResult
+  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, revocationPlugin, type IssueOptions, type RevocationOptions, type CutoffEvent, type RevocationResult
 } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownClock, ownPrefix, REVOKED, SECRET, signed } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
@@ -356,6 +357,35 @@ t.test('issue() signs with whatever @fastify/jwt signs with', async (t) => {
 
   const verifier = await buildApp(t, { jwt: { secret: { public: publicPem }, sign: {} } })
   await t.rejects(verifier.revocation.issue({}), { message: 'unable to sign: secret is configured in verify mode' })
+})
+
+t.test('issue() signs with the namespace that is asked for, the first without one, and no other', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const secrets = { user: 'u'.repeat(32), service: 's'.repeat(32) }
+  for (const namespace of ['user', 'service', 'foreign'] as const) {
+    await app.register(fastifyJwt, {
+      namespace, secret: namespace === 'foreign' ? SECRET : secrets[namespace], sign: { expiresIn: namespace === 'service' ? '60d' : 60, iss: namespace }
+    })
+  }
+  await app.register(revocationPlugin, { namespace: ['user', 'service'] })
+  for (const [asked, signing] of [[undefined, 'user'], ['user', 'user'], ['service', 'service']] as const) {
+    const { token, id, jti, iss } = await app.revocation.issue({ sub: 'alice' }, { ...(asked && { namespace: asked }), expiresIn: 30 })
+    const { payload } = await jwtVerify(token, Buffer.from(secrets[signing]))
+    t.match(payload, { jti, sub: 'alice', iss: signing, exp: payload.iat! + 30 })
+    t.equal(Object.hasOwn(payload, 'namespace'), false)
+    t.equal(iss, signing)
+    t.match(await app.revocation.token(id), { jti, iss: signing })
+    t.match(await app.revocation.revokeById(id), { jti, iss: signing, first: true })
+  }
+  const unguarded = (cure: string) => ({ name: 'TypeError', message: `issue() takes as namespace one that the plugin guards; ${cure}` })
+  for (const namespace of ['foreign', '', 'constructor', '__proto__']) {
+    await t.rejects(app.revocation.issue({}, { namespace }), unguarded('give one of user, service'))
+  }
+  await t.rejects(app.revocation.issue({}, { namespace: 'service' }), deadOnArrival(BROKEN.tooFar, 'sign: { expiresIn } of @fastify/jwt'))
+
+  const single = await buildApp(t)
+  await t.rejects(single.revocation.issue({}, { namespace: 'user' }), unguarded('leave it out, or name the namespaces of @fastify/jwt in option "namespace" of the plugin'))
 })
 
 t.test('a door that is no Fastify request asks isRevoked()', async (t) => {
