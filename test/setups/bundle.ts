@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { startRedis } from '../support/redis.ts'
-import { cycle, EXPECTED, place, recipe, serve } from './support.ts'
+import { cycle, EXPECTED, patiently, place, recipe, serve } from './support.ts'
 
 /** The recipe's server, bundled by `bundle`, which gives the file that it made. */
 export async function tryBundle (t: Test, bundle: (dir: string, commands: string[]) => Promise<string>) {
   const { files, commands } = await recipe('bundlers')
-  const server = files['server.js']!.replace('{ redis: REDIS_URL }', '{ redis: REDIS_URL, mode: process.env.MODE }')
+  const server = patiently(files['server.js']!, ', mode: process.env.MODE')
   const dir = await place(t, { ...files, 'server.js': server, 'package.json': '{ "type": "module" }' })
   const bundled = join(dir, await bundle(dir, commands))
   const redis = await startRedis(t)

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { place, recipe, run } from './support.ts'
+import { PATIENT_JEST, place, recipe, run } from './support.ts'
 
 t.test('Jest in CommonJS requires the plugin, as the recipe says', async (t) => {
   const { files } = await recipe('jest')
   const dir = await place(t, { ...files, 'package.json': '{}' })
-  const { code, output } = await run(dir, 'jest', ['--ci'])
+  const { code, output } = await run(dir, 'jest', PATIENT_JEST)
   t.equal(code, 0, 'the test of the recipe passes', { output })
   t.match(output, /Tests: +1 passed, 1 total/)
 })

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { inSeconds, signed } from '../support/app.ts'
 import { startRedis } from '../support/redis.ts'
-import { cycle, EXPECTED, FOLDER, place, recipe, run, serve } from './support.ts'
+import { cycle, EXPECTED, FOLDER, patiently, PATIENT_JEST, place, recipe, run, serve } from './support.ts'
 
 /** The recipe's. */
 const SECRET = 'at least 32 bytes, from your configuration'
@@ -28,6 +28,7 @@ async function application (t: Test, options: object) {
     types: ['node', 'jest'],
     ...options
   }
+  files['create-app.ts'] = patiently(files['create-app.ts']!)
   return place(t, { ...files, 'package.json': '{}', 'tsconfig.json': JSON.stringify({ compilerOptions, include: ['*.ts'] }) })
 }
 
@@ -74,7 +75,7 @@ t.test('a NestJS application compiles with module nodenext, and refuses what was
 
 t.test('the Jest of NestJS runs its test, with the line of the recipe', async (t) => {
   const dir = await application(t, COMPILERS.nodenext!)
-  const { code, output } = await run(dir, 'jest', ['--ci'])
+  const { code, output } = await run(dir, 'jest', PATIENT_JEST)
   t.equal(code, 0, 'the test of the recipe passes', { output })
   t.match(output, /Tests: +1 passed, 1 total/)
 })

@@ -42,7 +42,7 @@ try {
   if (await install(folder)) {
     env.SETUPS_FOLDER = folder
     const files = (await readdir(HERE)).filter((name) => name.endsWith('.setup.ts')).map((name) => join('test/setups', name))
-    const options = ['--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=300']
+    const options = ['--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=1800']
     if (!run(ROOT, join(ROOT, 'node_modules/.bin/tap'), 'run', ...options, ...files)) process.exitCode = 1
   } else {
     console.log('not ok - the installation of the tools and the packed plugin')

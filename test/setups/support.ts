@@ -11,6 +11,9 @@ import { bareEnv, node } from '../support/child.ts'
 export const FOLDER = process.env.SETUPS_FOLDER!
 export const ROOT = join(import.meta.dirname, '../..')
 
+/** Jest ends a test after 5 s, which a busy machine may need. */
+export const PATIENT_JEST = ['--ci', '--testTimeout=600000']
+
 /** What a recipe shows: its files by name (a block whose first line is `// name`), and its lines of shell. */
 export async function recipe (name: string) {
   const markdown = await readFile(join(ROOT, 'docs/recipes', `${name}.md`), 'utf8')
@@ -22,6 +25,13 @@ export async function recipe (name: string) {
   })
   const commands = blocks.filter(({ language }) => language === 'sh').flatMap(({ code }) => code.trim().split('\n'))
   return { files: Object.fromEntries(files) as Record<string, string>, commands }
+}
+
+/** A recipe's server, that waits for Redis as long as a busy machine may need, with further options. */
+export function patiently (code: string, options = '') {
+  const patient = code.replace('redis: REDIS_URL', `redis: REDIS_URL, storeTimeout: 20_000${options}`)
+  if (patient === code) throw new Error('the recipe gives no redis: REDIS_URL')
+  return patient
 }
 
 /** A folder inside the installation, with these files. */
