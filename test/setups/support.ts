@@ -28,9 +28,9 @@ export async function recipe (name: string) {
 }
 
 /** A recipe's server, that waits for Redis as long as a busy machine may need, with further options. */
-export function patiently (code: string, options = '') {
-  const patient = code.replace('redis: REDIS_URL', `redis: REDIS_URL, storeTimeout: 20_000${options}`)
-  if (patient === code) throw new Error('the recipe gives no redis: REDIS_URL')
+export function patiently (code: string, options = '', redis = 'redis: REDIS_URL') {
+  const patient = code.replace(redis, `${redis}, storeTimeout: 20_000${options}`)
+  if (patient === code) throw new Error(`the recipe gives no ${redis}`)
   return patient
 }
 
