@@ -1,18 +1,18 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
-import ts from 'typescript'
 import * as errors from '../lib/errors.ts'
 import { resolveOptions } from '../lib/options.ts'
 import { bareEnv, node } from './support/child.ts'
 import { startRedis } from './support/redis.ts'
+import { filesOf, mistakesIn, place } from './support/snippets.ts'
 
 const root = join(import.meta.dirname, '..')
 const readme = await readFile(join(root, 'README.md'), 'utf8')
 /** All TypeScript of the README is one program: what a reader has when they copied each block in turn. */
-const snippets = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code).join('\n')
+const { 'index.ts': snippets = '' } = await filesOf('README.md')
 
 /** What a reader would do next. It prints what became of a token before and after its revocation. */
 const afterwards = `
@@ -37,23 +37,13 @@ redis.disconnect()
 
 t.test('every snippet of the README compiles, and does what the README says on a real Redis', async (t) => {
   const server = await startRedis(t)
-  const dir = await mkdtemp(join(root, 'node_modules', '.readme-'))
-  t.teardown(() => rm(dir, { recursive: true }))
-  const file = join(dir, 'program.mts')
-  const lib = relative(dir, join(root, 'lib', 'index.ts'))
   // A route may not be added to an application that listens.
   const unheard = snippets.replace('await app.listen({ port: 3000 })\n', '')
   t.not(unheard, snippets)
-  const program = (unheard + afterwards)
-    .replaceAll("'fastify-jwt-revocation'", `'${lib}'`)
-    .replaceAll('redis://127.0.0.1:6379', server.url)
   t.match(snippets, /fastify-jwt-revocation/)
-  await writeFile(file, program)
-
-  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
-  const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, root)
-  const diagnostics = ts.getPreEmitDiagnostics(ts.createProgram([file], { ...options, noEmit: true }))
-  t.same(diagnostics.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n')), [])
+  const dir = await place(t, { 'index.ts': unheard + afterwards }, { redis: server.url })
+  const file = join(dir, 'index.ts')
+  t.same(mistakesIn([file]), [])
 
   const { stdout } = await promisify(execFile)(...node('--import', 'tsx', file), { cwd: root, env: bareEnv() })
   t.same(JSON.parse(stdout.trim().split('\n').at(-1)!), [
