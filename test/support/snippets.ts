@@ -55,7 +55,7 @@ export async function run<T> (t: Scope, page: string, names: string[], { name = 
   const dir = await place(t, { [name]: `${code}\nexport { ${names.join(', ')} }\n` }, snippets)
   const file = join(dir, name)
   const { outputText } = ts.transpileModule(await readFile(file, 'utf8'), {
-    fileName: file, compilerOptions: { ...options, rewriteRelativeImportExtensions: false }
+    compilerOptions: { ...options, module: ts.ModuleKind.ESNext, rewriteRelativeImportExtensions: false }
   })
   const script = file.replace(/ts$/, 'js')
   await writeFile(script, outputText)
