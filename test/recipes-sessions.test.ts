@@ -1,0 +1,86 @@
+import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
+import t, { type Test } from 'tap'
+import { answerOf, bearer, REVOKED } from './support/app.ts'
+import { startRedis, type RedisServer } from './support/redis.ts'
+import { run, type Snippets } from './support/snippets.ts'
+
+/* The recipes about sessions, run as in recipes.test.ts. */
+
+interface Recipe {
+  app: FastifyInstance
+  server: RedisServer
+}
+
+async function recipe (t: Test, page: string, snippets: Snippets & { name?: string } = {}): Promise<Recipe> {
+  const server = await startRedis(t)
+  const { app } = await run<{ app: FastifyInstance }>(t, `docs/recipes/${page}`, ['app'], { redis: server.url, ...snippets })
+  t.teardown(() => app.close())
+  return { app, server }
+}
+
+/** What a browser keeps of an answer's cookie: its value, '' where it is cleared, undefined where it stays. */
+const cookieOf = (response: LightMyRequestResponse) => response.cookies.find(({ name }) => name === 'token')?.value
+
+const UNAVAILABLE = { statusCode: 503, body: { code: 'FST_JWT_REVOCATION_UNAVAILABLE', message: 'Token revocation is unavailable, try again' } }
+
+t.test('logging out ends a token by header and by cookie, and clears the cookie unless it still works', async (t) => {
+  const { app, server } = await recipe(t, 'log-out.md')
+  const history = (token: string) => app.inject({ url: '/v1/jwt/history', headers: bearer(token) })
+  const logOut = (headers: Record<string, string>, url = '/logout') => app.inject({ method: 'POST', url, headers })
+  const issue = () => app.revocation.issue({ sub: 'alice' })
+
+  const byHeader = await issue()
+  t.equal((await logOut(bearer(byHeader.token))).statusCode, 204)
+  t.strictSame(answerOf(await history(byHeader.token)), REVOKED)
+
+  const byCookie = await issue()
+  const headers = { cookie: `token=${byCookie.token}` }
+  for (const time of ['once', 'twice']) {
+    const response = await logOut(headers)
+    t.equal(response.statusCode, 204, time)
+    t.equal(cookieOf(response), '')
+  }
+  t.strictSame(answerOf(await history(byCookie.token)), REVOKED)
+
+  for (const none of [{}, { cookie: 'token=x' }, { cookie: `token=${app.jwt.sign({ sub: 'alice', jti: 'a', exp: 1 })}` }]) {
+    const response = await logOut(none as Record<string, string>)
+    t.equal(response.statusCode, 204, 'nothing to revoke')
+    t.equal(cookieOf(response), '')
+  }
+
+  const [one, two] = [await issue(), await issue()]
+  const everywhere = await logOut({ cookie: `token=${one.token}` }, '/logout/everywhere')
+  t.strictSame(everywhere.json(), { revoked: 2 })
+  t.equal(cookieOf(everywhere), '')
+  for (const { token } of [one, two]) t.strictSame(answerOf(await history(token)), REVOKED)
+
+  const [here, there] = [await issue(), await issue()]
+  const changed = await logOut({ cookie: `token=${here.token}` }, '/password')
+  t.equal(changed.statusCode, 204)
+  for (const { token } of [here, there]) t.strictSame(answerOf(await history(token)), REVOKED)
+  t.equal((await history(cookieOf(changed)!)).statusCode, 200)
+
+  await server.kill()
+  const unavailable = await logOut({ cookie: `token=${cookieOf(changed)}` })
+  t.match(answerOf(unavailable), UNAVAILABLE)
+  t.equal(cookieOf(unavailable), undefined, 'the cookie stays')
+})
+
+t.test('logging out without revocation: false answers 401 the second time, and leaves the cookie', async (t) => {
+  const { app } = await recipe(t, 'log-out.md', { edit: (code) => code.replace('{ config: { revocation: false } }', '{}') })
+  const { token } = await app.revocation.issue({ sub: 'alice' })
+  const logOut = () => app.inject({ method: 'POST', url: '/logout', headers: { cookie: `token=${token}` } })
+  t.equal((await logOut()).statusCode, 204)
+  const again = await logOut()
+  t.strictSame(answerOf(again), REVOKED)
+  t.equal(cookieOf(again), undefined)
+})
+
+t.test('revoke(request) needs neither the user nor the decoder of an application', async (t) => {
+  const { app } = await recipe(t, 'log-out.md', {
+    edit: (code) => code.replace("sign: { expiresIn: '15m' },", "sign: { expiresIn: '15m', iss: 'api.example' }, decode: { complete: true }, formatUser: () => ({ name: 'Alice' }),")
+  })
+  const { token } = await app.revocation.issue({ sub: 'alice' })
+  t.equal((await app.inject({ method: 'POST', url: '/logout', headers: bearer(token) })).statusCode, 204)
+  t.strictSame(answerOf(await app.inject({ url: '/v1/jwt/history', headers: bearer(token) })), REVOKED)
+})
