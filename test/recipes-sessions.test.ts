@@ -84,3 +84,52 @@ t.test('revoke(request) needs neither the user nor the decoder of an application
   t.equal((await app.inject({ method: 'POST', url: '/logout', headers: bearer(token) })).statusCode, 204)
   t.strictSame(answerOf(await app.inject({ url: '/v1/jwt/history', headers: bearer(token) })), REVOKED)
 })
+
+t.test('a browser with a refused cookie gets the files, a page to log in, and no cookie', async (t) => {
+  const folder = t.testdir({ 'login.html': 'log in', 'app.js': '1' })
+  const edit = (code: string) => code.replace("join(import.meta.dirname, 'public')", JSON.stringify(folder))
+  const { app } = await recipe(t, 'browser.md', { edit })
+  const logIn = async (app: FastifyInstance) => cookieOf(await app.inject({ method: 'POST', url: '/login' }))!
+  const token = await logIn(app)
+  const get = (app: FastifyInstance, url: string, token: string, accept = '*/*') => app.inject({ url, headers: { cookie: `token=${token}`, accept } })
+  t.match(answerOf(await get(app, '/me', token)), { statusCode: 200, body: { sub: 'alice' } })
+
+  await app.revocation.revokeSubject('alice')
+  for (const url of ['/login.html', '/app.js']) t.equal((await get(app, url, token)).statusCode, 200, url)
+  t.equal((await get(app, '/favicon.ico', token)).statusCode, 404)
+  const refused = await get(app, '/me', token)
+  t.strictSame(answerOf(refused), REVOKED)
+  t.equal(cookieOf(refused), '')
+  const page = await get(app, '/me', token, 'text/html,*/*')
+  t.strictSame([page.statusCode, page.headers.location, cookieOf(page)], [303, '/login.html', ''])
+  t.equal((await get(app, '/me', await logIn(app))).statusCode, 200)
+
+  const { app: strict } = await recipe(t, 'browser.md', { edit: (code) => edit(code).replace(/^ *skip: .*\n/m, '') })
+  const locked = await logIn(strict)
+  await strict.revocation.revokeSubject('alice')
+  for (const url of ['/login.html', '/app.js', '/favicon.ico']) t.strictSame(answerOf(await get(strict, url, locked)), REVOKED, `without skip: ${url}`)
+})
+
+t.test('a session without a jti logs in again, or is exchanged', async (t) => {
+  const folder = t.testdir({})
+  const edit = (code: string) => code.replace("join(import.meta.dirname, 'public')", JSON.stringify(folder))
+  const get = (app: FastifyInstance, token: string) => app.inject({ url: '/account', headers: { cookie: `token=${token}` } })
+  const { app } = await recipe(t, 'browser.md', { edit })
+  const old = app.jwt.sign({ sub: 'alice' })
+  const refused = await get(app, old)
+  t.match(answerOf(refused), { statusCode: 401, body: { code: 'FST_JWT_NOT_REVOCABLE' } })
+  t.equal(cookieOf(refused), '')
+
+  const { app: kind } = await recipe(t, 'browser.md', { edit: (code) => edit(code).replace('skip:', "tokensWithoutJti: 'accept', skip:") })
+  const exchanged = await get(kind, old)
+  t.match(answerOf(exchanged), { statusCode: 200, body: { sub: 'alice' } })
+  const { jti } = kind.jwt.decode<{ jti: string }>(cookieOf(exchanged)!)!
+  const again = await get(kind, cookieOf(exchanged)!)
+  t.match(answerOf(again), { statusCode: 200, body: { sub: 'alice', jti } })
+  t.equal(cookieOf(again), undefined, 'once')
+
+  await kind.revocation.revoke({ jti })
+  t.equal((await get(kind, old)).statusCode, 200, 'the old one goes on')
+  await kind.revocation.revokeSubject('alice')
+  t.strictSame(answerOf(await get(kind, old)), REVOKED)
+})
