@@ -1,6 +1,8 @@
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
+import { once } from 'node:events'
 import t, { type Test } from 'tap'
-import { answerOf, bearer, REVOKED } from './support/app.ts'
+import { WebSocket } from 'ws'
+import { answerOf, bearer, listen, ownClock, REVOKED } from './support/app.ts'
 import { startRedis, type RedisServer } from './support/redis.ts'
 import { run, type Snippets } from './support/snippets.ts'
 
@@ -133,3 +135,66 @@ t.test('a session without a jti logs in again, or is exchanged', async (t) => {
   await kind.revocation.revokeSubject('alice')
   t.strictSame(answerOf(await get(kind, old)), REVOKED)
 })
+
+t.test('open WebSockets and event streams are closed when their token is revoked, in each process', async (t) => {
+  const { app, server } = await recipe(t, 'websockets.md')
+  const { app: other } = await run<{ app: FastifyInstance }>(t, 'docs/recipes/websockets.md', ['app'], { redis: server.url })
+  t.teardown(() => other.close())
+  const ends = await Promise.all([app, other].map(async (app) => `127.0.0.1:${await listen(app)}`))
+  const issue = (sub: string) => app.revocation.issue({ sub })
+  const revocations: Record<string, (token: { jti: string, sub: string }) => Promise<unknown>> = {
+    'by its jti': ({ jti }) => app.revocation.revoke({ jti }),
+    'by its subject': ({ sub }) => app.revocation.revokeSubject(sub)
+  }
+  for (const [label, revoke] of Object.entries(revocations)) {
+    const [sub, keptSub] = [`alice ${label}`, `bob ${label}`]
+    const [token, kept] = [await issue(sub), await issue(keptSub)]
+    const connections = await Promise.all(ends.flatMap((host) => [liveAt(t, host, token.token), eventsAt(host, token.token)]))
+    const others = await Promise.all(ends.flatMap((host) => [liveAt(t, host, kept.token), eventsAt(host, kept.token)]))
+    await revoke({ jti: token.jti, sub })
+    t.strictSame(await Promise.all(connections.map(({ closed }) => closed)), [1008, 'end', 1008, 'end'], label)
+    t.strictSame(others.map(({ isOpen }) => isOpen()), [true, true, true, true])
+    const refused = await fetch(`http://${ends[0]}/events`, { headers: bearer(token.token) })
+    t.strictSame([refused.status, (await refused.json() as { code: string }).code], [401, 'FST_JWT_REVOKED'])
+  }
+})
+
+t.test('the timer closes what has expired, and what another process revoked in strict mode', async (t) => {
+  const edit = (code: string) => code.replace('60_000', '20').replace(", mode: 'replica'", '')
+  const { app, server } = await recipe(t, 'websockets.md', { edit })
+  const { app: other } = await run<{ app: FastifyInstance }>(t, 'docs/recipes/websockets.md', ['app'], { redis: server.url, edit })
+  t.teardown(() => other.close())
+  const host = `127.0.0.1:${await listen(app)}`
+  const [short, revoked, kept] = [
+    await app.revocation.issue({ sub: 'alice' }), await app.revocation.issue({ sub: 'alice' }), await app.revocation.issue({ sub: 'alice' }, { expiresIn: '1h' })
+  ]
+  const [first, second, third] = [await liveAt(t, host, short.token), await liveAt(t, host, revoked.token), await liveAt(t, host, kept.token)]
+  await other.revocation.revoke({ jti: revoked.jti })
+  t.equal(await second.closed, 1008)
+  t.equal(first.isOpen(), true)
+  ownClock(t).advance(16 * 60_000)
+  t.equal(await first.closed, 1008)
+  t.equal(third.isOpen(), true)
+})
+
+/** A WebSocket that is open, and the code with which it is closed. */
+async function liveAt (t: Test, host: string, token: string) {
+  const socket = new WebSocket(`ws://${host}/live`, { headers: bearer(token) })
+  t.teardown(() => socket.terminate())
+  const closed = once(socket, 'close').then(([code]) => code as unknown)
+  await once(socket, 'open')
+  return { closed, isOpen: () => socket.readyState === WebSocket.OPEN }
+}
+
+/** An event stream that has begun, and how it ends. */
+async function eventsAt (host: string, token: string) {
+  const { body } = await fetch(`http://${host}/events`, { headers: bearer(token) })
+  const reader = body!.getReader()
+  await reader.read()
+  let isOpen = true
+  const closed = reader.read().then(({ done }) => {
+    isOpen = false
+    return done ? 'end' : 'data'
+  }) as Promise<unknown>
+  return { closed, isOpen: () => isOpen }
+}
