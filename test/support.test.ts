@@ -160,6 +160,19 @@ t.test('an old connection survives a black hole, not a cut, and not a target tha
   await closed
 })
 
+t.test('a connection that the proxy forgets hears nothing any more, and a new one is served', async (t) => {
+  const server = await startRedis(t)
+  const proxy = await startProxy(t, server)
+  const old = clientOf(t, proxy.url, { commandTimeout: 100 })
+  await old.set('k', 'v')
+  proxy.forget()
+  await t.rejects(old.get('k'), { message: 'Command timed out' })
+  t.equal(await clientOf(t, proxy.url).get('k'), 'v')
+  await server.kill()
+  await eventually('the new one is gone', async () => proxy.connections === 1)
+  t.equal(old.status, 'ready', 'the old one does not hear that the target is gone')
+})
+
 t.test('a cluster is formed, and a key set through a client reads back', async (t) => {
   const { nodes, servers, keys } = await startCluster(t, { masters: 3 })
   const client = new Cluster(nodes)

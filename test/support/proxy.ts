@@ -26,6 +26,8 @@ export interface Proxy {
   set (mode: ProxyMode): Promise<void>
   /** Resets every connection; new ones are served as the mode says. */
   cut (): void
+  /** Swallows every byte of the connections there are, without closing one, as a balancer does with idle ones. New ones are served as the mode says. */
+  forget (): void
 }
 
 const HOST = '127.0.0.1'
@@ -65,7 +67,10 @@ export async function startProxy (t: Owner, target: { host: string, port: number
       if (!server.listening) await listen(port)
       for (const link of links) link.modeChanged()
     },
-    cut
+    cut,
+    forget () {
+      for (const link of links) link.forget()
+    }
   }
 }
 
@@ -89,8 +94,10 @@ class Link {
   readonly #toTarget: Lane
   readonly #toClient: Lane
   #targetGone = false
+  #isForgotten = false
 
-  constructor (client: Socket, target: { host: string, port: number }, mode: () => ProxyMode) {
+  constructor (client: Socket, target: { host: string, port: number }, modeOfAll: () => ProxyMode) {
+    const mode = () => this.#isForgotten ? 'blackhole' : modeOfAll()
     this.#client = client.setNoDelay()
     this.#target = connect(target).setNoDelay()
     this.#mode = mode
@@ -113,6 +120,10 @@ class Link {
       this.#targetGone = true
       this.modeChanged()
     })
+  }
+
+  forget (): void {
+    this.#isForgotten = true
   }
 
   reset (): void {

@@ -131,6 +131,7 @@ export class RedisServer {
   readonly #args: string[]
   readonly #log: string
   readonly #password: string | undefined
+  readonly #info: string
   #child: ChildProcess | undefined
   #exited: Promise<unknown> | undefined
 
@@ -141,6 +142,8 @@ export class RedisServer {
     this.#args = ['--port', String(port), '--logfile', this.#log, ...args]
     const password = args.indexOf('--requirepass')
     this.#password = password < 0 ? undefined : args[password + 1]
+    // Its other name, where it is renamed.
+    this.#info = args[args.indexOf('INFO') + 1 || args.length] ?? 'INFO'
     this.url = `redis://${this.#password === undefined ? '' : `:${encodeURIComponent(this.#password)}@`}${HOST}:${port}`
   }
 
@@ -254,7 +257,7 @@ export class RedisServer {
   async #answers (pid: number | undefined): Promise<boolean> {
     try {
       return await this.#connected(async (redis) =>
-        new RegExp(`^process_id:${pid}\\r?$`, 'm').test(await redis.info('server')) && await redis.ping() === 'PONG')
+        new RegExp(`^process_id:${pid}\\r?$`, 'm').test(String(await redis.call(this.#info, 'server'))) && await redis.ping() === 'PONG')
     } catch {
       return false
     }
