@@ -1,16 +1,20 @@
 import Fastify, { type FastifyInstance } from 'fastify'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { answerOf, bearer, listen, REVOKED } from './support/app.ts'
+import { bareEnv, node } from './support/child.ts'
 import { startRedis } from './support/redis.ts'
 import { filesOf, mistakesIn, place, run, type Snippets } from './support/snippets.ts'
 
 /* The pages in docs/recipes, run: what they say happens, and what they say goes wrong otherwise. */
 
-const FOLDER = join(import.meta.dirname, '..', 'docs', 'recipes')
+const ROOT = join(import.meta.dirname, '..')
+const FOLDER = join(ROOT, 'docs', 'recipes')
 const pages = (await readdir(FOLDER)).filter((name) => name !== 'README.md').sort()
 
 async function appOf (t: Test, page: string, edit?: Snippets['edit']): Promise<FastifyInstance> {
@@ -40,7 +44,7 @@ t.test('each snippet compiles', async (t) => {
 
 t.test('the index names each page once', async (t) => {
   const index = await readFile(join(FOLDER, 'README.md'), 'utf8')
-  const named = [...index.matchAll(/^- \[.*?\]\((.*?)\): /gm)].map(([, page]) => page)
+  const named = [...index.matchAll(/^\| \[.*?\]\((.*?)\) \|/gm)].map(([, page]) => page)
   t.strictSame(named.sort(), pages)
 })
 
@@ -161,4 +165,17 @@ t.test('a gateway checks for the services behind it', async (t) => {
   const [, response] = await once(socket, 'unexpected-response')
   t.equal(response.statusCode, 401)
   socket.terminate()
+})
+
+t.test('an application is tested with node:test and with Vitest, without Redis and under fake timers', async (t) => {
+  const dir = await place(t, await filesOf('docs/recipes/testing.md'))
+  const runs: Array<{ name: string, command: [file: string, args: string[]], tests: number }> = [
+    { name: 'node:test', command: node('--import', 'tsx', '--test', '--test-reporter=tap', join(dir, 'app.test.ts')), tests: 3 },
+    { name: 'Vitest', command: node(join(ROOT, 'node_modules', 'vitest', 'vitest.mjs'), 'run', `--root=${dir}`, '--exclude=*.test.ts', '--reporter=tap-flat'), tests: 1 }
+  ]
+  for (const { name, command: [file, args], tests } of runs) {
+    const { code = 0, stdout, stderr } = await promisify(execFile)(file, args, { cwd: dir, env: bareEnv({ NO_COLOR: '1' }) }).catch((error) => error)
+    t.equal(code, 0, name, { output: stdout + stderr })
+    t.equal(stdout.match(/^ *ok \d/gm)?.length, tests, `${name} has run each test`, { output: stdout })
+  }
 })
