@@ -1,22 +1,25 @@
+import type { FastifyInstance } from 'fastify'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import ts from 'typescript'
+import type { Owner } from './redis.ts'
 
 /* The TypeScript in the documentation is compiled, and run. */
 
-interface Scope { teardown (fn: () => unknown): unknown }
+/** What somebody might have written instead: it replaces what is there, once. */
+export type Edit = [from: string | RegExp, to: string]
 
-export interface Snippets {
-  /** Where the Redis is that the snippets expect at `redis://127.0.0.1:6379`. */
-  redis?: string
-  /** What somebody might have written instead. */
-  edit?: (code: string) => string
+export interface Recipe {
+  /** The file of the page. Default: the blocks that name none. */
+  name?: string
+  edits?: Edit[]
 }
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const LIB = join(ROOT, 'lib', 'index.ts')
 const MAIN = 'index.ts'
+const REDIS = 'redis://127.0.0.1:6379'
 
 const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile)
 const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT)
@@ -35,31 +38,40 @@ export async function filesOf (page: string): Promise<Record<string, string>> {
   return files
 }
 
-/** Puts files where they find what they import: packages, and the plugin as it stands here. Gives their folder. */
-export async function place (t: Scope, files: Record<string, string>, { redis = '', edit = (code) => code }: Snippets = {}): Promise<string> {
+/**
+ * Puts files where they find what they import: packages, and the plugin as it stands here; and Redis, which snippets
+ * expect on the usual port. Gives their folder.
+ */
+export async function place (t: Owner, files: Record<string, string>, { redis = REDIS, edits = [] }: { redis?: string, edits?: Edit[] } = {}): Promise<string> {
   const dir = await mkdtemp(join(ROOT, 'node_modules', '.snippets-'))
-  t.teardown(() => rm(dir, { recursive: true }))
+  t.after(() => rm(dir, { recursive: true }))
   await writeFile(join(dir, 'package.json'), '{ "type": "module" }')
   for (const [name, code] of Object.entries(files)) {
-    const placed = edit(code)
-      .replaceAll("'fastify-jwt-revocation'", `'${relative(dir, LIB)}'`)
-      .replaceAll('redis://127.0.0.1:6379', redis || 'redis://127.0.0.1:6379')
-    await writeFile(join(dir, name), placed)
+    const placed = edits.reduce(edited, code).replaceAll("'fastify-jwt-revocation'", `'${relative(dir, LIB)}'`)
+    await writeFile(join(dir, name), placed.replaceAll(REDIS, redis))
   }
   return dir
 }
 
-/** Runs a file of a page in this process, and gives what it names. */
-export async function run<T> (t: Scope, page: string, names: string[], { name = MAIN, ...snippets }: Snippets & { name?: string } = {}): Promise<T> {
-  const { [name]: code = '' } = await filesOf(page)
-  const dir = await place(t, { [name]: `${code}\nexport { ${names.join(', ')} }\n` }, snippets)
+function edited (code: string, [from, to]: Edit): string {
+  const written = code.replace(from, to)
+  if (written === code) throw new Error(`the snippet no longer has ${from}`)
+  return written
+}
+
+/** The application of a recipe, run in this process. */
+export async function recipe (t: Owner, { url }: { url: string }, page: string, { name = MAIN, edits = [] }: Recipe = {}): Promise<FastifyInstance> {
+  const { [name]: code = '' } = await filesOf(`docs/recipes/${page}`)
+  const dir = await place(t, { [name]: `${code}\nexport { app }\n` }, { redis: url, edits })
   const file = join(dir, name)
   const { outputText } = ts.transpileModule(await readFile(file, 'utf8'), {
     compilerOptions: { ...options, module: ts.ModuleKind.ESNext, rewriteRelativeImportExtensions: false }
   })
   const script = file.replace(/ts$/, 'js')
   await writeFile(script, outputText)
-  return await import(pathToFileURL(script).href)
+  const { app } = await import(pathToFileURL(script).href) as { app: FastifyInstance }
+  t.after(() => app.close())
+  return app
 }
 
 /** What the compiler has to say, by the settings of this project. */

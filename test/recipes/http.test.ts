@@ -1,55 +1,14 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { WebSocket } from 'ws'
-import { answerOf, bearer, listen, REVOKED } from './support/app.ts'
-import { bareEnv, node } from './support/child.ts'
-import { startRedis } from './support/redis.ts'
-import { filesOf, mistakesIn, place, run, type Snippets } from './support/snippets.ts'
-
-/* The pages in docs/recipes, run: what they say happens, and what they say goes wrong otherwise. */
-
-const ROOT = join(import.meta.dirname, '..')
-const FOLDER = join(ROOT, 'docs', 'recipes')
-const pages = (await readdir(FOLDER)).filter((name) => name !== 'README.md').sort()
-
-async function appOf (t: Test, page: string, edit?: Snippets['edit']): Promise<FastifyInstance> {
-  const { url } = await startRedis(t)
-  const { app } = await run<{ app: FastifyInstance }>(t, `docs/recipes/${page}`, ['app'], { redis: url, ...(edit && { edit }) })
-  t.teardown(() => app.close())
-  return app
-}
-
-/** Moves the lines that begin with `first` behind the one that begins with `last`. */
-const behind = (first: RegExp, last: RegExp) => (code: string) => {
-  const [moved] = first.exec(code)!
-  return code.replace(moved, '').replace(last, (line) => `${line}\n${moved}`)
-}
-const REVOCATION = /^await app\.register\(revocation, .*\n/m
-
-t.test('each snippet compiles', async (t) => {
-  const files: string[] = []
-  for (const page of pages) {
-    const placed = await filesOf(`docs/recipes/${page}`)
-    if (Object.keys(placed).length === 0 || page === 'nestjs.md') continue
-    const dir = await place(t, placed)
-    files.push(...Object.keys(placed).map((name) => join(dir, name)))
-  }
-  t.strictSame(mistakesIn(files), [])
-})
-
-t.test('the index names each page once', async (t) => {
-  const index = await readFile(join(FOLDER, 'README.md'), 'utf8')
-  const named = [...index.matchAll(/^\| \[.*?\]\((.*?)\) \|/gm)].map(([, page]) => page)
-  t.strictSame(named.sort(), pages)
-})
+import { answerOf, bearer, listen, REVOKED } from '../support/app.ts'
+import { startRedis } from '../support/redis.ts'
+import { recipe, type Edit } from '../support/snippets.ts'
 
 t.test('CORS: a page of another origin reads a 401, and may send DELETE', async (t) => {
-  const app = await appOf(t, 'cors.md')
+  const server = await startRedis(t)
+  const app = await recipe(t, server, 'cors.md')
   const headers = { origin: 'https://app.example' }
   const preflight = (app: FastifyInstance, method: string) => app.inject({
     method: 'OPTIONS', url: '/v1/jwt/history/x', headers: { ...headers, 'access-control-request-method': method, 'access-control-request-headers': 'authorization' }
@@ -70,20 +29,21 @@ t.test('CORS: a page of another origin reads a 401, and may send DELETE', async 
     t.match(refused.headers['access-control-expose-headers'], /WWW-Authenticate/)
   }
 
-  const late = await appOf(t, 'cors.md', behind(/^await app\.register\(cors, [^]*?^\}\)\n/m, REVOCATION))
+  const late = await recipe(t, server, 'cors.md', { edits: [[/(^await app\.register\(cors, [^]*?^\}\)\n)([^]*?register\(revocation, .*\n)/m, '$2$1']] })
   const issued = await late.revocation.issue({ sub: 'alice' })
   await late.revocation.revoke({ jti: issued.jti })
   const hidden = await late.inject({ url: '/me', headers: { ...headers, ...bearer(issued.token) } })
   t.strictSame(answerOf(hidden), REVOKED)
   t.notOk('access-control-allow-origin' in hidden.headers, 'registered later, the browser hides the 401')
 
-  const byDefault = await appOf(t, 'cors.md', (code) => code.replace(/^ *methods: .*\n/m, ''))
+  const byDefault = await recipe(t, server, 'cors.md', { edits: [[/^ *methods: .*\n/m, '']] })
   t.equal((await preflight(byDefault, 'DELETE')).headers['access-control-allow-methods'], 'GET,HEAD,POST')
 })
 
 t.test('rate limits: whoever repeats a revoked token is limited as well', async (t) => {
-  const fewer = (code: string) => code.replace('max: 100', 'max: 7')
-  const app = await appOf(t, 'rate-limit.md', fewer)
+  const server = await startRedis(t)
+  const fewer: Edit = ['max: 100', 'max: 7']
+  const app = await recipe(t, server, 'rate-limit.md', { edits: [fewer] })
   const statuses = async (app: FastifyInstance, times: number, url: string, method: 'GET' | 'POST' = 'GET') => {
     const { token, jti } = await app.revocation.issue({ sub: 'alice' })
     await app.revocation.revoke({ jti })
@@ -95,18 +55,19 @@ t.test('rate limits: whoever repeats a revoked token is limited as well', async 
   t.strictSame(await statuses(app, 1, '/nowhere'), [429])
   t.strictSame(await statuses(app, 6, '/login', 'POST'), [200, 200, 200, 200, 200, 429], 'a limit of its own')
 
-  const counted = await appOf(t, 'rate-limit.md', fewer)
+  const counted = await recipe(t, server, 'rate-limit.md', { edits: [fewer] })
   const { token } = await counted.revocation.issue({ sub: 'alice' })
   const remaining = await counted.inject({ url: '/me', headers: bearer(token) })
   t.match(remaining.headers, { 'x-ratelimit-remaining': '6' }, 'each request counts once')
 
-  const alone = await appOf(t, 'rate-limit.md', (code) => fewer(code).replace(/^app\.addHook\('onRequest'[^]*?^\}\)\n/m, ''))
+  const alone = await recipe(t, server, 'rate-limit.md', { edits: [fewer, [/^app\.addHook\('onRequest'[^]*?^\}\)\n/m, '']] })
   t.strictSame(await statuses(alone, 9, '/me'), Array(9).fill(401), 'without the hook nobody is limited')
   t.strictSame(await statuses(alone, 9, '/nowhere'), Array(9).fill(401))
 })
 
 t.test('Zod: its schemas and those of the routes stand in one document, and both validate', async (t) => {
-  const app = await appOf(t, 'zod.md')
+  const server = await startRedis(t)
+  const app = await recipe(t, server, 'zod.md')
   await app.ready()
   const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, { security?: unknown, requestBody?: unknown }>> }
   t.strictSame(Object.keys(paths).sort(), [
@@ -117,22 +78,23 @@ t.test('Zod: its schemas and those of the routes stand in one document, and both
 
   t.equal((await app.inject({ method: 'POST', url: '/users', body: { name: 'Alice' } })).statusCode, 200)
   t.equal((await app.inject({ method: 'POST', url: '/users', body: { name: 1 } })).statusCode, 400)
-  const { token, jti } = await app.revocation.issue({ sub: 'alice' })
+  const { token, jti } = await app.revocation.issue({ sub: 'zoe' })
   const ask = (url: string, method: 'GET' | 'DELETE' = 'GET') => app.inject({ method, url, headers: bearer(token) })
   t.equal((await ask('/v1/jwt/history?limit=0')).statusCode, 400)
   t.match(answerOf(await ask('/v1/jwt/history?limit=1')), { statusCode: 200, body: { tokens: [{ jti, current: true }] } })
   t.match(answerOf(await ask(`/v1/jwt/history/${jti}`, 'DELETE')), { statusCode: 200, body: { jti, status: 'revoked' } })
 
-  const plain = (code: string) => code.replace(/transform: [^]*?: jsonSchemaTransform\(document\)/, 'transform: jsonSchemaTransform')
-  const throws = await appOf(t, 'zod.md', plain)
+  const plain: Edit = [/transform: [^]*?: jsonSchemaTransform\(document\)/, 'transform: jsonSchemaTransform']
+  const throws = await recipe(t, server, 'zod.md', { edits: [plain] })
   await throws.ready()
   t.throws(() => throws.swagger(), { message: "Cannot read properties of undefined (reading 'parent')" })
-  const hidden = await appOf(t, 'zod.md', (code) => plain(code).replace('security: [{ bearerAuth: [] }]', 'hide: true'))
+  const hidden = await recipe(t, server, 'zod.md', { edits: [plain, ['security: [{ bearerAuth: [] }]', 'hide: true']] })
   await hidden.ready()
   t.strictSame(Object.keys(hidden.swagger().paths!), ['/users'])
 })
 
 t.test('a gateway checks for the services behind it', async (t) => {
+  const server = await startRedis(t)
   const service = Fastify()
   t.teardown(() => service.close())
   const seen: unknown[] = []
@@ -141,8 +103,8 @@ t.test('a gateway checks for the services behind it', async (t) => {
     return { user }
   })
   const port = await listen(service)
-  const at = (code: string) => code.replace('127.0.0.1:4000', `127.0.0.1:${port}`)
-  const app = await appOf(t, 'gateway.md', at)
+  const at: Edit = ['127.0.0.1:4000', `127.0.0.1:${port}`]
+  const app = await recipe(t, server, 'gateway.md', { edits: [at] })
 
   const { token, jti } = await app.revocation.issue({ sub: 'älice' })
   const headers = { ...bearer(token), 'x-user': 'root', cookie: 'a=b' }
@@ -153,10 +115,10 @@ t.test('a gateway checks for the services behind it', async (t) => {
   for (const method of ['GET', 'POST'] as const) t.strictSame(answerOf(await app.inject({ method, url: '/orders/7', headers })), REVOKED)
   t.equal(seen.length, 1, 'none of them has reached the service')
 
-  const open = await appOf(t, 'gateway.md', (code) => at(code).replace(/^ *preHandler: .*\n/m, '').replace(/const \{ sub \}.*/, "const sub = ''"))
+  const open = await recipe(t, server, 'gateway.md', { edits: [at, [/^ *preHandler: .*\n/m, ''], [/const \{ sub \}.*/, "const sub = ''"]] })
   t.equal((await open.inject('/orders/7')).statusCode, 200, 'without preHandler requests without a token pass')
 
-  const upgrades = await appOf(t, 'gateway.md', (code) => at(code).replace("prefix: '/orders',", "prefix: '/orders', websocket: true,"))
+  const upgrades = await recipe(t, server, 'gateway.md', { edits: [at, ["prefix: '/orders',", "prefix: '/orders', websocket: true,"]] })
   const address = `ws://127.0.0.1:${await listen(upgrades)}/orders/live`
   const second = await upgrades.revocation.issue({ sub: 'alice' })
   await upgrades.revocation.revoke({ jti: second.jti })
@@ -165,17 +127,4 @@ t.test('a gateway checks for the services behind it', async (t) => {
   const [, response] = await once(socket, 'unexpected-response')
   t.equal(response.statusCode, 401)
   socket.terminate()
-})
-
-t.test('an application is tested with node:test and with Vitest, without Redis and under fake timers', async (t) => {
-  const dir = await place(t, await filesOf('docs/recipes/testing.md'))
-  const runs: Array<{ name: string, command: [file: string, args: string[]], tests: number }> = [
-    { name: 'node:test', command: node('--import', 'tsx', '--test', '--test-reporter=tap', join(dir, 'app.test.ts')), tests: 3 },
-    { name: 'Vitest', command: node(join(ROOT, 'node_modules', 'vitest', 'vitest.mjs'), 'run', `--root=${dir}`, '--exclude=*.test.ts', '--reporter=tap-flat'), tests: 1 }
-  ]
-  for (const { name, command: [file, args], tests } of runs) {
-    const { code = 0, stdout, stderr } = await promisify(execFile)(file, args, { cwd: dir, env: bareEnv({ NO_COLOR: '1' }) }).catch((error) => error)
-    t.equal(code, 0, name, { output: stdout + stderr })
-    t.equal(stdout.match(/^ *ok \d/gm)?.length, tests, `${name} has run each test`, { output: stdout })
-  }
 })

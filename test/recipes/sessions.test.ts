@@ -2,23 +2,9 @@ import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { answerOf, bearer, listen, ownClock, REVOKED } from './support/app.ts'
-import { startRedis, type RedisServer } from './support/redis.ts'
-import { run, type Snippets } from './support/snippets.ts'
-
-/* The recipes about sessions, run as in recipes.test.ts. */
-
-interface Recipe {
-  app: FastifyInstance
-  server: RedisServer
-}
-
-async function recipe (t: Test, page: string, snippets: Snippets & { name?: string } = {}): Promise<Recipe> {
-  const server = await startRedis(t)
-  const { app } = await run<{ app: FastifyInstance }>(t, `docs/recipes/${page}`, ['app'], { redis: server.url, ...snippets })
-  t.teardown(() => app.close())
-  return { app, server }
-}
+import { answerOf, bearer, listen, ownClock, REVOKED } from '../support/app.ts'
+import { startRedis } from '../support/redis.ts'
+import { recipe, type Edit } from '../support/snippets.ts'
 
 /** What a browser keeps of an answer's cookie: its value, '' where it is cleared, undefined where it stays. */
 const cookieOf = (response: LightMyRequestResponse) => response.cookies.find(({ name }) => name === 'token')?.value
@@ -26,7 +12,8 @@ const cookieOf = (response: LightMyRequestResponse) => response.cookies.find(({ 
 const UNAVAILABLE = { statusCode: 503, body: { code: 'FST_JWT_REVOCATION_UNAVAILABLE', message: 'Token revocation is unavailable, try again' } }
 
 t.test('logging out ends a token by header and by cookie, and clears the cookie unless it still works', async (t) => {
-  const { app, server } = await recipe(t, 'log-out.md')
+  const server = await startRedis(t)
+  const app = await recipe(t, server, 'log-out.md')
   const history = (token: string) => app.inject({ url: '/v1/jwt/history', headers: bearer(token) })
   const logOut = (headers: Record<string, string>, url = '/logout') => app.inject({ method: 'POST', url, headers })
   const issue = () => app.revocation.issue({ sub: 'alice' })
@@ -69,7 +56,8 @@ t.test('logging out ends a token by header and by cookie, and clears the cookie 
 })
 
 t.test('logging out without revocation: false answers 401 the second time, and leaves the cookie', async (t) => {
-  const { app } = await recipe(t, 'log-out.md', { edit: (code) => code.replace('{ config: { revocation: false } }', '{}') })
+  const server = await startRedis(t)
+  const app = await recipe(t, server, 'log-out.md', { edits: [['{ config: { revocation: false } }', '{}']] })
   const { token } = await app.revocation.issue({ sub: 'alice' })
   const logOut = () => app.inject({ method: 'POST', url: '/logout', headers: { cookie: `token=${token}` } })
   t.equal((await logOut()).statusCode, 204)
@@ -79,8 +67,9 @@ t.test('logging out without revocation: false answers 401 the second time, and l
 })
 
 t.test('revoke(request) needs neither the user nor the decoder of an application', async (t) => {
-  const { app } = await recipe(t, 'log-out.md', {
-    edit: (code) => code.replace("sign: { expiresIn: '15m' },", "sign: { expiresIn: '15m', iss: 'api.example' }, decode: { complete: true }, formatUser: () => ({ name: 'Alice' }),")
+  const server = await startRedis(t)
+  const app = await recipe(t, server, 'log-out.md', {
+    edits: [["sign: { expiresIn: '15m' },", "sign: { expiresIn: '15m', iss: 'api.example' }, decode: { complete: true }, formatUser: () => ({ name: 'Alice' }),"]]
   })
   const { token } = await app.revocation.issue({ sub: 'alice' })
   t.equal((await app.inject({ method: 'POST', url: '/logout', headers: bearer(token) })).statusCode, 204)
@@ -88,9 +77,10 @@ t.test('revoke(request) needs neither the user nor the decoder of an application
 })
 
 t.test('a browser with a refused cookie gets the files, a page to log in, and no cookie', async (t) => {
+  const server = await startRedis(t)
   const folder = t.testdir({ 'login.html': 'log in', 'app.js': '1' })
-  const edit = (code: string) => code.replace("join(import.meta.dirname, 'public')", JSON.stringify(folder))
-  const { app } = await recipe(t, 'browser.md', { edit })
+  const at: Edit = ["join(import.meta.dirname, 'public')", JSON.stringify(folder)]
+  const app = await recipe(t, server, 'browser.md', { edits: [at] })
   const logIn = async (app: FastifyInstance) => cookieOf(await app.inject({ method: 'POST', url: '/login' }))!
   const token = await logIn(app)
   const get = (app: FastifyInstance, url: string, token: string, accept = '*/*') => app.inject({ url, headers: { cookie: `token=${token}`, accept } })
@@ -106,23 +96,24 @@ t.test('a browser with a refused cookie gets the files, a page to log in, and no
   t.strictSame([page.statusCode, page.headers.location, cookieOf(page)], [303, '/login.html', ''])
   t.equal((await get(app, '/me', await logIn(app))).statusCode, 200)
 
-  const { app: strict } = await recipe(t, 'browser.md', { edit: (code) => edit(code).replace(/^ *skip: .*\n/m, '') })
+  const strict = await recipe(t, server, 'browser.md', { edits: [at, [/^ *skip: .*\n/m, '']] })
   const locked = await logIn(strict)
   await strict.revocation.revokeSubject('alice')
   for (const url of ['/login.html', '/app.js', '/favicon.ico']) t.strictSame(answerOf(await get(strict, url, locked)), REVOKED, `without skip: ${url}`)
 })
 
 t.test('a session without a jti logs in again, or is exchanged', async (t) => {
+  const server = await startRedis(t)
   const folder = t.testdir({})
-  const edit = (code: string) => code.replace("join(import.meta.dirname, 'public')", JSON.stringify(folder))
+  const at: Edit = ["join(import.meta.dirname, 'public')", JSON.stringify(folder)]
   const get = (app: FastifyInstance, token: string) => app.inject({ url: '/account', headers: { cookie: `token=${token}` } })
-  const { app } = await recipe(t, 'browser.md', { edit })
+  const app = await recipe(t, server, 'browser.md', { edits: [at] })
   const old = app.jwt.sign({ sub: 'alice' })
   const refused = await get(app, old)
   t.match(answerOf(refused), { statusCode: 401, body: { code: 'FST_JWT_NOT_REVOCABLE' } })
   t.equal(cookieOf(refused), '')
 
-  const { app: kind } = await recipe(t, 'browser.md', { edit: (code) => edit(code).replace('skip:', "tokensWithoutJti: 'accept', skip:") })
+  const kind = await recipe(t, server, 'browser.md', { edits: [at, ['skip:', "tokensWithoutJti: 'accept', skip:"]] })
   const exchanged = await get(kind, old)
   t.match(answerOf(exchanged), { statusCode: 200, body: { sub: 'alice' } })
   const { jti } = kind.jwt.decode<{ jti: string }>(cookieOf(exchanged)!)!
@@ -137,9 +128,9 @@ t.test('a session without a jti logs in again, or is exchanged', async (t) => {
 })
 
 t.test('open WebSockets and event streams are closed when their token is revoked, in each process', async (t) => {
-  const { app, server } = await recipe(t, 'websockets.md')
-  const { app: other } = await run<{ app: FastifyInstance }>(t, 'docs/recipes/websockets.md', ['app'], { redis: server.url })
-  t.teardown(() => other.close())
+  const server = await startRedis(t)
+  const app = await recipe(t, server, 'websockets.md')
+  const other = await recipe(t, server, 'websockets.md')
   const ends = await Promise.all([app, other].map(async (app) => `127.0.0.1:${await listen(app)}`))
   const issue = (sub: string) => app.revocation.issue({ sub })
   const revocations: Record<string, (token: { jti: string, sub: string }) => Promise<unknown>> = {
@@ -160,10 +151,10 @@ t.test('open WebSockets and event streams are closed when their token is revoked
 })
 
 t.test('the timer closes what has expired, and what another process revoked in strict mode', async (t) => {
-  const edit = (code: string) => code.replace('60_000', '20').replace(", mode: 'replica'", '')
-  const { app, server } = await recipe(t, 'websockets.md', { edit })
-  const { app: other } = await run<{ app: FastifyInstance }>(t, 'docs/recipes/websockets.md', ['app'], { redis: server.url, edit })
-  t.teardown(() => other.close())
+  const server = await startRedis(t)
+  const edits: Edit[] = [['60_000', '20'], [", mode: 'replica'", '']]
+  const app = await recipe(t, server, 'websockets.md', { edits })
+  const other = await recipe(t, server, 'websockets.md', { edits })
   const host = `127.0.0.1:${await listen(app)}`
   const [short, revoked, kept] = [
     await app.revocation.issue({ sub: 'alice' }), await app.revocation.issue({ sub: 'alice' }), await app.revocation.issue({ sub: 'alice' }, { expiresIn: '1h' })

@@ -1,0 +1,67 @@
+import t, { type Test } from 'tap'
+import { answerOf, bearer, REVOKED } from '../support/app.ts'
+import { startProxy } from '../support/proxy.ts'
+import { eventually, startRedis } from '../support/redis.ts'
+import { recipe, type Edit, type Recipe } from '../support/snippets.ts'
+
+const UNAVAILABLE = { statusCode: 503, body: { code: 'FST_JWT_REVOCATION_UNAVAILABLE', message: 'Token revocation is unavailable, try again' } }
+
+interface Line { msg: string, err?: { message: string } }
+
+let sinks = 0
+
+/** The application of a recipe, and what it logs. */
+async function start (t: Test, redis: { url: string }, { edits = [], ...rest }: Recipe) {
+  const lines: Line[] = []
+  const sink = `sink${sinks++}`
+  Object.assign(globalThis, { [sink]: { write: (line: string) => { lines.push(JSON.parse(line)) } } })
+  const app = await recipe(t, redis, 'redis-connections.md', {
+    ...rest, edits: [...edits, ["level: 'warn'", `level: 'warn', stream: (globalThis as any).${sink}`]]
+  })
+  const token = app.jwt.sign({ sub: 'alice', jti: 'a' })
+  return {
+    lost: () => lines.filter(({ msg }) => msg.startsWith('jwt revocation: the store is lost')),
+    me: async () => answerOf(await app.inject({ url: '/me', headers: bearer(token) })),
+    revoke: async () => answerOf(await app.inject({ method: 'DELETE', url: '/v1/jwt/history/a', headers: bearer(token) }))
+  }
+}
+
+t.test('a connection that was forgotten on its way is left, by socketTimeout or by a client of the plugin, and otherwise is not', async (t) => {
+  const server = await startRedis(t)
+  const proxy = await startProxy(t, server)
+  const given = await start(t, proxy, { edits: [['5_000', '1_000']] })
+  const own = await start(t, proxy, { edits: [['{ redis })', `{ redis: '${proxy.url}' })`]] })
+  const bare = await start(t, proxy, { edits: [[/^ *socketTimeout: .*\n/m, '']] })
+  const all = [given, own, bare]
+  for (const { me } of all) t.equal((await me()).statusCode, 200)
+
+  proxy.forget()
+  for (const { me } of all) t.match(await me(), UNAVAILABLE)
+  for (const { me } of [given, own]) await eventually('it has a new connection', async () => (await me()).statusCode === 200)
+  t.match(await bare.me(), UNAVAILABLE)
+  for (const { lost } of all) t.match(lost()[0], { msg: /the connection is open, and Redis does not answer/ })
+})
+
+t.test('a Redis that has renamed INFO serves a client that does not ask for it', async (t) => {
+  const server = await startRedis(t, { args: ['--rename-command', 'INFO', 'other-info'] })
+  const at: Edit = ['port: 6379', `port: ${server.port}`]
+  const { me, revoke } = await start(t, server, { name: 'hardened.ts', edits: [at] })
+  t.equal((await me()).statusCode, 200)
+  t.match(await revoke(), { statusCode: 200, body: { status: 'revoked' } })
+  t.strictSame(await me(), REVOKED)
+
+  const asks = await start(t, server, { name: 'hardened.ts', edits: [at, [', enableReadyCheck: false }', ' }, storeTimeout: 5000']] })
+  t.match(await asks.me(), UNAVAILABLE)
+  t.match(await asks.revoke(), UNAVAILABLE)
+  t.match(asks.lost(), [{ err: { message: /ERR unknown command 'info'/ } }])
+})
+
+for (const { command, checks } of [{ command: 'EVAL', checks: true }, { command: 'MGET', checks: false }]) {
+  t.test(`a Redis that has renamed ${command} takes no revocation, and the log says which command`, async (t) => {
+    const server = await startRedis(t, { args: ['--rename-command', command, `other-${command}`] })
+    const { me, revoke, lost } = await start(t, server, { name: 'hardened.ts', edits: [['port: 6379', `port: ${server.port}`]] })
+    t.match(await revoke(), UNAVAILABLE)
+    t.match(await me(), checks ? { statusCode: 200 } : UNAVAILABLE)
+    t.match(lost(), [{ err: { message: new RegExp(`ERR unknown command '${command.toLowerCase()}'`) } }])
+  })
+}
