@@ -37,6 +37,12 @@ t.test('what an error of Redis means, and what to do', async (t) => {
     t.equal(adviceOn(new Error('the log was not heard of', { cause: new Error('why', { cause: error }) })), adviceOn(error), 'as the cause of a cause')
     t.equal(adviceOn(Object.assign(new Error('Too many Cluster redirections.'), { lastNodeError: error })), adviceOn(error), 'as the last node of a cluster has it')
   }
+  for (const [message, advice] of [
+    ["ERR unknown command 'eval', with args beginning with: 'x' ", /^Redis says ERR: it knows no command EVAL, which may be renamed: give it back its name; docs\/operations\.md lists/],
+    ['ERR unknown command `MGET`, with args beginning with: ', /it knows no command MGET, /],
+    ['ERR Unknown Redis command called from script script: 5f, on @user_script:3.', /it knows no command that a script calls, /],
+    ["ERR unknown command 'info', with args beginning with: ", /it knows no command INFO, which the client asks for first: set enableReadyCheck: false/]
+  ] as const) t.match(adviceOn(new Error(message)), advice, message)
   for (const none of [
     undefined, null, 'OOM of a string', {}, { message: 'OOM x' }, new Error(''), new Error('OOM'), new Error('oom x'), new Error('ERR unknown command'), new Error('Connection is closed.'),
     new Error('there is OOM here'), new Error('TOSTRING x'), new Error('x', { cause: 'OOM x' })

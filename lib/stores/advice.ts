@@ -21,11 +21,24 @@ const WORD = new RegExp(`(?:^|-)(${Object.keys(ADVICE).join('|')}) `)
 /** Redis 7 says so without the word. */
 const IN_SCRIPT = /user executing the script can't/
 
+/** Redis quotes the name in one way or another, and tells none of a command that a script calls. */
+const UNKNOWN = /\bunknown (?:command ['`]([a-z]+)|redis command called from)/i
+
+/** What to do where a command was renamed, or taken away. */
+function renamed (name: string | undefined): string {
+  if (name?.toLowerCase() === 'info') {
+    return 'it knows no command INFO, which the client asks for first: set enableReadyCheck: false in option "redis"'
+  }
+  return `it knows no command ${name?.toUpperCase() ?? 'that a script calls'}, which may be renamed: give it back its name; docs/operations.md lists what the plugin sends`
+}
+
 /** '' where there is nothing to say. Of what Redis said only the first word: the rest may hold names of a token. */
 export function adviceOn (error: unknown): string {
   for (const { message } of chainOf(error)) {
     const word = WORD.exec(message)?.[1] ?? (IN_SCRIPT.test(message) ? 'NOPERM' : '')
     if (word !== '') return `Redis says ${word}: ${ADVICE[word]!}`
+    const unknown = UNKNOWN.exec(message)
+    if (unknown !== null) return `Redis says ERR: ${renamed(unknown[1])}`
   }
   return ''
 }
