@@ -30,10 +30,11 @@ export function issuerOfAll (jwts: IssuerOptions[]): string | null | undefined {
   return others.length > 0 ? null : first
 }
 
-function issuerOf ({ options: { sign, verify: { allowedIss } } }: IssuerOptions): string | null | undefined {
+function issuerOf ({ options: { sign, verify: { allowedIss, requiredClaims } } }: IssuerOptions): string | null | undefined {
   if (sign.iss) return sign.iss as string
   const [only, ...others] = Array.isArray(allowedIss) ? allowedIss : [allowedIss]
-  if (!only) return undefined
+  // Each token has one, and nobody says which.
+  if (!only) return Array.isArray(requiredClaims) && requiredClaims.includes('iss') ? null : undefined
   return typeof only === 'string' && others.length === 0 ? only : null
 }
 

@@ -90,7 +90,8 @@ t.test('where tokens may be of several issuers, a name needs one', async (t) => 
     'one issuer, and none': [of('a'), {}],
     'one that signs, one that allows another': [of('a'), allowing('b')],
     'several are allowed': [allowing(['a', 'b'])],
-    'a pattern is allowed': [allowing(/^a/)]
+    'a pattern is allowed': [allowing(/^a/)],
+    'any is allowed, and one is required': [{ verify: { requiredClaims: ['sub', 'iss'] } as NonNullable<FastifyJWTOptions['verify']> }]
   }
   for (const [label, namespaces] of Object.entries(setUps)) {
     const revocation = await several(t, ...namespaces)
