@@ -1,5 +1,5 @@
 import { Cluster, Redis } from 'ioredis'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
@@ -176,6 +176,17 @@ t.test('P4 a client of ours that leaves a server which it does not trust ends no
   }
   await sleep(300)
   t.pass('all are closed')
+})
+
+t.test('P4 a connection that fails again and again is listened to once', async (t) => {
+  const client = Object.assign(new EventEmitter(), { stream: new EventEmitter() })
+  rememberErrors(client)
+  const [first] = [client.stream]
+  for (let i = 0; i < 20; i++) client.emit('error', new Error('x'))
+  t.equal(first.listenerCount('error'), 1)
+  client.stream = new EventEmitter()
+  for (let i = 0; i < 20; i++) client.emit('error', new Error('x'))
+  t.strictSame([first, client.stream].map((stream) => stream.listenerCount('error')), [1, 1])
 })
 
 t.test('what a client shows, and what is made of it', async (t) => {

@@ -59,6 +59,8 @@ const OF_OPENSSL = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]*):[\s\S]*$/
 
 const UNKNOWN = 'what failed is in the fields of this line'
 
+/** The sockets that are listened to. */
+const heard = new WeakSet<object>()
 const failures = new WeakMap<object, { error: Failure, at: Milliseconds }>()
 
 /** For clients of our own. A client that was given gets no listener: of that one only what it shows is known (P7). */
@@ -67,7 +69,9 @@ export function rememberErrors (client: { on (event: 'error', listener: (error: 
     failures.set(client, { error, at: monotonic() })
     // A TLS socket that is left while it refuses a certificate fails twice, and the client listens once.
     const { stream } = client as Seen
-    stream?.on('error', () => {})
+    if (stream == null || heard.has(stream)) return
+    heard.add(stream)
+    stream.on('error', () => {})
   })
 }
 
