@@ -142,4 +142,10 @@ t.test('P3 what a replica knows to be revoked and Redis has lost is revoked agai
   t.match(answer.json(), { sub: 'alice', cutoff: null, revoked: 1 })
   for (const app of [replica, strict]) t.equal(await status(app, other.token), 401)
   t.equal(await status(strict, caller.token), 200)
+
+  await replica.revocation.revokeSubject('alice')
+  t.match(await replica.revocation.revokeSubject('alice', { except: 'nobody' }), { revoked: 0 }, 'what a cutoff has ended is left')
+  await server.cli('DEL', `${keyPrefix}cutoff:alice`)
+  t.match(await replica.revocation.revokeSubject('alice', { except: 'nobody' }), { revoked: 1 }, 'unless Redis has lost it')
+  t.equal(await status(strict, caller.token), 401)
 })

@@ -123,6 +123,20 @@ t.test('a replica that is not in step asks Redis, and goes by the later cutoff',
   t.strictSame(await check('bob'), [null, false, 5])
   answer = [null, null]
   t.strictSame(await check('bob'), [null, false, null])
+  const shared = (identity: string | undefined, subject: string | undefined) => new Promise((resolve) => store.checkShared(identity, subject, (...result) => resolve(result)))
+  store.denylist.add({ kind: 'revoked', name: 'c', at: 7, exp: null, until }, true)
+  for (const [found, identity, subject, expected] of [
+    [['{}'], 'c', undefined, [null, true, null]],
+    [[null], 'c', undefined, [null, false, null]],
+    [['{}'], 'b', undefined, [null, false, null]],
+    [['9'], undefined, 'alice', [null, false, 7]],
+    [['5'], undefined, 'alice', [null, false, 5]],
+    [[null], undefined, 'alice', [null, false, null]],
+    [['5'], undefined, 'bob', [null, false, null]]
+  ] as const) {
+    answer = [...found]
+    t.strictSame(await shared(identity, subject), expected, 'known here, and kept for all')
+  }
   answer = new Error('down')
   t.match(await check('alice'), [{ message: 'down' }, false, 7], 'what it knows it knows without Redis')
   t.match(await check('bob'), [{ message: 'down' }, false, null])

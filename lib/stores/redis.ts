@@ -104,10 +104,14 @@ export class RedisStore implements Store {
   }
 
   check (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
-    this.checkShared(identity, subject, done)
+    this.checkInRedis(identity, subject, done)
   }
 
   checkShared (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
+    this.checkInRedis(identity, subject, done)
+  }
+
+  protected checkInRedis (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
     const keys: string[] = []
     if (identity !== undefined) keys.push(this.#keys.revoked(identity))
     if (subject !== undefined) keys.push(this.#keys.cutoff(subject))

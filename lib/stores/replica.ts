@@ -130,8 +130,17 @@ export class ReplicaStore extends RedisStore {
     const cutoff = known && subject !== undefined ? this.denylist.cutoffOf(subject) : null
     // What is known to be revoked stays so, however old that is.
     if (revoked || !this.#isStale()) return done(null, revoked, cutoff)
-    this.checkShared(identity, subject, (error, revoked, inRedis) => {
+    this.checkInRedis(identity, subject, (error, revoked, inRedis) => {
       done(error, revoked, cutoff === null || inRedis === null ? cutoff ?? inRedis : Math.max(cutoff, inRedis))
+    })
+  }
+
+  /** Redis may have lost what this process knows, and the log what is under a key. */
+  override checkShared (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
+    const isDenied = identity !== undefined && this.denylist.isDenied(identity)
+    const cutoff = subject === undefined ? null : this.denylist.cutoffOf(subject)
+    this.checkInRedis(identity, subject, (error, revoked, inRedis) => {
+      done(error, revoked && isDenied, cutoff === null || inRedis === null ? null : Math.min(cutoff, inRedis))
     })
   }
 

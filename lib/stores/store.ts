@@ -79,7 +79,7 @@ export interface Store {
    * nothing else is. `note`: the one of these two names, where they are asked for again and again.
    */
   check (identity: string | undefined, subject: string | undefined, done: CheckCallback, note?: Note): void
-  /** The same, by what is kept for all processes: a copy in this one may know what was lost there. */
+  /** The same, but what is known here and not kept for all processes, or the other way round, counts as not revoked. */
   checkShared (identity: string | undefined, subject: string | undefined, done: CheckCallback): void
   /**
    * Keeps a denial until `keptUntil` (null: for ever). One that stands already stays, and is never shortened.
