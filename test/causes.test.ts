@@ -46,7 +46,7 @@ const CAUSES: Record<string, { redis: Exclude<RevocationOptions['redis'], string
   'a closed port': { redis: at(closed), said: says(closed, `connect ECONNREFUSED 127\\.0\\.0\\.1:${closed} \\(nothing listens there: check host and port\\)`) },
   'a name that nobody knows': {
     redis: { ...at(6379), host: 'nowhere.invalid' },
-    said: /^nowhere\.invalid:6379: getaddrinfo (?:ENOTFOUND nowhere\.invalid \(the name is not known: check the host\)|EAI_AGAIN nowhere\.invalid \(the name server does not answer\))$/
+    said: /^nowhere\.invalid:6379: (?:.*; an attempt before failed: )?getaddrinfo (?:ENOTFOUND nowhere\.invalid \(the name is not known: check the host\)|EAI_AGAIN nowhere\.invalid \(the name server does not answer\))$/
   },
   'a socket that is not there': { redis: { path: '/nowhere/redis.sock' }, said: /^\/nowhere\/redis\.sock: connect ENOENT \/nowhere\/redis\.sock \(there is no such socket\)$/ },
   'TLS against a port without it': {

@@ -2,10 +2,11 @@ import { Cluster, Redis } from 'ioredis'
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
+import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
 import { adviceOn } from '../lib/stores/advice.ts'
-import { genuine } from './support/app.ts'
+import { bearer, buildApp, genuine, inSeconds } from './support/app.ts'
 import { isUnavailable, Rig } from './support/outage.ts'
 import { freePort } from './support/ports.ts'
 import { eventually, startCluster, startRedis, type RedisServer } from './support/redis.ts'
@@ -254,6 +255,33 @@ for (const [name, { error, args, redis }] of Object.entries(AT_BOOT)) {
     })
     t.equal(rig.lines.length, 1, 'one line')
     t.match(rig.lines[0], { level: 50, msg: SAYS[error] }, 'what to do')
+  })
+}
+
+for (const [name, { args, redis, secret, error }] of Object.entries({
+  'AUTH, which has the password': {
+    args: ['--rename-command', 'AUTH', 'other-auth'],
+    redis: ({ host, port }: RedisServer) => `redis://bob:hunter2@${host}:${port}`,
+    secret: /hunter2/,
+    error: /ERR unknown command 'auth'/
+  },
+  'MGET, which has the names of a token': {
+    args: ['--rename-command', 'MGET', 'other-mget'], redis: ({ url }: RedisServer) => url, secret: /alice|the-jti/, error: /ERR unknown command 'mget'/
+  }
+})) {
+  t.test(`P4 what Redis says of a command that it does not know is told without its arguments: ${name}`, { buffered: true }, async (t) => {
+    const { server } = await setUp(t, args)
+    const lines: string[] = []
+    const app = await buildApp(t, { fastify: { logger: { stream: { write: (line: string) => { lines.push(line) } } } }, revocation: { redis: redis(server), storeTimeout: 5000 } })
+    const { token } = await genuine({ sub: 'alice', jti: 'the-jti' })
+    t.equal((await app.inject({ url: '/me', headers: bearer(token) })).statusCode, 503)
+    await t.rejects(app.revocation.isRevoked({ sub: 'alice', jti: 'the-jti', iat: inSeconds(0), exp: inSeconds(60) }), (failure: { cause: Error }) => {
+      const told = inspect(failure, { depth: 10 })
+      t.match(told, error)
+      t.notMatch(told, secret)
+    })
+    t.match(lines.join(''), error)
+    t.notMatch(lines.join(''), secret)
   })
 }
 

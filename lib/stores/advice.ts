@@ -51,6 +51,11 @@ export function isOfRedis (error: unknown): error is Error {
   return error instanceof Error && /^[A-Z]+ /.test(error.message)
 }
 
+/** What Redis says of a command that it does not know repeats the arguments: names of tokens, or a password. */
+export function withoutArguments (text: string): string {
+  return text.replace(/,? with args beginning with:.*/g, '')
+}
+
 /** A client wraps what a script, or a cluster's last node, has answered. */
 export function chainOf (error: unknown): Error[] {
   if (!(error instanceof Error)) return []

@@ -1,5 +1,5 @@
 import type { RedisClient } from '../types.ts'
-import { isOfRedis } from './advice.ts'
+import { isOfRedis, withoutArguments } from './advice.ts'
 import type { ReadMany } from './batcher.ts'
 import { whyFailed, whyNoAnswer } from './diagnosis.ts'
 
@@ -95,8 +95,8 @@ export class Commands {
    */
   #explained (error: unknown): unknown {
     if (!(error instanceof Error)) return error
-    const { name, message, stack, lastNodeError } = error as Error & { lastNodeError?: unknown }
+    const { name, message, stack = '', lastNodeError } = error as Error & { lastNodeError?: unknown }
     const cause = isOfRedis(error) ? undefined : isOfRedis(lastNodeError) ? this.#explained(lastNodeError) : whyFailed(this.#client, error)
-    return Object.assign(new Error(message, cause === undefined ? {} : { cause }), { name, stack })
+    return Object.assign(new Error(withoutArguments(message), cause === undefined ? {} : { cause }), { name, stack: withoutArguments(stack) })
   }
 }

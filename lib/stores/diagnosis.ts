@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Milliseconds } from '../expiry.ts'
 import { monotonic } from '../time.ts'
 import type { RedisClient } from '../types.ts'
-import { adviceOn, chainOf, isOfRedis } from './advice.ts'
+import { adviceOn, chainOf, isOfRedis, withoutArguments } from './advice.ts'
 
 /** Why a client has no answer to give: the message names the server, and what its socket or its TLS said. */
 export class NoConnection extends Error {}
@@ -93,7 +93,7 @@ export function whyFailed (client: RedisClient, error?: Failure): Error | undefi
   const seen = client as Seen
   if (client.isCluster) return whyClusterFailed(client)
   const failure = error && OTHER_PROTOCOL.test(error.message) ? error : seen.stream?.errored ?? recent(client)
-  if (failure && isOfRedis(failure)) return Object.assign(new Error(failure.message), { name: failure.name })
+  if (failure && isOfRedis(failure)) return Object.assign(new Error(withoutArguments(failure.message)), { name: failure.name })
   return noConnection(seen, failure ? saidBy(failure, seen) : withAttempt(stateOf(seen), seen))
 }
 
@@ -164,7 +164,7 @@ function stateOf ({ status, stream, options }: Seen): string | undefined {
 function addressOf ({ options = {}, startupNodes }: Seen): string {
   const { sentinels, name, path } = options
   if (startupNodes !== undefined) return `cluster of ${startupNodes.map(nodeAddress).join(', ')}`
-  if (sentinels) return `"${String(name)}" of Sentinel ${sentinels.map(nodeAddress).join(', ')}`
+  if (sentinels) return `"${isUrl(name) ? '(a URL as name)' : String(name)}" of Sentinel ${sentinels.map(nodeAddress).join(', ')}`
   return path ? withoutUrl(String(path), { options }) : nodeAddress(options)
 }
 
@@ -176,7 +176,7 @@ function nodeAddress (node: unknown): string {
     return `${url.hostname || '?'}:${url.port || 6379}`
   }
   const { host = 'localhost', port = 6379 } = node as Address
-  return `${isUrl(host) ? '(a URL as host)' : String(host)}:${String(port)}`
+  return `${isUrl(host) ? '(a URL as host)' : String(host)}:${isUrl(port) ? '(a URL as port)' : String(port)}`
 }
 
 const isUrl = (value: unknown): value is string => typeof value === 'string' && /:\/\/|@/.test(value)
