@@ -37,6 +37,8 @@ export class Guard {
     this.#original = verifyDecorator(prototype[verifyName], verifyName, jwt)
     // Also marks the scope's requests as decorated: Fastify drops the request class of a scope that has no decorator.
     scope.decorateRequest(this.#kCalls, null)
+    // Of scopes that were registered before as well.
+    prototype[this.#kCalls] = null
     prototype[verifyName] = this.#decorator()
   }
 
@@ -73,8 +75,9 @@ export class Guard {
     return this.#cookieName !== undefined && mayHaveCookie(request, this.#cookieName)
   }
 
-  hasAccepted (request: FastifyRequest): boolean {
-    return this.#callsOf(request as GuardedRequest).accepted !== undefined
+  /** The later, the greater, over all guards; 0 where it has accepted nothing. */
+  acceptedAt (request: FastifyRequest): number {
+    return this.#callsOf(request as GuardedRequest).acceptedAt
   }
 
   /**
@@ -157,7 +160,7 @@ export class Guard {
         calls.decided = turn
         calls.user = verification.refusal === null ? user : null
         request[this.#userKey] = calls.user
-        if (!error) calls.accepted = { token, options }
+        if (!error) calls.accept({ token, options })
       }
       callback(error, user, verification)
     })

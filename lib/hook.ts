@@ -4,6 +4,12 @@ import type { Settings } from './options.ts'
 
 type Done = (error?: Error) => void
 
+/** A socket that was about to be upgraded is no longer the server's: where the upgrade is refused, nobody else closes it. */
+function closeAfter ({ raw: { socket } }: FastifyRequest, reply: FastifyReply) {
+  reply.header('connection', 'close')
+  reply.raw.once('finish', () => socket.destroySoon())
+}
+
 /** The `onRequest` hook: refuses a revoked token wherever it is presented, but for what is left out. */
 export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings, 'enforce' | 'skip'>) {
   return function refuseRevoked (request: FastifyRequest, reply: FastifyReply, done: Done) {
@@ -28,6 +34,7 @@ export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings
       if (refusal === null) return index + 1 < guards.length ? inspectFrom(index + 1, request, reply, done) : done()
       // Fastify's own error handler takes these from the error; one of the application's may not.
       reply.headers((refusal as Error & { headers: Record<string, string> }).headers)
+      if (request.headers.upgrade !== undefined) closeAfter(request, reply)
       done(refusal)
     })
   }

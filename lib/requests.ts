@@ -8,8 +8,9 @@ export function requestsOf (guards: Guard[]): Requests {
     has: (value) => guards[0]!.guards(value),
     async tokenOf (value) {
       const request = value as FastifyRequest
-      // What the application has verified is what it means. Then what is there at all: of that the errors tell most.
-      const first = [guards.filter((guard) => guard.hasAccepted(request)), guards.filter((guard) => guard.presents(request))]
+      // What the application has verified last is what it means. Then what is there at all: of that the errors tell most.
+      const accepted = guards.filter((guard) => guard.acceptedAt(request) > 0).sort((a, b) => b.acceptedAt(request) - a.acceptedAt(request))
+      const first = [accepted, guards.filter((guard) => guard.presents(request))]
       let failure: unknown
       for (const guard of first.find((some) => some.length > 0) ?? guards) {
         try {

@@ -71,9 +71,19 @@ export class Calls {
   authenticated: Verification | undefined
   /** What the latest call that set a user has accepted. */
   accepted: FoundToken | undefined
+  /** When that was, among the calls of all guards; 0: never. */
+  acceptedAt = 0
   /** The number of the latest call. */
   begun = 0
   /** The number of the latest call that set the user, and that user. */
   decided = 0
   user: unknown
+
+  accept (found: FoundToken) {
+    this.accepted = found
+    this.acceptedAt = ++acceptances
+  }
 }
+
+/** How many calls of all guards have accepted a token: it tells which was the last. */
+let acceptances = 0

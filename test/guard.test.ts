@@ -11,7 +11,7 @@ import { WebSocket } from 'ws'
 import { BROKEN } from '../lib/claims.ts'
 import { revocationPlugin } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, type BuildOptions, genuine, inSeconds, listen, ownPrefix, REVOKED, revoked, SECRET, signed } from './support/app.ts'
-import { startRedis } from './support/redis.ts'
+import { eventually, startRedis } from './support/redis.ts'
 
 const redis = await startRedis(t)
 const STORES = {
@@ -1033,6 +1033,28 @@ t.test('P1 a WebSocket', async (t) => {
     t.teardown(() => client.on('error', () => {}).terminate())
     return client
   }
+
+  await t.test('what is refused leaves no connection behind, in whatever order the plugins were registered', async (t) => {
+    const late = await buildApp(t, {
+      revocation: store,
+      async after (app) {
+        await app.register(websocket)
+        app.get('/late', { websocket: true }, () => { opened++ })
+      }
+    })
+    const connections = (app: FastifyInstance) => new Promise<number>((resolve) => app.server.getConnections((_error, count) => resolve(count)))
+    const token = await revoked(late)
+    const port = await listen(late)
+    for (let i = 0; i < 5; i++) {
+      const client = new WebSocket(`ws://127.0.0.1:${port}/late`, { headers: bearer(token) })
+      client.on('error', () => {})
+      const [, response] = await once(client, 'unexpected-response') as [unknown, IncomingMessage]
+      t.equal(response.statusCode, 401)
+      t.equal(response.headers.connection, 'close')
+      client.terminate()
+    }
+    await eventually('all are closed', async () => await connections(late) === 0)
+  })
 
   await t.test('a revoked token is refused before the upgrade', async (t) => {
     const token = await revoked(app)

@@ -171,6 +171,44 @@ t.test('of several namespaces it is the one that was verified, else the first th
   t.match(await post(app, '/', {}), { statusCode: 401, body: { code: 'FST_JWT_NO_AUTHORIZATION_IN_HEADER' } })
 })
 
+t.test('of several namespaces that accepted a token it is the last one, whichever that is', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(cookie)
+  await app.register(fastifyJwt, { secret: SECRET, namespace: 'device' })
+  await app.register(fastifyJwt, { secret: OTHER_SECRET, namespace: 'user', cookie: { cookieName: 't', signed: false } })
+  await app.register(revocationPlugin, { namespace: ['device', 'user'] })
+  type Verify = (options?: object) => Promise<unknown>
+  const verify = async (request: FastifyRequest, ...namespaces: string[]) => {
+    const verifiers = request as unknown as Record<string, Verify>
+    for (const namespace of namespaces) await verifiers[`${namespace}JwtVerify`]!(namespace === 'user' ? { onlyCookie: true } : {})
+  }
+  for (const order of [['device', 'user'], ['user', 'device'], ['device', 'user', 'device']]) {
+    app.post(`/${order.join('-')}`, left, async (request) => {
+      await verify(request, ...order)
+      return app.revocation.revoke(request)
+    })
+  }
+  await app.ready()
+  for (const [path, jti] of [['/device-user', 'u'], ['/user-device', 'd'], ['/device-user-device', 'd']] as const) {
+    const both = { ...bearer(await signed({ jti: `d${path}`, exp: inSeconds(60) })), cookie: `t=${await signed({ jti: `u${path}`, exp: inSeconds(60) }, OTHER_SECRET)}` }
+    t.match(await post(app, path, both), { statusCode: 200, body: { jti: `${jti}${path}` } }, path)
+  }
+})
+
+t.test('a scope that was registered before the plugin logs out as well', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyJwt, { secret: SECRET, sign: { expiresIn: '15m' } })
+  await app.register(async (scope) => {
+    scope.post('/early', left, async (request) => (app as FastifyInstance).revocation.revoke(request))
+  })
+  await app.register(revocationPlugin)
+  await app.ready()
+  const { token, jti } = await genuine()
+  t.match(await post(app, '/early', bearer(token)), { statusCode: 200, body: { jti, status: 'revoked' } })
+})
+
 t.test('P10 to log a request out leaves its user', async (t) => {
   const app = await build(t, { before: (app) => app.addHook('onRequest', async (request) => { request.user = 'of a session' as never }) })
   const { token } = await genuine()
