@@ -224,7 +224,7 @@ t.test('a start that is closed meanwhile reports nothing', async (t) => {
 })
 
 t.test('a deadline calls when its time is up, unless it was cancelled', async (t) => {
-  const deadline = new Deadline(20)
+  const deadline = new Deadline(20, () => { throw new TypeError('a client of another kind') })
   t.equal(deadline.timeout, 20)
   const began = performance.now()
   const error = await new Promise<Error>((resolve) => deadline.start(resolve))

@@ -95,7 +95,9 @@ t.test('a URL that would lead elsewhere stops the start', async (t) => {
     ['redis://', bad('is a URL without a host')],
     ['redis://h?ssl=true', unknown('ssl', 'ioredis calls it tls, an object')],
     ['redis://h?database=2', unknown('database', 'ioredis calls it db')],
-    [`redis://user:12?${PASSWORD}@h:6380`, bad('has a property of another name, which ioredis does not know and would ignore: correct its name, or leave it out')]
+    ['redis://h?db=x', bad('has a db that is none: a whole number from 0')],
+    [`redis://user:12?${PASSWORD}@h:6380`, bad("is a URL with a '?' and what ioredis does not know behind it: correct its name, and a password has '?' percent-encoded")],
+    [`redis://user:12?${PASSWORD}&x@h:6380`, bad("is a URL with a '?' and what ioredis does not know behind it: correct its name, and a password has '?' percent-encoded")]
   ] as const) t.strictSame(refusal(url), expected, url)
 })
 
@@ -136,6 +138,7 @@ t.test('options that would lead to localhost, or nowhere, stop the start', async
     [{ host: `:${PASSWORD}@h` }, bad(`has a URL as its host: ${GIVE_URL}`)],
     [{ host: { host: 'h' } }, bad('has a host that is no string')],
     [{ path: 1 }, bad('has a path that is no string')],
+    ...[NaN, 'abc', -1, 1.5, ''].map((db): [object, unknown] => [{ host: 'h', db }, bad('has a db that is none: a whole number from 0')]),
     [{ host: undefined, port: 6380 }, empty('host')],
     [{ host: '' }, empty('host')],
     [{ host: null }, empty('host')],

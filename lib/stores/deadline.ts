@@ -41,7 +41,12 @@ export class Deadline {
   }
 
   #noAnswer () {
-    const cause = this.#why()
+    let cause: Error | undefined
+    try {
+      cause = this.#why()
+    } catch {
+      // It looks at a client of somebody else's, which may be of another kind.
+    }
     return new NoAnswer(`Redis gave no answer within ${this.timeout} ms`, cause && { cause })
   }
 }

@@ -105,7 +105,12 @@ function readUrl (value: string): string | undefined {
   if (!/^\/?\d*$/.test(pathname) || hash !== '') {
     throw bad("is a URL with more than a number after its host: only the database goes there, and a password has '#', '/' and '?' percent-encoded")
   }
-  for (const name of searchParams.keys()) refuseUnknown(name)
+  for (const name of searchParams.keys()) {
+    if (Object.hasOwn(CURES, name)) refuseUnknown(name)
+    // What stands there may be the rest of a password.
+    if (!known.has(name)) throw bad("is a URL with a '?' and what ioredis does not know behind it: correct its name, and a password has '?' percent-encoded")
+  }
+  checkDb(searchParams.get('db'))
   return `redis${scheme[1]!.toLowerCase()}://${value.slice(scheme[0].length)}`
 }
 
@@ -122,7 +127,12 @@ function readOptions (options: Record<string, unknown>): RedisOptions {
     throw bad(`has a ${empty[0]} that is empty (is a variable of the environment not set?): without one ioredis connects to localhost`)
   }
   if (port != null && !(/^\d{1,5}$/.test(String(port)) && Number(port) < 65536)) throw bad('has a port that is none: a whole number up to 65535')
+  checkDb(options.db)
   return options
+}
+
+function checkDb (db: unknown) {
+  if (db != null && !/^\d{1,9}$/.test(String(db))) throw bad('has a db that is none: a whole number from 0')
 }
 
 function refuseUnknown (name: string) {
