@@ -193,7 +193,7 @@ t.test('P2 a replica that is ahead forgets nothing of what it would accept itsel
   await eventually('it holds what has not ended by its clock', async () => store.copy.entries >= 2)
   await sleep(600)
   const fates = await Promise.all(tokens.map((claims) => presented(domain, claims)))
-  t.same(fates, ['FST_JWT_NOT_REVOCABLE', 'FST_JWT_NOT_REVOCABLE', 'FST_JWT_NOT_REVOCABLE', 'FST_JWT_REVOKED', 'FST_JWT_REVOKED'])
+  t.same(fates, tokens.map(() => 'FST_JWT_REVOKED'), 'also what has ended by its clock')
   clock.now += 295_000
   t.equal(await presented(domain, tokens[4]!), 'FST_JWT_REVOKED')
 })
@@ -374,7 +374,7 @@ t.test('a list is right for who asks with a clock in step, whoever issued: one t
     const { jti, token } = await issuing.domain.issue({ sub: 'alice' })
     t.same((await asking.domain.tokens('alice')).tokens.map((token) => [token.jti, token.status]), [[jti, 'active']], `${ahead}`)
     // Of a clock further ahead than a minute no token is taken.
-    const [before, after] = ahead > MINUTE ? ['FST_JWT_NOT_REVOCABLE', 'FST_JWT_NOT_REVOCABLE'] : ['accepted', 'FST_JWT_REVOKED']
+    const [before, after] = ahead > MINUTE ? ['FST_JWT_NOT_REVOCABLE', 'FST_JWT_REVOKED'] : ['accepted', 'FST_JWT_REVOKED']
     t.equal(await presented(asking.domain, claimsOf(token)), before)
     await asking.domain.revokeSubject('alice', { except: '' })
     t.equal(await presented(asking.domain, claimsOf(token)), after)
@@ -422,7 +422,7 @@ t.test('a cutoff by a process that is behind spares what correct clocks signed s
 
 t.test('a token of a process that is ahead by up to a minute survives a cutoff made elsewhere within that time where nobody recorded it, and of one further ahead no token is taken', async (t) => {
   for (const by of [1, 59, 600]) {
-    const [before, after] = by > MINUTE ? ['FST_JWT_NOT_REVOCABLE', 'FST_JWT_NOT_REVOCABLE'] : ['accepted', 'FST_JWT_REVOKED']
+    const [before, after] = by > MINUTE ? ['FST_JWT_NOT_REVOCABLE', 'FST_JWT_REVOKED'] : ['accepted', 'FST_JWT_REVOKED']
     const keyPrefix = ownPrefix()
     const correct = strict(t, keyPrefix)
     const fast = strict(t, keyPrefix, by)

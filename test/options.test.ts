@@ -183,6 +183,7 @@ t.test('an option of the wrong shape is refused with what it must be and what it
     ['authorize', handler, true, 'true'],
     ['authorize', handler, 'admin', "'admin'"],
     ['authorize', handler, null, 'null'],
+    ['skip', 'a function (request) => boolean', true, 'true'],
     ['routes', routes, true, 'true'],
     ['routes', routes, null, 'null'],
     ['routes', routes, '/v1', "'/v1'"],
