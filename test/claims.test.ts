@@ -265,7 +265,8 @@ const lives = fc.record({
     return exp.chain((exp) => {
       const end = Math.ceil(exp) + clockTolerance
       const used = fc.oneof(fc.constant(revoked), fc.constant(end), near(end), fc.double({ min: 0, max: 1, noNaN: true }).map((part) => revoked + part * (end - revoked)))
-      return used.map((used) => ({ rules, iat, exp, revoked, used: Math.max(used, revoked) }))
+      // A part of no life at all, or of an endless one, is no moment.
+      return used.map((used) => ({ rules, iat, exp, revoked, used: Math.max(Number.isNaN(used) ? revoked : used, revoked) }))
     })
   })
 })
