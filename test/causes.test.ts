@@ -209,6 +209,10 @@ t.test('what a client shows, and what is made of it', async (t) => {
     [{ options: { ...options, tls: {} }, status: 'close', stream: { ...socket, secureConnecting: true, errored: failure('read ECONNRESET', { code: 'ECONNRESET' }) } }, 'h:1: read ECONNRESET (does the port speak TLS? If not, use redis://)'],
     [{ options: {}, status: 'end' }, 'localhost:6379: the client was closed'],
     [{ options: { path: `redis://:${PASSWORD}@h` }, status: 'close', stream: { ...socket, errored: failure(`connect ENOENT redis://:${PASSWORD}@h`, { code: 'ENOENT' }) } }, '(a URL as host): connect ENOENT (a URL as host) (there is no such socket)'],
+    [
+      { options: { sentinels: [{ host: 's', port: `redis://:${PASSWORD}@h` }], name: `redis://:${PASSWORD}@h` }, status: 'end' },
+      '"(a URL as name)" of Sentinel s:(a URL as port): the client was closed'
+    ],
     [{ options, status: 'ready', stream: socket }, undefined],
     [{ isCluster: true, startupNodes: [7000, 'redis://h:7001', 'h', { host: 'g' }], status: 'connecting' }, 'cluster of 127.0.0.1:7000, h:7001, ?:6379, g:6379: no node of the cluster can be reached'],
     [{ isCluster: true, startupNodes: [7000], status: 'ready', nodes: () => [{ options, status: 'ready', stream: socket }] }, undefined],

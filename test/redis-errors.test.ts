@@ -261,7 +261,7 @@ for (const [name, { error, args, redis }] of Object.entries(AT_BOOT)) {
 for (const [name, { args, redis, secret, error }] of Object.entries({
   'AUTH, which has the password': {
     args: ['--rename-command', 'AUTH', 'other-auth'],
-    redis: ({ host, port }: RedisServer) => `redis://bob:hunter2@${host}:${port}`,
+    redis: ({ host, port }: RedisServer) => ({ host, port, username: 'bob', password: 'hunter2', protocol: 2 as const }),
     secret: /hunter2/,
     error: /ERR unknown command 'auth'/
   },
@@ -275,11 +275,10 @@ for (const [name, { args, redis, secret, error }] of Object.entries({
     const app = await buildApp(t, { fastify: { logger: { stream: { write: (line: string) => { lines.push(line) } } } }, revocation: { redis: redis(server), storeTimeout: 5000 } })
     const { token } = await genuine({ sub: 'alice', jti: 'the-jti' })
     t.equal((await app.inject({ url: '/me', headers: bearer(token) })).statusCode, 503)
-    await t.rejects(app.revocation.isRevoked({ sub: 'alice', jti: 'the-jti', iat: inSeconds(0), exp: inSeconds(60) }), (failure: { cause: Error }) => {
-      const told = inspect(failure, { depth: 10 })
-      t.match(told, error)
-      t.notMatch(told, secret)
-    })
+    const claims = { sub: 'alice', jti: 'the-jti', iat: inSeconds(0), exp: inSeconds(60) }
+    const told = inspect(await app.revocation.isRevoked(claims).catch((failure) => failure), { depth: 10 })
+    t.match(told, error)
+    t.notMatch(told, secret)
     t.match(lines.join(''), error)
     t.notMatch(lines.join(''), secret)
   })

@@ -95,8 +95,8 @@ export class Commands {
    */
   #explained (error: unknown): unknown {
     if (!(error instanceof Error)) return error
-    const { name, message, stack = '', lastNodeError } = error as Error & { lastNodeError?: unknown }
+    const { name, message, stack, lastNodeError } = error as Error & { lastNodeError?: unknown }
     const cause = isOfRedis(error) ? undefined : isOfRedis(lastNodeError) ? this.#explained(lastNodeError) : whyFailed(this.#client, error)
-    return Object.assign(new Error(withoutArguments(message), cause === undefined ? {} : { cause }), { name, stack: withoutArguments(stack) })
+    return Object.assign(new Error(withoutArguments(message), cause === undefined ? {} : { cause }), { name, stack: withoutArguments(String(stack)) })
   }
 }

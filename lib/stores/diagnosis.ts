@@ -164,7 +164,7 @@ function stateOf ({ status, stream, options }: Seen): string | undefined {
 function addressOf ({ options = {}, startupNodes }: Seen): string {
   const { sentinels, name, path } = options
   if (startupNodes !== undefined) return `cluster of ${startupNodes.map(nodeAddress).join(', ')}`
-  if (sentinels) return `"${isUrl(name) ? '(a URL as name)' : String(name)}" of Sentinel ${sentinels.map(nodeAddress).join(', ')}`
+  if (sentinels) return `"${part(name, 'name')}" of Sentinel ${sentinels.map(nodeAddress).join(', ')}`
   return path ? withoutUrl(String(path), { options }) : nodeAddress(options)
 }
 
@@ -176,8 +176,10 @@ function nodeAddress (node: unknown): string {
     return `${url.hostname || '?'}:${url.port || 6379}`
   }
   const { host = 'localhost', port = 6379 } = node as Address
-  return `${isUrl(host) ? '(a URL as host)' : String(host)}:${isUrl(port) ? '(a URL as port)' : String(port)}`
+  return `${part(host, 'host')}:${part(port, 'port')}`
 }
+
+const part = (value: unknown, what: string) => isUrl(value) ? `(a URL as ${what})` : String(value)
 
 const isUrl = (value: unknown): value is string => typeof value === 'string' && /:\/\/|@/.test(value)
 
