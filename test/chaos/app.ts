@@ -38,6 +38,8 @@ const stream = {
 }
 
 const app = Fastify({
+  // A connection that the server ends while a client takes it up again would look like a fault of the plugin.
+  keepAliveTimeout: 0,
   routerOptions: { maxParamLength: 255 },
   logger: { level: 'info', stream },
   logController: new LogController({ disableRequestLogging: true })
