@@ -77,7 +77,7 @@ export class Revoker {
     return this.revokeKnown({ jti, iss, exp }, record, budget, byOf(claims))
   }
 
-  /** Revokes a token of which the records, where it has any, have been read: the latest of all ends that are known counts (P2). */
+  /** Revokes a token whose records were read before. The latest of all known ends counts (P2). */
   revokeKnown (target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record): Promise<Made> {
     return this.#deny(target, record, latestOf(target.exp, endOf(record), endOf(latest)), budget, by)
   }

@@ -20,8 +20,8 @@ export interface StoreSettings extends ReplicaOptions {
 /** What every client of ioredis and iovalkey has, for a second connection. */
 interface Duplicable extends RedisClient {
   options?: { redisOptions?: object }
-  /** Of a cluster: nodes and options. */
   readonly status: string
+  /** Of a cluster: nodes and options. */
   duplicate (...args: unknown[]): Duplicable
   on (event: 'error', listener: (error: Error) => void): void
   on (event: '+node', listener: (node: Duplicable) => void): void

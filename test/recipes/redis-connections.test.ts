@@ -16,7 +16,7 @@ async function start (t: Test, redis: { url: string }, { edits = [], ...rest }: 
   const sink = `sink${sinks++}`
   Object.assign(globalThis, { [sink]: { write: (line: string) => { lines.push(JSON.parse(line)) } } })
   const app = await recipe(t, redis, 'redis-connections.md', {
-    ...rest, edits: [...edits, ["level: 'warn'", `level: 'warn', stream: (globalThis as any).${sink}`]]
+    ...rest, edits: [...edits, ["level: 'warn'", `level: 'warn', stream: Reflect.get(globalThis, '${sink}')`]]
   })
   const token = app.jwt.sign({ sub: 'alice', jti: 'a' })
   return {
