@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
 import { Commands } from '../lib/stores/commands.ts'
 import { placeOf, rememberErrors, whyFailed, whyLost, whyNoAnswer } from '../lib/stores/diagnosis.ts'
+import { ownPrefix } from './support/app.ts'
 import { asRedis, GIVEN_CLIENTS, givenClient, isUnavailable, listenersOf, Rig, type GivenClient } from './support/outage.ts'
 import { freePort } from './support/ports.ts'
 import { eventually } from './support/redis.ts'
@@ -18,6 +19,9 @@ const PASSWORD = 'hunter2'
 const { server, tlsPort, cert } = await startTlsRedis(t, ['--tls-auth-clients', 'no', '--requirepass', 'secret'])
 const { tlsPort: strictPort, cert: strictCert } = await startTlsRedis(t)
 const { port: plain } = server
+const admin = new Redis(server.port, '127.0.0.1', { password: 'secret' })
+await admin.call('acl', 'setuser', 'zero', 'on', '>secret', '~*', '+@all', '-select')
+t.teardown(() => admin.disconnect())
 const closed = await freePort()
 const silent = await listening(t, createServer((socket) => { socket.on('error', () => {}) }))
 const web = await listening(t, createServer((socket) => { socket.end('HTTP/1.1 400 Bad Request\r\n\r\n') }))
@@ -81,6 +85,16 @@ const CAUSES: Record<string, { redis: Exclude<RevocationOptions['redis'], string
     own: true
   },
   'a wrong password': { redis: at(plain), said: says(plain, 'Redis says WRONGPASS: it knows no such user, or another password: correct option "redis"') },
+  'a database that is not there': {
+    redis: at(plain, { password: 'secret', db: 99 }),
+    said: says(plain, 'Redis says ERR: it has no such database: ask for one below "databases" of redis\\.conf'),
+    own: true
+  },
+  'a database that may not be selected': {
+    redis: at(plain, { username: 'zero', password: 'secret', db: 1 }),
+    said: says(plain, 'Redis says NOPERM: its user may not do this: give it the commands and keys that docs/operations.md lists'),
+    own: true
+  },
   'no Sentinel': {
     redis: { sentinels: [{ host: '127.0.0.1', port: closed }], name: 'm', password: PASSWORD },
     said: new RegExp(`^"m" of Sentinel 127\\.0\\.0\\.1:${closed}: (?:All sentinels are unreachable\\..*|no Sentinel has named the master)$`)
@@ -129,6 +143,19 @@ for (const [kind, make] of Object.entries(GIVEN_CLIENTS)) {
         await tellsWhy(t, { redis: asRedis(client), storeTimeout: 700 }, said)
         t.strictSame(others(client), before)
       })
+    }
+  })
+}
+
+for (const mode of ['strict', 'replica'] as const) {
+  t.test(`P7 nothing is written to another database than the one that was asked for (${mode})`, { buffered: true }, async (t) => {
+    for (const more of [{}, { enableReadyCheck: false }]) {
+      const keyPrefix = ownPrefix()
+      const rig = await Rig.start(t, { redis: at(plain, { password: 'secret', db: 99, ...more }), mode, keyPrefix })
+      await eventually('the store is lost', async () => !rig.available)
+      for (let i = 0; i < 10; i++) isUnavailable(t, await rig.call(() => rig.app.revocation.revoke({ jti: `j${i}` })), 'a revocation')
+      isUnavailable(t, await rig.http('GET', '/me', rig.sign()), 'a check')
+      t.strictSame(await admin.keys(`${keyPrefix}*`), [], 'database 0 has nothing of it')
     }
   })
 }

@@ -32,11 +32,14 @@ function renamed (name: string | undefined): string {
   return `it knows no command ${name?.toUpperCase() ?? 'that a script calls'}, which may be renamed: give it back its name; docs/operations.md lists what the plugin sends`
 }
 
+const NO_DATABASE = /^ERR (?:DB index is out of range|SELECT is not allowed)/
+
 /** '' where there is nothing to say. Of what Redis said only the first word: the rest may hold names of a token. */
 export function adviceOn (error: unknown): string {
   for (const { message } of chainOf(error)) {
     const word = WORD.exec(message)?.[1] ?? (IN_SCRIPT.test(message) ? 'NOPERM' : '')
     if (word !== '') return `Redis says ${word}: ${ADVICE[word]!}`
+    if (NO_DATABASE.test(message)) return 'Redis says ERR: it has no such database: ask for one below "databases" of redis.conf'
     const unknown = UNKNOWN.exec(message)
     if (unknown !== null) return `Redis says ERR: ${renamed(unknown[1])}`
   }

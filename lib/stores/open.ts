@@ -28,6 +28,11 @@ interface Duplicable extends RedisClient {
   disconnect (reconnect?: boolean): void
 }
 
+interface Leavable {
+  readonly status: string
+  disconnect (reconnect: boolean): void
+}
+
 export function isRedisClient (value: unknown): value is RedisClient {
   return typeof value === 'object' && value !== null &&
     typeof (value as RedisClient).call === 'function' && typeof (value as RedisClient).pipeline === 'function'
@@ -87,7 +92,7 @@ function opened (client: RedisClient, settings: StoreSettings, context: StoreCon
  * Leaves a peer that takes commands and never answers for a new connection: the operating system notices after many
  * minutes. A client that is told to while it asks Sentinel ends for good, so one that is connecting goes on.
  */
-function leave (own: { status: string, disconnect (reconnect: boolean): void }) {
+function leave (own: Leavable) {
   if (own.status === 'ready' || own.status === 'connect') own.disconnect(true)
 }
 
@@ -116,7 +121,15 @@ function ownConnection (client: RedisClient, purpose: string, { storeTimeout }: 
     : duplicate.call(client, { ...options, ...alive, db: databaseOf(client) })
   rememberErrors(own)
   if (own.isCluster) own.on('+node', rememberErrors)
+  else leaveOtherDatabase(own)
   return own
+}
+
+/** Where SELECT fails the client would go on in database 0: whatever it was told, other data (P7). */
+function leaveOtherDatabase (own: Leavable & { on (event: 'error', listener: (error: Error) => void): void }) {
+  own.on('error', (error: Error & { command?: { name?: string } }) => {
+    if (error.command?.name === 'select') leave(own)
+  })
 }
 
 /** After a failover behind one address the old master answers READONLY: leave it, once for many answers. */
@@ -163,5 +176,6 @@ function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
   const client = typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' })
   // Without a listener ioredis prints each failed attempt to connect. The store's health reports the loss, once.
   rememberErrors(client)
+  leaveOtherDatabase(client)
   return client
 }
