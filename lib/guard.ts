@@ -82,14 +82,13 @@ export class Guard {
 
   /**
    * The token that a request presents and that verifies, revoked or not: the one that the application's last call
-   * accepted, else the one that a call would find. The user of the request stays.
+   * accepted, else the one that a call would find. The user of the request stays, and the store is not asked.
    */
   tokenOf (request: FastifyRequest): Promise<string> {
     return new Promise((resolve, reject) => {
       const { token, options } = this.#callsOf(request as GuardedRequest).accepted ?? this.#presented(request)
-      const verification = this.#begin(request as GuardedRequest, token, options)
-      verification.whenSettled((error) => {
-        if (error && verification.refusal === null) reject(error)
+      this.#verifySignature(request as GuardedRequest, token, options, (error) => {
+        if (error) reject(error)
         else resolve(token as string)
       })
     })
@@ -196,30 +195,40 @@ export class Guard {
 
   #start (request: GuardedRequest, verification: Verification, options: VerifyOptions | undefined): Verification {
     const { token } = verification
+    this.#verifySignature(request, token, options, (error, user) => {
+      if (error) return verification.settle(error)
+      verification.epoch = this.#revocation.epoch
+      this.#revocation.check(token as string, (refusal, unchecked) => {
+        verification.refusal = refusal
+        verification.unchecked = unchecked
+        if (refusal === null) verification.user = user
+        verification.settle(refusal)
+      })
+    })
+    return verification
+  }
+
+  /**
+   * Calls `done(error, user)` with what `@fastify/jwt` says of this very token, wherever options, or an `extractToken`,
+   * would look for one now. The request keeps the user that it had.
+   */
+  #verifySignature (request: GuardedRequest, token: unknown, options: VerifyOptions | undefined, done: Callback) {
     const calls = this.#callsOf(request)
     const { decided } = calls
     const userBefore = request[this.#userKey]
-    // The very token that is checked is the one that gets verified, wherever options, or an extractToken, would look for
-    // it now. Without options @fastify/jwt uses the verifier it has; with any, even {}, it builds one (40 µs).
+    // Without options @fastify/jwt uses the verifier it has; with any, even {}, it builds one (40 µs).
     const bound = options === undefined && !this.#extractsToken ? undefined : withExtractor(options ?? {}, () => token)
     try {
       this.#original.call(request, bound, (error, user) => {
-        if (error) return verification.settle(error)
-        // Until the check has passed, and where nobody but the hook asked, the request keeps the user that it had.
+        if (error) return done(error)
+        // A call of the application's may have been decided meanwhile.
         request[this.#userKey] = calls.decided === decided ? userBefore : calls.user
-        verification.epoch = this.#revocation.epoch
-        this.#revocation.check(token as string, (refusal, unchecked) => {
-          verification.refusal = refusal
-          verification.unchecked = unchecked
-          if (refusal === null) verification.user = user
-          verification.settle(refusal)
-        })
+        done(null, user)
       })
     } catch (error) {
       // A secret function that throws.
-      verification.settle(error as Error)
+      done(error as Error)
     }
-    return verification
   }
 
   #callsOf (request: GuardedRequest): Calls {

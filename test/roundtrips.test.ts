@@ -59,6 +59,15 @@ t.test('one request costs one lookup, although both the hook and the route verif
   }
 })
 
+t.test('to log out a request asks nothing about the token that it revokes', async (t) => {
+  const { app, commands } = await setUp(t)
+  const took = await commands(async () => {
+    const response = await app.inject({ method: 'POST', url: '/logout', headers: bearer(await token()) })
+    t.match(response.json(), { status: 'revoked', first: true })
+  })
+  t.notOk(took.mget, 'a check that hangs would take the time of the revocation', { took })
+})
+
 t.test('a request without a token of ours costs Redis nothing', async (t) => {
   const { app, commands } = await setUp(t)
   const foreign = await signed({ jti: randomUUID(), exp: inSeconds(60) }, 'a secret of somebody else, of more than 32 bytes')
@@ -105,6 +114,7 @@ async function setUp (t: Test, { server: given, url }: { server?: RedisServer, u
         await request.jwtVerify()
         return request.jwtVerify()
       })
+      app.post('/logout', { config: { revocation: false } }, async (request) => app.revocation.revoke(request))
     }
   })
   return { app, commands: (act: () => Promise<unknown>) => commandsOf(server, act) }
