@@ -30,9 +30,13 @@ export class Verification {
     return this.#settledAt !== undefined
   }
 
-  /** Whether a call may still share this. A check that began before a revocation may miss it, even if it still runs. */
+  /**
+   * Whether a call may still share this. A check that began before a revocation may miss it, even if it still runs. What
+   * `@fastify/jwt` refuses may verify later: its secret may be a function of what a later hook puts on the request.
+   */
   isFresh (epoch: number): boolean {
     if (this.epoch !== undefined && this.epoch !== epoch) return false
+    if (this.#error !== null && this.refusal === null) return false
     return this.#settledAt === undefined || monotonic() - this.#settledAt < FRESH
   }
 

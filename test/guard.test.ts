@@ -630,6 +630,32 @@ t.test('P1 an error handler of the application answers a refusal, and the challe
   }
 })
 
+t.test('a secret or a trusted that needs what a later hook puts on the request accepts the route\'s own call', async (t) => {
+  const ready = (request: unknown) => (request as { tenant?: string }).tenant === 'a'
+  const late: Record<string, object> = {
+    'a secret': { secret: (request: unknown, _token: unknown, done: (error: Error | null, secret?: string) => void) => { done(ready(request) ? null : new Error('of no tenant'), SECRET) } },
+    'a secret that rejects': { secret: async (request: unknown) => { if (!ready(request)) throw new Error('of no tenant'); return SECRET } },
+    'a trusted': { trusted: ready }
+  }
+  for (const [name, jwt] of Object.entries(late)) {
+    const app = await buildApp(t, {
+      jwt,
+      after (app) {
+        app.addHook('preHandler', async (request) => { Object.assign(request, { tenant: 'a' }) })
+        app.get('/late', async (request) => {
+          await request.jwtVerify()
+          return request.user
+        })
+      }
+    })
+    const { token, jti } = await genuine()
+    const get = async () => (await app.inject({ url: '/late', headers: bearer(token) }))
+    t.match((await get()).json(), { jti }, name)
+    await app.revocation.revoke({ jti })
+    t.match((await get()).json(), { code: 'FST_JWT_REVOKED' }, name)
+  }
+})
+
 t.test("P1 a secret or a trusted that fails gives @fastify/jwt's own error, and public routes don't care", async (t) => {
   const thrown = Object.assign(new Error('from the application'), { statusCode: 418, code: 'MINE' })
   const configurations: Record<string, Partial<FastifyJWTOptions>> = {

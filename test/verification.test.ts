@@ -21,12 +21,16 @@ t.test('P1 a verification is shared for 100 ms, and not across a revocation', as
   t.equal(verification.isFresh(2), false)
 })
 
-t.test('a token that does not verify has nothing to do with revocations, and is not remembered for longer', async (t) => {
+t.test("what @fastify/jwt refuses is asked for again, and a refusal of the plugin's own is shared", async (t) => {
   holdMonotonic(t)
-  const verification = new Verification('a forged token')
-  verification.settle(new Error('forged'))
-  t.equal(verification.isFresh(1), true)
-  t.equal(verification.isFresh(2), true)
-  advanceMonotonic(100)
-  t.equal(verification.isFresh(1), false)
+  const forged = new Verification('a forged token')
+  t.equal(forged.isFresh(1), true, 'while it is under way')
+  forged.settle(new Error('forged'))
+  t.equal(forged.isFresh(1), false)
+  const revoked = new Verification('a revoked token')
+  revoked.epoch = 1
+  revoked.refusal = new Error('revoked')
+  revoked.settle(revoked.refusal)
+  t.equal(revoked.isFresh(1), true)
+  t.equal(revoked.isFresh(2), false)
 })
