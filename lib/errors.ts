@@ -48,6 +48,6 @@ export const FST_JWT_REVOCATION_NOT_FOUND = createError(
 )
 
 /** At register: an option of the wrong shape, an unknown one, or a plugin that is missing or there twice. */
-export const FST_JWT_REVOCATION_BAD_OPTION = createError<'FST_JWT_REVOCATION_BAD_OPTION', 500, [sentence: string]>(
+export const FST_JWT_REVOCATION_BAD_OPTION = createError<'FST_JWT_REVOCATION_BAD_OPTION', 500, [sentence: string, options?: { cause: unknown }]>(
   'FST_JWT_REVOCATION_BAD_OPTION', 'fastify-jwt-revocation: %s', 500
 )

@@ -86,6 +86,8 @@ t.test('a URL of any of the four schemes leads where it says', async (t) => {
 t.test('a URL that would lead elsewhere stops the start', async (t) => {
   const more = bad("is a URL with more than a number after its host: only the database goes there, and a password has '#', '/' and '?' percent-encoded")
   const unknown = (name: string, cure: string) => bad(`has a property "${name}", which ioredis does not know and would ignore: ${cure}`)
+  const encoded = bad("is a URL whose username or password is not percent-encoded: '%' is written %25 there")
+  const asText = (name: string) => bad(`is a URL with ${name} behind a '?', where ioredis takes it for text or not at all: give ioredis options in place of the URL`)
   for (const [url, expected] of [
     [`redis://user:12#${PASSWORD}@h:6380`, more],
     [`redis://user:12/${PASSWORD}@h:6380`, more],
@@ -95,7 +97,12 @@ t.test('a URL that would lead elsewhere stops the start', async (t) => {
     ['redis://', bad('is a URL without a host')],
     ['redis://h?ssl=true', unknown('ssl', 'ioredis calls it tls, an object')],
     ['redis://h?database=2', unknown('database', 'ioredis calls it db')],
-    ['redis://h?db=x', bad('has a db that is none: a whole number from 0')],
+    ['redis://h?db=x', bad('has a db that must be a whole number from 0; got a string')],
+    ['redis://h?family=x', bad('has a family that must be 0, 4 or 6; got NaN')],
+    [`redis://:${PASSWORD}%zz@h`, encoded],
+    [`redis://${PASSWORD}%zz:p@h`, encoded],
+    [`valkeys://:${PASSWORD}%e0@h`, encoded],
+    ...['Connector', 'connectTimeout', 'enableReadyCheck', 'path', 'replyMapping', 'sentinels', 'tls'].map((name) => [`redis://h?${name}=${PASSWORD}`, asText(name)] as const),
     [`redis://user:12?${PASSWORD}@h:6380`, bad("is a URL with a '?' and what ioredis does not know behind it: correct its name, and a password has '?' percent-encoded")],
     [`redis://user:12?${PASSWORD}&x@h:6380`, bad("is a URL with a '?' and what ioredis does not know behind it: correct its name, and a password has '?' percent-encoded")]
   ] as const) t.strictSame(refusal(url), expected, url)
@@ -131,23 +138,27 @@ t.test('an option that ioredis does not know stops the start, by its name and wi
 
 t.test('options that would lead to localhost, or nowhere, stop the start', async (t) => {
   const empty = (name: string) => bad(`has a ${name} that is empty (is a variable of the environment not set?): without one ioredis connects to localhost`)
-  const port = bad('has a port that is none: a whole number up to 65535')
+  const wrong = (name: string, wanted: string, got: string) => bad(`has a ${name} that must be ${wanted}; got ${got}`)
+  const port = (got: string) => wrong('port', 'a whole number up to 65535', got)
   const rows: Array<[value: object, expected: unknown]> = [
     [{ path: URL_OF_NONE }, bad(`has a URL as its path: ${GIVE_URL}`)],
     [{ host: URL_OF_NONE }, bad(`has a URL as its host: ${GIVE_URL}`)],
     [{ host: `:${PASSWORD}@h` }, bad(`has a URL as its host: ${GIVE_URL}`)],
-    [{ host: { host: 'h' } }, bad('has a host that is no string')],
-    [{ path: 1 }, bad('has a path that is no string')],
-    ...[NaN, 'abc', -1, 1.5, ''].map((db): [object, unknown] => [{ host: 'h', db }, bad('has a db that is none: a whole number from 0')]),
+    [{ host: { host: 'h' } }, wrong('host', 'a string', 'an object')],
+    [{ path: 1 }, wrong('path', 'a string', 'a number')],
+    ...([[NaN, 'NaN'], ['abc', 'a string'], [-1, 'a negative number'], [1.5, 'a number'], ['', 'a string'], [[2], 'an array']] as const)
+      .map(([db, got]): [object, unknown] => [{ host: 'h', db }, wrong('db', 'a whole number from 0', got)]),
+    [{ sentinels: [{ host: 'h' }] }, bad('has sentinels, and no name of the master that they watch: give it as name')],
     [{ host: undefined, port: 6380 }, empty('host')],
     [{ host: '' }, empty('host')],
     [{ host: null }, empty('host')],
     [{ path: undefined, password: PASSWORD }, empty('path')],
     [{ sentinels: undefined, name: 'm' }, empty('sentinels')],
-    [{ host: 'h', port: 'x' }, port],
-    [{ host: 'h', port: NaN }, port],
-    [{ host: 'h', port: 65536 }, port],
-    [{ host: 'h', port: 1.5 }, port]
+    [{ host: 'h', port: 'x' }, port('a string')],
+    [{ host: 'h', port: NaN }, port('NaN')],
+    [{ host: 'h', port: 65536 }, port('a number')],
+    [{ host: 'h', port: 1.5 }, port('a number')],
+    [{ host: 'h', port: null }, port('null')]
   ]
   for (const [value, expected] of rows) t.strictSame(refusal(value), expected, JSON.stringify(value))
   for (const fine of [
@@ -155,6 +166,79 @@ t.test('options that would lead to localhost, or nowhere, stop the start', async
     { host: undefined, path: '/run/redis.sock' }, { host: undefined, sentinels: [{ host: 'h' }], name: 'm' }, { host: '::1', family: 6 }
   ]) t.equal(refusal(fine), 'none', JSON.stringify(fine))
   t.equal(refusal(runInNewContext('({ host: "h" })')), 'none', 'options of another realm, as test frameworks have them')
+})
+
+t.test('an option of ioredis of the wrong type stops the start, by its name, with what it must be and what it got', async (t) => {
+  const flag = 'true or false'
+  const number = 'a number, 0 or more'
+  const sentinels = 'an array of at least one { host, port }'
+  const rows: Array<[name: string, value: unknown, wanted: string, got: string]> = [
+    ['Connector', 'x', 'a class', 'a string'],
+    ['autoPipeliningIgnoredCommands', null, 'an array of strings', 'null'],
+    ['autoPipeliningIgnoredCommands', [1], 'an array of strings', 'an array'],
+    ['connectTimeout', '1000', number, 'a string'],
+    ['connectTimeout', -1, number, 'a negative number'],
+    ['connectTimeout', Infinity, number, 'Infinity'],
+    ['commandTimeout', NaN, number, 'NaN'],
+    ['socketTimeout', null, number, 'null'],
+    ['keepAlive', true, number, 'true'],
+    ['enableReadyCheck', 'false', flag, 'a string'],
+    ['family', '6', '0, 4 or 6', 'a string'],
+    ['himportFieldsets', null, 'an array', 'null'],
+    ['natMap', 'x', 'an object or a function', 'a string'],
+    ['preferredSlaves', 'x', 'an object, an array or a function', 'a string'],
+    ['protocol', '3', '2 or 3', 'a string'],
+    ['retryStrategy', false, 'a function', 'false'],
+    ['scripts', 'x', 'an object of scripts, each { lua }', 'a string'],
+    ['scripts', { a: null }, 'an object of scripts, each { lua }', 'an object'],
+    ['sentinels', PASSWORD, sentinels, 'a string'],
+    ['sentinels', [], sentinels, 'an array'],
+    ['sentinels', [null], sentinels, 'an array'],
+    ['sentinels', [{ host: undefined }], sentinels, 'an array'],
+    ['sentinels', [{ host: '' }], sentinels, 'an array'],
+    ['sentinels', [{ host: 'h', port: 'x' }], sentinels, 'an array'],
+    ['password', [PASSWORD], 'a string', 'an array'],
+    ['username', Symbol(PASSWORD), 'a string', 'a symbol'],
+    ['tls', () => {}, 'an object of TLS options', 'a function']
+  ]
+  for (const [name, value, wanted, got] of rows) {
+    t.strictSame(refusal({ host: 'h', name: 'm', [name]: value }), bad(`has a ${name} that must be ${wanted}; got ${got}`), `${name} ${got}`)
+  }
+  for (const fine of [
+    { Connector: class {}, scripts: { a: { lua: 'return 1' } }, natMap: {}, preferredSlaves: [], tls: true, sentinelTLS: { ca: '' }, protocol: 2, family: 'IPv6' },
+    { natMap: () => null, preferredSlaves: () => null, tls: 'RedisCloudFixed', keepAlive: 0, enableReadyCheck: false, autoPipeliningIgnoredCommands: ['get'], himportFieldsets: [] },
+    { sentinels: [{ host: 'h' }, { host: '::1', port: 26379, family: 6 }], name: 'm', password: '', maxRetriesPerRequest: null, retryStrategy: null, tls: null }
+  ]) t.equal(refusal(fine), 'none', Object.keys(fine).join())
+})
+
+t.test('whatever is given as an option of ioredis, a client is made or the start stops with a sentence', async (t) => {
+  const values = [null, undefined, 'x', '1000', '', 7, -1, 1.5, NaN, Infinity, true, false, {}, { a: null }, [], [null], [{}], [''], () => {}, Symbol('x'), 1n]
+  const refused: string[] = []
+  for (const name of Object.keys(new Redis({ lazyConnect: true }).options).concat('Connector', 'scripts', 'sentinels', 'himportFieldsets', 'name', 'path', 'tls')) {
+    for (const value of values) {
+      const options = { [name]: value }
+      const { message } = refusal(options) as { message?: string }
+      if (message === undefined) {
+        // Of these the constructor says more: see the next test.
+        if (!['Connector', 'himportFieldsets'].includes(name)) t.ok(new Redis({ ...options, lazyConnect: true }), `${name} ${String(value)}`)
+      } else {
+        refused.push(name)
+        if (!message.startsWith('fastify-jwt-revocation: option "redis" has ')) t.fail(message)
+      }
+    }
+  }
+  t.ok(refused.length > 400)
+})
+
+t.test('what the constructor of ioredis throws stops the start as one of ours, with it as the cause', async (t) => {
+  class Connector {
+    constructor () { throw new Error('of the application') }
+  }
+  const expected = bad('must be what ioredis can make a client of; the cause says why it can not')
+  for (const [redis, cause] of [
+    [{ Connector }, { message: 'of the application' }],
+    [{ himportFieldsets: [null] }, { message: 'Each HIMPORT fieldset must be an object' }]
+  ] as const) await t.rejects(buildApp(t, { revocation: { redis: redis as never } }), { ...expected, cause })
 })
 
 t.test('a client of another library stops the start, by its name and with what to do', async (t) => {

@@ -173,9 +173,18 @@ function ownLimits (storeTimeout: Milliseconds) {
 
 function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
   const defaults = { ...ownLimits(storeTimeout), connectionName: 'fastify-jwt-revocation' }
-  const client = typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' })
+  const client = clientOf(() => typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' }))
   // Without a listener ioredis prints each failed attempt to connect. The store's health reports the loss, once.
   rememberErrors(client)
   leaveOtherDatabase(client)
   return client
+}
+
+/** What no check of ours foresees: a class of the application as Connector, say. */
+function clientOf (make: () => Redis): Redis {
+  try {
+    return make()
+  } catch (cause) {
+    throw new FST_JWT_REVOCATION_BAD_OPTION('option "redis" must be what ioredis can make a client of; the cause says why it can not', { cause })
+  }
 }

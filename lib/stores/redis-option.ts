@@ -1,6 +1,7 @@
 import type { RedisOptions } from 'ioredis'
 import { FST_JWT_REVOCATION_BAD_OPTION } from '../errors.ts'
 import type { RedisClient } from '../types.ts'
+import { isKnown, misshapen, misshapenInUrl } from './client-options.ts'
 import { isRedisClient } from './open.ts'
 
 export const MEMORY = 'memory'
@@ -9,22 +10,6 @@ export const MEMORY = 'memory'
 export type RedisOption = string | RedisOptions | RedisClient
 
 export const WANTED = "a URL (redis, rediss, valkey or valkeys), ioredis options, an ioredis-shaped client (with call and pipeline), or 'memory'"
-
-const KNOWN = [
-  'Connector', 'autoPipeliningIgnoredCommands', 'autoResendUnfulfilledCommands', 'autoResubscribe',
-  'blockingTimeout', 'blockingTimeoutGrace', 'clientInfoTag', 'commandQueue', 'commandTimeout',
-  'connectTimeout', 'connectionName', 'db', 'disableClientInfo', 'disconnectTimeout', 'enableAutoPipelining',
-  'enableOfflineQueue', 'enableReadyCheck', 'enableTLSForSentinelMode', 'failoverDetector', 'family',
-  'himportFieldsets', 'host', 'keepAlive', 'keyPrefix', 'lazyConnect', 'maxLoadingRetryTime',
-  'maxRetriesPerRequest', 'monitor', 'name', 'natMap', 'noDelay', 'offlineQueue', 'password', 'path', 'port',
-  'preferredSlaves', 'protocol', 'readOnly', 'reconnectOnError', 'replyMapping', 'retryStrategy', 'role',
-  'scripts', 'sentinelCommandTimeout', 'sentinelMaxConnections', 'sentinelPassword',
-  'sentinelReconnectStrategy', 'sentinelRetryStrategy', 'sentinelTLS', 'sentinelUsername', 'sentinels',
-  'showFriendlyErrorStack', 'socketTimeout', 'stringNumbers', 'tls', 'updateSentinels', 'username'
-] as const satisfies Array<keyof RedisOptions>
-
-/** The compiler asks for each one that ioredis documents. */
-const known: ReadonlySet<string> = new Set<keyof RedisOptions>(KNOWN satisfies Exclude<keyof RedisOptions, typeof KNOWN[number]> extends never ? unknown : never)
 
 const GIVE_URL = 'give the URL itself as option "redis"'
 const GIVE_CLUSTER = 'a cluster needs a client: give option "redis" new Cluster(nodes) of ioredis'
@@ -100,43 +85,57 @@ function readUrl (value: string): string | undefined {
   if (value === '') throw bad(`is an empty string (is a variable of the environment empty?): set it to a URL, or to '${MEMORY}' to mean that`)
   const scheme = /^(?:redis|valkey)(s?):\/\//i.exec(value)
   if (scheme === null || !URL.canParse(value)) return undefined
-  const { hostname, pathname, hash, searchParams } = new URL(value)
+  const { hostname, pathname, hash, searchParams, username, password } = new URL(value)
   if (hostname === '') throw bad('is a URL without a host')
+  if (!isEncoded(username) || !isEncoded(password)) {
+    throw bad("is a URL whose username or password is not percent-encoded: '%' is written %25 there")
+  }
   if (!/^\/?\d*$/.test(pathname) || hash !== '') {
     throw bad("is a URL with more than a number after its host: only the database goes there, and a password has '#', '/' and '?' percent-encoded")
   }
-  for (const name of searchParams.keys()) {
+  for (const [name, given] of searchParams) {
     if (Object.hasOwn(CURES, name)) refuseUnknown(name)
     // What stands there may be the rest of a password.
-    if (!known.has(name)) throw bad("is a URL with a '?' and what ioredis does not know behind it: correct its name, and a password has '?' percent-encoded")
+    if (!isKnown(name)) throw bad("is a URL with a '?' and what ioredis does not know behind it: correct its name, and a password has '?' percent-encoded")
+    refuseMisshapen(misshapenInUrl(name, given))
   }
-  checkDb(searchParams.get('db'))
   return `redis${scheme[1]!.toLowerCase()}://${value.slice(scheme[0].length)}`
 }
 
+/** ioredis decodes it, and throws where it can't. */
+function isEncoded (part: string): boolean {
+  try {
+    decodeURIComponent(part)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function readOptions (options: Record<string, unknown>): RedisOptions {
-  for (const name of Object.keys(options)) refuseUnknown(name)
-  const { host, path, sentinels, port } = options
+  for (const name of Object.keys(options)) {
+    refuseUnknown(name)
+    refuseMisshapen(misshapen(name as keyof RedisOptions, options[name]))
+  }
+  const { host, path, sentinels } = options
   for (const [name, given] of Object.entries({ host, path })) {
     if (typeof given === 'string' && /:\/\/|@/.test(given)) throw bad(`has a URL as its ${name}: ${GIVE_URL}`)
-    if (given != null && typeof given !== 'string') throw bad(`has a ${name} that is no string`)
   }
   const places = { host, path, sentinels }
   const empty = Object.entries(places).find(([name, given]) => Object.hasOwn(options, name) && (given == null || given === ''))
   if (empty !== undefined && !Object.values(places).some((given) => given != null && given !== '')) {
     throw bad(`has a ${empty[0]} that is empty (is a variable of the environment not set?): without one ioredis connects to localhost`)
   }
-  if (port != null && !(/^\d{1,5}$/.test(String(port)) && Number(port) < 65536)) throw bad('has a port that is none: a whole number up to 65535')
-  checkDb(options.db)
+  if (sentinels != null && !options.name) throw bad('has sentinels, and no name of the master that they watch: give it as name')
   return options
 }
 
-function checkDb (db: unknown) {
-  if (db != null && !/^\d{1,9}$/.test(String(db))) throw bad('has a db that is none: a whole number from 0')
+function refuseMisshapen (sentence: string | undefined) {
+  if (sentence !== undefined) throw bad(sentence)
 }
 
 function refuseUnknown (name: string) {
-  if (known.has(name)) return
+  if (isKnown(name)) return
   const cure = Object.hasOwn(CURES, name) ? CURES[name]! : 'correct its name, or leave it out'
   throw bad(`has a property ${named(name)}, which ioredis does not know and would ignore: ${cure}`)
 }
