@@ -52,7 +52,7 @@ const SCRATCH = Buffer.alloc(4096)
  */
 export const BROKEN = {
   iss: 'its iss is no well-formed string of at most 1024 characters, sign it with another or with none',
-  sub: 'its sub is no well-formed string of at most 1024 characters, sign it with another or with none',
+  sub: 'its sub is neither a well-formed string of at most 1024 characters nor a safe integer, sign it with another or with none',
   noJti: 'it has no jti, sign it with issue, which adds one, or set tokensWithoutJti to accept',
   jti: 'its jti is no well-formed string of 1 to 255 characters, sign it with one or set tokensWithoutJti to accept',
   noExp: 'it has no exp, sign it with expiresIn or set maxTokenLifetime to unbounded',
