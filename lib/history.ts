@@ -57,7 +57,6 @@ export class History {
    * record behind: it says `revoked`, because the cutoff that stands in the way ends its iat as well.
    */
   async issue (claims: TokenClaims, { meta, namespace, ...signOptions }: IssueOptions): Promise<IssuedToken> {
-    if (typeof claims !== 'object' || claims === null) throw new TypeError('issue() takes as claims an object, such as { sub }')
     const signer = namespace === undefined ? this.#signer : signerOf(namespace, this.#signers)
     let options = Object.keys(signOptions).length > 0 ? signOptions : undefined
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)

@@ -1,4 +1,4 @@
-import { checkId, checkIssuer, checkJti, checkSubject } from './arguments.ts'
+import { checkId, checkIssuer, checkListener, checkObject, checkPage, checkSubject, checkSubjectOptions, checkTarget } from './arguments.ts'
 import { Audit, type AuditLog } from './audit.ts'
 import {
   BROKEN, checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, untimely,
@@ -10,7 +10,7 @@ import type { Milliseconds } from './expiry.ts'
 import { History, type HistoryContext } from './history.ts'
 import { namesOf } from './keys.ts'
 import { Notices } from './notices.ts'
-import { Revoker, revocationOf, withFirst, type Target } from './revoke.ts'
+import { Revoker, revocationOf, withFirst } from './revoke.ts'
 import { TooMuch } from './stores/deadline.ts'
 import type { LogEntry } from './stores/log.ts'
 import type { Store } from './stores/store.ts'
@@ -38,8 +38,6 @@ export interface RevocationContext extends HistoryContext {
   /** The longest jti that the routes take in their path. Default: any. */
   longestJti?: number
 }
-
-const MAX_PAGE = 1000
 
 /** What revoking means, whatever the door: no HTTP in here, and no Redis. */
 export class TokenRevocation implements Revocation {
@@ -114,6 +112,7 @@ export class TokenRevocation implements Revocation {
   }
 
   async isRevoked (claims: TokenClaims): Promise<boolean> {
+    checkObject('isRevoked', 'claims', '{ jti, iat, exp }', claims)
     const checked = this.checked(claims)
     const identity = identityOfClaims(checked)
     const subject = subjectOfClaims(checked)
@@ -128,12 +127,15 @@ export class TokenRevocation implements Revocation {
   }
 
   async issue (claims: object, options: IssueOptions = {}): Promise<IssuedToken> {
+    checkObject('issue', 'claims', '{ sub }', claims)
+    checkObject('issue', 'options', '{ expiresIn }', options)
     const issued = await this.history.issue(claims as TokenClaims, options)
     this.#notices.jti(issued.jti)
     return issued
   }
 
   async record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
+    checkObject('record', 'claims', '{ jti, iat, exp }', claims)
     return this.history.record(this.checked(claims), meta)
   }
 
@@ -142,12 +144,11 @@ export class TokenRevocation implements Revocation {
     return this.history.token(id)
   }
 
-  async tokens (given: string | number, { iss: issuer, limit = SUBJECT_PAGE, cursor }: TokensOptions = {}): Promise<TokensPage> {
+  async tokens (given: string | number, options: TokensOptions = {}): Promise<TokensPage> {
     const sub = checkSubject('tokens', given)
-    const iss = this.#issuerOf('tokens', issuer)
-    if (cursor !== undefined) checkId('tokens', cursor)
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) throw new TypeError(`tokens() takes as limit a whole number from 1 to ${MAX_PAGE}`)
-    return this.history.tokens(sub, iss, limit, cursor)
+    checkPage('tokens', options)
+    const { iss, limit = SUBJECT_PAGE, cursor } = options
+    return this.history.tokens(sub, this.#issuerOf('tokens', iss), limit, cursor)
   }
 
   async revoke (of: object): Promise<RevokeResult> {
@@ -155,10 +156,7 @@ export class TokenRevocation implements Revocation {
       const claims = this.checked(claimsOf(await this.#requests.tokenOf(of)))
       return withFirst(await this.revoker.revokeOwn(claims))
     }
-    const { jti, iss, exp, iat } = of as Target & { iat?: unknown }
-    checkJti('revoke', jti)
-    checkIssuer('revoke', iss)
-    if (exp !== undefined && !Number.isFinite(exp)) throw new TypeError('revoke() takes as exp a number of seconds since the epoch')
+    const { jti, iss, exp, iat } = checkTarget('revoke', of)
     // With an iat these are the claims of a token, which say themselves whose it is.
     const issuer = iat === undefined ? this.#issuerOf('revoke', iss) : iss
     const budget = this.#store.budget()
@@ -174,8 +172,9 @@ export class TokenRevocation implements Revocation {
     return withFirst(await this.revoker.revokeKnown(record, record, budget, undefined, latest))
   }
 
-  async revokeSubject (of: object | string | number, { iss, except }: SubjectOptions = {}): Promise<CutoffResult> {
-    if (except !== undefined && typeof except !== 'string') throw new TypeError('revokeSubject() takes as except the jti of a token')
+  async revokeSubject (of: object | string | number, options: SubjectOptions = {}): Promise<CutoffResult> {
+    checkSubjectOptions('revokeSubject', options)
+    const { iss, except } = options
     if (this.#requests?.has(of)) {
       if (iss !== undefined) throw new TypeError('revokeSubject() takes no iss beside a request: its token says the issuer')
       return this.revoker.endOwnSubject(await this.#acting(await this.#requests.tokenOf(of)), except)
@@ -196,11 +195,13 @@ export class TokenRevocation implements Revocation {
   }
 
   on<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this {
+    checkListener('on', event, listener)
     this.events.on(event, listener)
     return this
   }
 
   off<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this {
+    checkListener('off', event, listener)
     this.events.off(event, listener)
     return this
   }
