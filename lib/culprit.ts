@@ -1,5 +1,6 @@
 import { BROKEN, type TokenClaims } from './claims.ts'
 import type { SignOptions } from './signers.ts'
+import { ALLOWED_CLAIMS } from './verifiable.ts'
 
 /** What decides each rule: claims as they are named in a token, and the sign options that set them, the likeliest first. */
 const CAUSES: Record<string, Array<[option: string | undefined, claim: string | undefined]>> = {
@@ -13,7 +14,8 @@ const CAUSES: Record<string, Array<[option: string | undefined, claim: string | 
   [BROKEN.expired]: [[undefined, 'iat'], ['expiresIn', 'exp']],
   [BROKEN.ahead]: [['clockTimestamp', 'iat']],
   [BROKEN.tooFar]: [['expiresIn', 'exp']],
-  [BROKEN.tooLong]: [['expiresIn', 'exp']]
+  [BROKEN.tooLong]: [['expiresIn', 'exp']],
+  ...Object.fromEntries([...ALLOWED_CLAIMS].map(([rule, claim]) => [rule, [[claim, claim]]]))
 }
 
 /**
@@ -21,7 +23,7 @@ const CAUSES: Record<string, Array<[option: string | undefined, claim: string | 
  * option of the call goes before one that it was registered with, and that before a claim.
  */
 export function culpritOf (rule: string, claims: TokenClaims, options: SignOptions, registered: SignOptions): string {
-  for (const [option, claim] of CAUSES[rule]!) {
+  for (const [option, claim] of CAUSES[rule] ?? []) {
     if (option !== undefined && isGiven(options[option])) return `option ${option} of issue()`
     if (option !== undefined && isGiven(registered[option])) return `sign: { ${option} } of @fastify/jwt`
     if (claim !== undefined && claims[claim] !== undefined) return `${claim} in the claims`

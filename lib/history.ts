@@ -10,6 +10,7 @@ import { iatOf } from './records.ts'
 import { signerOf, type Signer, type SignOptions } from './signers.ts'
 import type { Budget, RecordEntry, Store } from './stores/store.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from './types.ts'
+import { unverifiable } from './verifiable.ts'
 
 export interface HistoryContext extends Signer {
   store: Store
@@ -42,12 +43,12 @@ export class History {
   readonly #known: Known
   #recording = 0
 
-  constructor ({ store, rules, clock, sign, signOptions = {}, signers = new Map(), issuer }: HistoryContext) {
+  constructor ({ store, rules, clock, signers = new Map(), issuer, ...signer }: HistoryContext) {
     this.#store = store
     this.#rules = rules
     this.#clock = clock
     this.#known = new Known(clock, () => store.generation)
-    this.#signer = { sign, signOptions }
+    this.#signer = signer
     this.#signers = signers
     this.#issuer = issuer ?? undefined
   }
@@ -184,10 +185,11 @@ export class History {
     if (cutoff !== null) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
   }
 
-  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions, { signOptions = {} }: Signer): CheckedClaims {
+  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions, { signOptions = {}, verifyOptions = {} }: Signer): CheckedClaims {
     const checked = checkClaims(signed, this.#rules, this.#clock())
-    if (typeof checked !== 'string' && checked.jti !== undefined) return checked
-    const rule = typeof checked === 'string' ? checked : BROKEN.jti
+    const { jti } = checked as CheckedClaims
+    const rule = typeof checked === 'string' ? checked : jti === undefined ? BROKEN.jti : unverifiable(signed, verifyOptions)
+    if (rule === undefined) return checked as CheckedClaims
     const culprit = culpritOf(rule, claims, options, signOptions)
     throw new TypeError(`issue() signed a token that would not be accepted: ${rule}${culprit && `; that comes from ${culprit}`}`)
   }

@@ -61,7 +61,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
   }
   const guarded = settings.namespaces.map((namespace) => findJwt(app, namespace, settings))
   const jwts = guarded.map(({ jwt }) => jwt)
-  const signers = jwts.map(({ sign, options }): Signer => ({ sign: (claims, given) => sign(claims, given), signOptions: options.sign }))
+  const signers = jwts.map(({ sign, options }): Signer => ({ sign: (claims, given) => sign(claims, given), signOptions: options.sign, verifyOptions: options.verify }))
   const guards: Guard[] = []
   const rules = { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) }
 

@@ -1,3 +1,5 @@
+import type { VerifyOptions } from './verifiable.ts'
+
 export type SignOptions = Record<string, unknown>
 
 /** One `@fastify/jwt` that signs. */
@@ -5,6 +7,8 @@ export interface Signer {
   sign: (claims: object, options?: object) => string | Promise<string>
   /** The sign options that it was registered with. Default: none. */
   signOptions?: SignOptions
+  /** The verify options that it was registered with. Default: none. */
+  verifyOptions?: VerifyOptions
 }
 
 /** The signer of a namespace. @throws TypeError where the plugin guards no such namespace */

@@ -127,7 +127,9 @@ export interface Revocation {
    * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one round trip.
    * Without `iss` it gets the default issuer (see `revoke()`). Where its subject was cut off in this second, `iat` is the second after, at most 5 seconds ahead: the token is not
    * dead on arrival, and ends when it would have.
-   * @throws TypeError where the token would not be accepted (no `exp` or `iat`, or one beyond `maxTokenLifetime`).
+   * @throws TypeError where the token would not be accepted: no `exp` or `iat`, or one beyond `maxTokenLifetime`; a claim that
+   * `verify.requiredClaims` of `@fastify/jwt` names is missing; or its `allowedSub`, `allowedJti` or `allowedNonce` does
+   * not let it pass.
    * @throws FST_JWT_REVOKED where a jti in `claims` is revoked, or the subject is cut off until later than 5 seconds from now.
    * @throws FST_JWT_REVOCATION_UNAVAILABLE also where the subject was cut off so often that its `iat` would be further ahead.
    */

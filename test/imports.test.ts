@@ -21,7 +21,7 @@ const LAYERS = [
   ['stores/redis-option.ts'],
   ['stores/open.ts'],
   ['stores/'],
-  ['arguments.ts', 'culprit.ts', 'signers.ts', 'known.ts', 'records.ts'],
+  ['arguments.ts', 'culprit.ts', 'signers.ts', 'verifiable.ts', 'known.ts', 'records.ts'],
   ['types.ts', 'option-types.ts', 'claims.ts', 'errors.ts', 'keys.ts', 'expiry.ts', 'time.ts']
 ]
 
