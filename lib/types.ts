@@ -71,7 +71,10 @@ export interface RevocationResult {
   expiresAt: string | null
 }
 
-/** A revocation, and whether this call made it: of two log-outs at once one is told `true`. */
+/**
+ * A revocation, and whether this call made it: of two log-outs at once one is told `true`. A cutoff that ends the token
+ * already is no revocation of it: the first call after that is told `true` as well.
+ */
 export interface RevokeResult extends RevocationResult {
   first: boolean
 }

@@ -244,5 +244,22 @@ t.test('a request of a scope without the plugin, JSON that looks like one, and a
   t.match(await post(app, '/iss', bearer(token)), { statusCode: 500, body: { message: 'revokeSubject() takes no iss beside a request: its token says the issuer' } })
 })
 
+for (const [name, store] of Object.entries(STORES)) {
+  t.test(`of log-outs of a token that a cutoff has ended already one is the first, and is told once, on the store ${name}`, async (t) => {
+    const app = await build(t, { revocation: store() })
+    const { token, jti } = await app.revocation.issue({ sub: 'alice' })
+    await app.revocation.revokeSubject('alice')
+    t.strictSame(await me(app, bearer(token)), REVOKED)
+    const told: unknown[] = []
+    app.revocation.on('revoked', (revocation) => told.push(revocation))
+    const answers = await Promise.all(Array.from({ length: 5 }, () => post(app, '/unverified', bearer(token))))
+    for (const { statusCode, body } of answers) t.match([statusCode, body], [200, { jti, status: 'revoked' }])
+    t.equal(answers.filter(({ body }) => body.first).length, 1)
+    t.match(told, [{ jti, sub: 'alice', status: 'revoked' }])
+    t.equal(told.length, 1)
+    t.match(await app.revocation.revoke({ jti }), { jti, first: false })
+  })
+}
+
 // The server of this file keeps the process, and so tap, from an end of its own.
 t.end()
