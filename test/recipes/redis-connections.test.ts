@@ -1,3 +1,7 @@
+import { Redis } from 'ioredis'
+import { Redis as Redis5 } from 'ioredis5'
+import { Redis as Valkey } from 'iovalkey'
+import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { answerOf, bearer, REVOKED } from '../support/app.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -40,6 +44,46 @@ t.test('a connection that was forgotten on its way is left, by socketTimeout or 
   for (const { me } of [given, own]) await eventually('it has a new connection', async () => (await me()).statusCode === 200)
   t.match(await bare.me(), UNAVAILABLE)
   for (const { lost } of all) t.match(lost()[0], { msg: /the connection is open, and Redis does not answer/ })
+})
+
+/**
+ * How many seconds the kernel waits before it probes the connection whose own end has this port; undefined where it does
+ * not. Linux shows the timer of each socket, in hundredths.
+ */
+function probeIn (port: number): number | undefined {
+  for (const line of readFileSync('/proc/net/tcp', 'latin1').split('\n')) {
+    const [, local = '', , state, , timer = ''] = line.trim().split(/\s+/)
+    if (state !== '01' || parseInt(local.slice(local.indexOf(':') + 1), 16) !== port) continue
+    return timer.startsWith('02:') ? parseInt(timer.slice(3), 16) / 100 : undefined
+  }
+}
+
+t.test('keepAlive has the kernel probe an idle connection after that time, as ioredis 6 does by default, and others do not', { skip: process.platform !== 'linux' }, async (t) => {
+  const server = await startRedis(t)
+  const probed = async (sink: string) => {
+    const { stream } = Reflect.get(globalThis, sink) as Redis
+    return probeIn((stream as { localPort?: number }).localPort!)
+  }
+  const given = (to: string): Edit => ["redis.on('error'", `Reflect.set(globalThis, '${to}', redis)\nredis.on('error'`]
+  const recipe = await start(t, server, { edits: [given('probed')] })
+  t.equal((await recipe.me()).statusCode, 200)
+  await eventually('it is idle', async () => (await probed('probed') ?? 0) > 1)
+  t.ok(await probed('probed') as number <= 30)
+  const shorter = await start(t, server, { edits: [given('shorter'), ['30_000', '10_000']] })
+  t.equal((await shorter.me()).statusCode, 200)
+  await eventually('it is idle', async () => (await probed('shorter') ?? 0) > 1)
+  t.ok(await probed('shorter') as number <= 10)
+
+  const SYSTEM = Number(readFileSync('/proc/sys/net/ipv4/tcp_keepalive_time', 'latin1'))
+  const { url } = server
+  for (const [name, client, isSet] of [['ioredis 6', new Redis(url), true], ['ioredis 5', new Redis5(url), false], ['iovalkey', new Valkey(url), false]] as const) {
+    t.teardown(() => client.disconnect())
+    await client.ping()
+    const port = (client as unknown as { stream: { localPort: number } }).stream.localPort
+    await eventually('it is idle', async () => (probeIn(port) ?? 0) > 1)
+    const seconds = probeIn(port)!
+    t.ok(isSet ? seconds <= 30 : seconds > Math.min(30, SYSTEM - 1) && seconds <= SYSTEM, `${name}: ${seconds} of ${SYSTEM}`)
+  }
 })
 
 t.test('a Redis that has renamed INFO serves a client that does not ask for it', async (t) => {
