@@ -1,5 +1,5 @@
 import t from 'tap'
-import { BROKEN } from '../lib/claims.ts'
+import { BROKEN } from '../lib/domain/claims.ts'
 import type { Revocation } from '../lib/index.ts'
 import { buildApp, inSeconds, signed } from './support/app.ts'
 

@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance, type LightMyRequestResponse } from 'fast
 import { SignJWT } from 'jose'
 import { createHmac, generateKeyPairSync, randomUUID, type KeyObject } from 'node:crypto'
 import t from 'tap'
-import { BROKEN } from '../lib/claims.ts'
+import { BROKEN } from '../lib/domain/claims.ts'
 import type { RevocationOptions } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, listen, ownPrefix, rawRequest, REVOKED, revoked, SECRET, signed } from './support/app.ts'
 import { type RedisServer, startRedis } from './support/redis.ts'

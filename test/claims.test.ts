@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { BROKEN, checkClaims, claimsOf, identityOfClaims, type CheckedClaims, type Rules, type TokenClaims } from '../lib/claims.ts'
-import { EXPIRY_MARGIN, IAT_AHEAD, keptUntil, LEAD, logSpan, type Lifetimes } from '../lib/expiry.ts'
+import { BROKEN, checkClaims, claimsOf, identityOfClaims, type CheckedClaims, type Rules, type TokenClaims } from '../lib/domain/claims.ts'
+import { EXPIRY_MARGIN, IAT_AHEAD, keptUntil, LEAD, logSpan, type Lifetimes } from '../lib/domain/retention.ts'
 import { signed } from './support/app.ts'
 
 const NOW = 1_800_000_000

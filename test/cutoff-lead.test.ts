@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis.ts'
+import { RedisStore } from '../lib/stores/redis/denials.ts'
 import type { Store } from '../lib/stores/store.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, signed } from './support/app.ts'
 import { buildDomain, Clock, foreign, presented, usable } from './support/domain.ts'

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { randomBytes, randomUUID } from 'node:crypto'
 import t from 'tap'
-import { identityOf } from '../lib/keys.ts'
-import { Denylist, Note, type DenylistEntry } from '../lib/stores/denylist.ts'
-import { Issuers } from '../lib/stores/issuers.ts'
-import { hashOf, ISSUER_UUID, MAX_TEXT, PackedName, TEXT, UUID } from '../lib/stores/names.ts'
+import { identityOf } from '../lib/domain/names.ts'
+import { Denylist, Note, type DenylistEntry } from '../lib/stores/replica/denylist.ts'
+import { Issuers } from '../lib/stores/replica/issuers.ts'
+import { hashOf, ISSUER_UUID, MAX_TEXT, PackedName, TEXT, UUID } from '../lib/stores/replica/packed-name.ts'
 
 const NOW = 1_800_000_000
 const DAY = 24 * 3600

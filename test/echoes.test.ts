@@ -1,7 +1,7 @@
 import t from 'tap'
-import { Denylist } from '../lib/stores/denylist.ts'
-import { Echoes } from '../lib/stores/echoes.ts'
-import type { LogEntry } from '../lib/stores/log.ts'
+import { Denylist } from '../lib/stores/replica/denylist.ts'
+import { Echoes } from '../lib/stores/replica/echoes.ts'
+import type { LogEntry } from '../lib/stores/replica/log.ts'
 
 /*
  * Goal: listeners hear of a revocation once, whether its answer or the log brings it first (P11).

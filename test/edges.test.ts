@@ -1,8 +1,8 @@
 import t from 'tap'
-import { claimsOf } from '../lib/claims.ts'
+import { claimsOf } from '../lib/domain/claims.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis.ts'
-import { requestPrototype } from '../lib/scopes.ts'
+import { RedisStore } from '../lib/stores/redis/denials.ts'
+import { requestPrototype } from '../lib/http/fastify-internals.ts'
 import type { RedisClient } from '../lib/types.ts'
 import { buildDomain, Clock, presented, RULES, tokenOf } from './support/domain.ts'
 

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { bearer, buildApp, ownPrefix } from './support/app.ts'
 import { WatchedClient } from './support/domain.ts'
 import { startRedis } from './support/redis.ts'
-import { Turns } from '../lib/turns.ts'
+import { Turns } from '../lib/domain/turns.ts'
 
 /*
  * Goal: whoever signs out many devices, again and again, keeps nobody else waiting, and two devices don't end each other.

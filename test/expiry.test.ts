@@ -1,5 +1,5 @@
 import t from 'tap'
-import { EXPIRY_MARGIN, IAT_AHEAD, isoTime, keptUntil, LEAD, logSpan, type Lifetimes, type Seconds } from '../lib/expiry.ts'
+import { EXPIRY_MARGIN, IAT_AHEAD, isoTime, keptUntil, LEAD, logSpan, type Lifetimes, type Seconds } from '../lib/domain/retention.ts'
 
 const NOW = 1_800_000_000
 const BOUNDED: Lifetimes = { maxTokenLifetime: 3600, clockTolerance: 0 }

@@ -1,9 +1,9 @@
 import t from 'tap'
-import type { Command, Commands } from '../lib/stores/commands.ts'
-import { Follower, type FollowerOptions } from '../lib/stores/follower.ts'
-import { START, type LogEntry } from '../lib/stores/log.ts'
-import { RedisTime } from '../lib/stores/redis-time.ts'
-import { entryOf } from '../lib/stores/scan.ts'
+import type { Command, Commands } from '../lib/stores/redis/commands.ts'
+import { Follower, type FollowerOptions } from '../lib/stores/replica/follower.ts'
+import { START, type LogEntry } from '../lib/stores/replica/log.ts'
+import { RedisTime } from '../lib/stores/replica/redis-time.ts'
+import { entryOf } from '../lib/stores/replica/scan.ts'
 
 // The pauses of a follower keep no process alive.
 const alive = setInterval(() => {}, 1000)

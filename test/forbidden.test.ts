@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { RedisStore } from '../lib/stores/redis.ts'
+import { RedisStore } from '../lib/stores/redis/denials.ts'
 import type { RecordEntry } from '../lib/stores/store.ts'
 import { bearer, buildApp, inSeconds } from './support/app.ts'
 import { eventually, startRedis, type RedisServer } from './support/redis.ts'

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
-import { inspect } from '../lib/stores/inspection.ts'
+import { inspect } from '../lib/stores/redis/inspection.ts'
 import { buildApp, genuine, bearer, ownPrefix } from './support/app.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startRedis, type Owner } from './support/redis.ts'

@@ -4,7 +4,7 @@ import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
-import { BROKEN } from '../lib/claims.ts'
+import { BROKEN } from '../lib/domain/claims.ts'
 import {
   FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, revocationPlugin, type IssueOptions, type RevocationOptions, type CutoffEvent, type RevocationResult
 } from '../lib/index.ts'

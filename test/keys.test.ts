@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { identityOf, keysUnder } from '../lib/keys.ts'
+import { identityOf, keysUnder } from '../lib/domain/names.ts'
 
 t.test('an identity is the encoded jti, after the encoded issuer and a slash where there is one', async (t) => {
   const rows: Array<[iss: string | undefined, jti: string, expected: string]> = [

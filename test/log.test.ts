@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { identityOf } from '../lib/keys.ts'
-import { fromWords, isId, isLater, secondOf, START, toWords, type LogEntry } from '../lib/stores/log.ts'
-import { RedisStore } from '../lib/stores/redis.ts'
+import { identityOf } from '../lib/domain/names.ts'
+import { fromWords, isId, isLater, secondOf, START, toWords, type LogEntry } from '../lib/stores/replica/log.ts'
+import { RedisStore } from '../lib/stores/redis/denials.ts'
 import { inSeconds, ownPrefix } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
 

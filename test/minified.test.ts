@@ -4,7 +4,7 @@ import { Redis, ReplyError } from 'ioredis'
 import { Redis as Redis5, ReplyError as ReplyError5 } from 'ioredis5'
 import { Redis as Valkey, ReplyError as ReplyErrorOfValkey } from 'iovalkey'
 import t from 'tap'
-import { isOfRedis } from '../lib/stores/advice.ts'
+import { isOfRedis } from '../lib/stores/redis/advice.ts'
 import { buildApp, ownPrefix } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
 

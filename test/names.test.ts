@@ -1,5 +1,5 @@
 import t from 'tap'
-import { BROKEN } from '../lib/claims.ts'
+import { BROKEN } from '../lib/domain/claims.ts'
 import type { IssueOptions, RevocationOptions } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, inSeconds, ownPrefix, REVOKED, signed } from './support/app.ts'
 import { startRedis } from './support/redis.ts'

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { Deadline } from '../lib/stores/deadline.ts'
-import type { LogEntry } from '../lib/stores/log.ts'
-import { Owed, type OwedWrite, type Rewrite } from '../lib/stores/owed.ts'
+import { Deadline } from '../lib/stores/redis/deadline.ts'
+import type { LogEntry } from '../lib/stores/replica/log.ts'
+import { Owed, type OwedWrite, type Rewrite } from '../lib/stores/redis/owed.ts'
 import { eventually } from './support/redis.ts'
 
 /*

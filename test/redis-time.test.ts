@@ -1,5 +1,5 @@
 import t from 'tap'
-import { RedisTime } from '../lib/stores/redis-time.ts'
+import { RedisTime } from '../lib/stores/replica/redis-time.ts'
 
 const NOW = 1_800_000_000_000
 const HOUR = 3600_000

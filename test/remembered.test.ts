@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { BROKEN, claimsOf, identityOfClaims, selectClaims, subjectOfClaims, type Rules } from '../lib/claims.ts'
-import { TokenReader } from '../lib/tokens.ts'
+import { BROKEN, claimsOf, identityOfClaims, selectClaims, subjectOfClaims, type Rules } from '../lib/domain/claims.ts'
+import { TokenReader } from '../lib/domain/token-reader.ts'
 
 const RULES: Rules = { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject' }
 const EXP = 1_800_000_000

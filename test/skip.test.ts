@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t from 'tap'
-import { BROKEN } from '../lib/claims.ts'
+import { BROKEN } from '../lib/domain/claims.ts'
 import type { RevocationOptions } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, revoked, signed } from './support/app.ts'
 import { startRedis } from './support/redis.ts'

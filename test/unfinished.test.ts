@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { ReplicaStore } from '../lib/stores/replica.ts'
-import { RedisStore } from '../lib/stores/redis.ts'
-import { APPEND, REVOKE } from '../lib/stores/scripts.ts'
+import { ReplicaStore } from '../lib/stores/replica/replica.ts'
+import { RedisStore } from '../lib/stores/redis/denials.ts'
+import { APPEND, REVOKE } from '../lib/stores/redis/scripts.ts'
 import type { RedisClient } from '../lib/types.ts'
 import { eventually } from './support/redis.ts'
 

@@ -1,6 +1,6 @@
 import { advanceMonotonic, holdMonotonic } from './support/monotonic.ts'
 import t from 'tap'
-import { Verification } from '../lib/verification.ts'
+import { Verification } from '../lib/http/outcome.ts'
 
 t.test('P1 a verification is shared for 100 ms, and not across a revocation', async (t) => {
   holdMonotonic(t)

@@ -10,6 +10,6 @@ export async function builtPlugin () {
 }
 
 export async function builtDenylist () {
-  const { Denylist } = await import(dist('stores/denylist.js')) as typeof import('../../lib/stores/denylist.ts')
+  const { Denylist } = await import(dist('stores/replica/denylist.js')) as typeof import('../../lib/stores/replica/denylist.ts')
   return Denylist
 }

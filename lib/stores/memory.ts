@@ -1,4 +1,4 @@
-import { LEAD, type Seconds } from '../expiry.ts'
+import { LEAD, type Seconds } from '../domain/retention.ts'
 import { cancel, every } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import type { CheckCallback, CutoffOptions, Denial, RecordEntry, Store, StoreContext, WriteOptions } from './store.ts'

@@ -1,7 +1,7 @@
-import type { Milliseconds, Seconds } from '../expiry.ts'
+import type { Milliseconds, Seconds } from '../domain/retention.ts'
 import type { TokenRecord } from '../types.ts'
-import type { Note } from './denylist.ts'
-import type { LogEntry } from './log.ts'
+import type { Note } from './replica/denylist.ts'
+import type { LogEntry } from './replica/log.ts'
 
 /** Whether a denial of the identity is kept, and the subject's cutoff (seconds since the epoch), or null. */
 export type CheckCallback = (error: unknown, revoked: boolean, cutoff: Seconds | null) => void

@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { TokenRevocation } from '../../lib/revocation.ts'
-import { RedisStore } from '../../lib/stores/redis.ts'
+import { TokenRevocation } from '../../lib/domain/decorator.ts'
+import { RedisStore } from '../../lib/stores/redis/denials.ts'
 
 /*
  * One of many processes that issue and revoke the tokens of one subject at once: the domain on Redis, without HTTP,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { checkClaims, claimsOf, type TokenClaims } from '../../lib/claims.ts'
-import { TokenRevocation, type RevocationContext } from '../../lib/revocation.ts'
+import { checkClaims, claimsOf, type TokenClaims } from '../../lib/domain/claims.ts'
+import { TokenRevocation, type RevocationContext } from '../../lib/domain/decorator.ts'
 import type { Store } from '../../lib/stores/store.ts'
 import type { RedisClient } from '../../lib/types.ts'
 import type { RedisServer } from './redis.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Milliseconds } from '../../lib/expiry.ts'
+import type { Milliseconds } from '../../lib/domain/retention.ts'
 import { genuine } from './app.ts'
 import type { Outcome, Rig } from './outage.ts'
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Milliseconds } from '../../lib/expiry.ts'
+import type { Milliseconds } from '../../lib/domain/retention.ts'
 import { bearer, genuine } from './app.ts'
 
 const HISTORY = '/v1/jwt/history'

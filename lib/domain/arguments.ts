@@ -1,0 +1,65 @@
+import { isJti, isName, subOf } from './claims.ts'
+import type { RevocationEvents, SubjectOptions, TokensOptions } from '../types.ts'
+
+const MAX_META_BYTES = 4096
+const MAX_PAGE = 1000
+const OR_REQUEST = 'or a request of a scope that the plugin guards'
+
+const EVENTS: Record<keyof RevocationEvents, true> = { revoked: true, storeLost: true, storeBack: true }
+
+/** @param what what the argument is to the method, with an example */
+export function checkObject (method: string, what: 'claims' | 'options', example: string, given: unknown) {
+  if (typeof given === 'object' && given !== null && !Array.isArray(given)) return
+  throw new TypeError(`${method}() takes as ${what} an object, such as ${example}`)
+}
+
+export function checkListener (method: string, event: unknown, listener: unknown) {
+  if (typeof event === 'string' && Object.hasOwn(EVENTS, event) && typeof listener === 'function') return
+  throw new TypeError(`${method}() takes an event, ${Object.keys(EVENTS).join(', ')}, and a listener, a function`)
+}
+
+/** The subject that is meant. */
+export function checkSubject (method: string, given: unknown): string {
+  const sub = subOf(given)
+  if (sub && isName(sub)) return sub
+  throw new TypeError(`${method}() needs a sub: a well-formed string of 1 to 1024 characters, or a safe integer${method === 'revokeSubject' ? `, ${OR_REQUEST}` : ''}`)
+}
+
+/** The names of a token, and when it ends. `iat` comes with the claims of one. */
+export function checkTarget (method: string, given: unknown): { jti: string, iss?: string, exp?: number, iat?: unknown } {
+  const { jti, iss, exp, iat } = (given ?? {}) as Record<string, unknown>
+  if (!isJti(jti)) throw new TypeError(`${method}() needs a jti: a well-formed string of 1 to 255 characters, ${OR_REQUEST}`)
+  checkIssuer(method, iss)
+  if (exp !== undefined && !Number.isFinite(exp)) throw new TypeError(`${method}() takes as exp a number of seconds since the epoch`)
+  return { jti, iss: iss as string, exp: exp as number, iat }
+}
+
+export function checkSubjectOptions (method: string, options: SubjectOptions) {
+  checkObject(method, 'options', '{ iss, except }', options)
+  const { except } = options
+  if (except !== undefined && typeof except !== 'string') throw new TypeError(`${method}() takes as except the jti of a token`)
+}
+
+export function checkPage (method: string, options: TokensOptions) {
+  checkObject(method, 'options', '{ iss, limit, cursor }', options)
+  const { limit = 1, cursor } = options
+  if (cursor !== undefined) checkId(method, cursor)
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) throw new TypeError(`${method}() takes as limit a whole number from 1 to ${MAX_PAGE}`)
+}
+
+export function checkId (method: string, id: unknown) {
+  if (typeof id !== 'string') throw new TypeError(`${method}() needs the id of a record, a string`)
+}
+
+export function checkIssuer (method: string, iss: unknown) {
+  if (iss !== undefined && !isName(iss)) throw new TypeError(`${method}() takes as iss a well-formed string of at most 1024 characters`)
+}
+
+/** As JSON, so that it reads back the same from every store. */
+export function checkMeta (meta: Record<string, unknown>): Record<string, unknown> {
+  const json = typeof meta === 'object' && meta !== null && !Array.isArray(meta) ? JSON.stringify(meta) : undefined
+  if (json === undefined || Buffer.byteLength(json) > MAX_META_BYTES) {
+    throw new TypeError(`meta must be an object of at most ${MAX_META_BYTES} bytes as JSON`)
+  }
+  return JSON.parse(json)
+}

@@ -1,0 +1,63 @@
+import { channel } from 'node:diagnostics_channel'
+import type { CheckedClaims } from './claims.ts'
+import type { Milliseconds } from './retention.ts'
+import type { CutoffEvent, RevocationResult } from '../types.ts'
+
+/** Who did something: the token that spoke for them, or nobody where the application called `app.revocation` itself. */
+export interface By {
+  jti?: string
+  iss?: string
+  sub?: string
+}
+
+/** The names of a token, without those that are absent. */
+export function byOf ({ jti, iss, sub }: CheckedClaims): By {
+  return { ...(jti && { jti }), ...(iss && { iss }), ...(sub && { sub }) }
+}
+
+export interface AuditLog {
+  info (fields: object, message: string): void
+  warn (fields: object, message: string): void
+}
+
+/** Published with `{ revocation, by }`, for each revocation that this process made. */
+export const revokedChannel = channel('fastify-jwt-revocation:revoked')
+/** Published with `{ jti, iss?, sub? }`, for each use of a revoked token. */
+export const reuseChannel = channel('fastify-jwt-revocation:reuse')
+
+const REUSE_INTERVAL: Milliseconds = 60_000
+const MAX_REPORTED = 10_000
+
+/** What a security team wants to know, after the OWASP logging vocabulary. Never a token. */
+export class Audit {
+  readonly #log: AuditLog
+  readonly #clock: () => Milliseconds
+  /** When the use of each revoked token was last logged, the oldest first. */
+  readonly #reported = new Map<string, Milliseconds>()
+
+  constructor (log: AuditLog, clock: () => Milliseconds) {
+    this.#log = log
+    this.#clock = clock
+  }
+
+  revoked (revocation: RevocationResult | CutoffEvent, by: By = {}) {
+    if (revokedChannel.hasSubscribers) revokedChannel.publish({ revocation, by })
+    this.#log.info({ event: 'authn_token_revoked', ...revocation, by }, 'jwt revocation: revoked')
+  }
+
+  reused (identity: string, { jti, iss, sub }: CheckedClaims) {
+    const token = { jti, ...(iss && { iss }), ...(sub && { sub }) }
+    if (reuseChannel.hasSubscribers) reuseChannel.publish(token)
+    const now = this.#clock()
+    const last = this.#reported.get(identity)
+    if (last !== undefined && now - last < REUSE_INTERVAL) {
+      // The clock was set back.
+      if (now < last) this.#reported.set(identity, now)
+      return
+    }
+    this.#reported.delete(identity)
+    this.#reported.set(identity, now)
+    if (this.#reported.size > MAX_REPORTED) this.#reported.delete(this.#reported.keys().next().value!)
+    this.#log.warn({ event: 'authn_token_reuse', ...token }, 'jwt revocation: a revoked token was used')
+  }
+}

@@ -1,0 +1,249 @@
+import { checkId, checkIssuer, checkListener, checkObject, checkPage, checkSubject, checkSubjectOptions, checkTarget } from './arguments.ts'
+import { Audit, type AuditLog } from './audit.ts'
+import {
+  BROKEN, checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, untimely,
+  type CheckedClaims, type Rules, type TokenClaims
+} from './claims.ts'
+import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
+import { Events } from './events.ts'
+import type { Milliseconds } from './retention.ts'
+import { History, type HistoryContext } from './history.ts'
+import { namesOf } from './names.ts'
+import { Notices } from './notices.ts'
+import { Revoker, revocationOf, withFirst } from './revoke.ts'
+import { TooMuch } from '../stores/redis/deadline.ts'
+import type { LogEntry } from '../stores/replica/log.ts'
+import type { Store } from '../stores/store.ts'
+import { SUBJECT_PAGE } from './subjects.ts'
+import { TokenReader } from './token-reader.ts'
+import type {
+  CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationStatus, RevokeResult, SubjectOptions,
+  TokenRecord, TokensOptions, TokensPage
+} from '../types.ts'
+
+/** The requests whose tokens the guards verify. */
+export interface Requests {
+  has (value: unknown): value is object
+  /** The token that a request presents and that verifies, revoked or not. @throws what `@fastify/jwt` throws */
+  tokenOf (request: object): Promise<string>
+}
+
+export interface RevocationContext extends HistoryContext {
+  mode: 'strict' | 'replica'
+  onStoreFailure: 'reject' | 'accept'
+  recordOnUse: boolean
+  log: AuditLog & { error: (fields: object, message: string) => void }
+  /** Default: there are none. */
+  requests?: Requests
+  /** The longest jti that the routes take in their path. Default: any. */
+  longestJti?: number
+}
+
+/** What revoking means, whatever the door: no HTTP in here, and no Redis. */
+export class TokenRevocation implements Revocation {
+  readonly history: History
+  readonly revoker: Revoker
+  readonly events: Events
+  readonly #store: Store
+  readonly #rules: Rules
+  readonly #reader: TokenReader
+  readonly #mode: RevocationContext['mode']
+  readonly #acceptUnchecked: boolean
+  readonly #recordOnUse: boolean
+  readonly #clock: () => Milliseconds
+  readonly #audit: Audit
+  readonly #notices: Notices
+  readonly #requests: Requests | undefined
+  /** undefined: there is none; null: none that all namespaces have in common. */
+  readonly #issuer: string | null | undefined
+  /** Rises with every revocation: what was checked before one may be wrong after it. */
+  epoch = 0
+
+  constructor (context: RevocationContext) {
+    this.history = new History(context)
+    this.#store = context.store
+    this.#rules = context.rules
+    this.#reader = new TokenReader(context.rules)
+    this.#mode = context.mode
+    this.#acceptUnchecked = context.onStoreFailure === 'accept'
+    this.#recordOnUse = context.recordOnUse
+    this.#clock = context.clock
+    this.events = new Events((event, error) => context.log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`))
+    this.#audit = new Audit(context.log, context.clock)
+    this.#notices = new Notices(context.log, context.longestJti ?? Infinity)
+    this.#requests = context.requests
+    this.#issuer = context.issuer
+    this.revoker = new Revoker({
+      ...context,
+      history: this.history,
+      onChange: () => { this.epoch++ },
+      onMade: (revocation, by, isHeard) => {
+        this.epoch++
+        this.#audit.revoked(revocation, by)
+        if (!isHeard) this.events.emit('revoked', revocation)
+      }
+    })
+  }
+
+  /**
+   * Calls `done(refusal, unchecked)`: the error that refuses a verified token, or null; and why the token went unchecked,
+   * if it is accepted anyway. A token that is not revocable is looked up as well: revoked comes before not revocable.
+   */
+  check (verifiedToken: string, done: (refusal: Error | null, unchecked: Error | null) => void) {
+    const { claims, broken, identity, subject, note } = this.#reader.read(verifiedToken)
+    const rule = broken ?? untimely(claims, this.#rules, this.#clock())
+    if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
+    this.#notices.jti(claims.jti)
+    if (identity === undefined && subject === undefined) return done(refusalBy(rule), null)
+    this.#store.check(identity, subject, (error, revoked, cutoff) => {
+      if (revoked || isCutOff(claims, cutoff)) {
+        this.#audit.reused(identity ?? `${subject}?`, claims)
+        return done(new FST_JWT_REVOKED(), null)
+      }
+      if (error) {
+        const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error })
+        // Who could provoke a limit of ours could have a revoked token accepted.
+        if (!this.#acceptUnchecked || error instanceof TooMuch) return done(unavailable, null)
+        return rule === undefined ? done(null, unavailable) : done(refusalBy(rule), null)
+      }
+      if (rule === undefined && this.#recordOnUse) this.history.noteUse(claims)
+      done(refusalBy(rule), null)
+    }, note)
+  }
+
+  async isRevoked (claims: TokenClaims): Promise<boolean> {
+    checkObject('isRevoked', 'claims', '{ jti, iat, exp }', claims)
+    const checked = this.checked(claims)
+    const identity = identityOfClaims(checked)
+    const subject = subjectOfClaims(checked)
+    if (identity === undefined && subject === undefined) return false
+    return new Promise((resolve, reject) => {
+      this.#store.check(identity, subject, (cause, revoked, cutoff) => {
+        if (revoked || isCutOff(checked, cutoff)) resolve(true)
+        else if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
+        else resolve(false)
+      })
+    })
+  }
+
+  async issue (claims: object, options: IssueOptions = {}): Promise<IssuedToken> {
+    checkObject('issue', 'claims', '{ sub }', claims)
+    checkObject('issue', 'options', '{ expiresIn }', options)
+    const issued = await this.history.issue(claims as TokenClaims, options)
+    this.#notices.jti(issued.jti)
+    return issued
+  }
+
+  async record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
+    checkObject('record', 'claims', '{ jti, iat, exp }', claims)
+    return this.history.record(this.checked(claims), meta)
+  }
+
+  async token (id: string): Promise<TokenRecord | null> {
+    checkId('token', id)
+    return this.history.token(id)
+  }
+
+  async tokens (given: string | number, options: TokensOptions = {}): Promise<TokensPage> {
+    const sub = checkSubject('tokens', given)
+    checkPage('tokens', options)
+    const { iss, limit = SUBJECT_PAGE, cursor } = options
+    return this.history.tokens(sub, this.#issuerOf('tokens', iss), limit, cursor)
+  }
+
+  async revoke (of: object): Promise<RevokeResult> {
+    if (this.#requests?.has(of)) {
+      const claims = this.checked(claimsOf(await this.#requests.tokenOf(of)))
+      return withFirst(await this.revoker.revokeOwn(claims))
+    }
+    const { jti, iss, exp, iat } = checkTarget('revoke', of)
+    // With an iat these are the claims of a token, which say themselves whose it is.
+    const issuer = iat === undefined ? this.#issuerOf('revoke', iss) : iss
+    const budget = this.#store.budget()
+    const record = await this.history.tokenOf(issuer, jti, budget)
+    return withFirst(await this.revoker.revokeKnown({ jti, iss: issuer, ...(exp !== undefined && { exp }) }, record, budget))
+  }
+
+  async revokeById (id: string): Promise<RevokeResult> {
+    checkId('revokeById', id)
+    const budget = this.#store.budget()
+    const { record, latest } = await this.history.named(id, budget)
+    if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()
+    return withFirst(await this.revoker.revokeKnown(record, record, budget, undefined, latest))
+  }
+
+  async revokeSubject (of: object | string | number, options: SubjectOptions = {}): Promise<CutoffResult> {
+    checkSubjectOptions('revokeSubject', options)
+    const { iss, except } = options
+    if (this.#requests?.has(of)) {
+      if (iss !== undefined) throw new TypeError('revokeSubject() takes no iss beside a request: its token says the issuer')
+      return this.revoker.endOwnSubject(await this.#acting(await this.#requests.tokenOf(of)), except)
+    }
+    return this.revoker.endSubject(checkSubject('revokeSubject', of), this.#issuerOf('revokeSubject', iss), { except })
+  }
+
+  status (): RevocationStatus {
+    const { kind, available, warnings, copy: { entries, stalenessMs } = {} } = this.#store
+    return {
+      mode: this.#mode,
+      store: kind,
+      available,
+      ...(entries !== undefined && { entries }),
+      ...(stalenessMs !== undefined && { stalenessMs }),
+      ...(warnings.length > 0 && { warnings: [...warnings] })
+    }
+  }
+
+  on<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this {
+    checkListener('on', event, listener)
+    this.events.on(event, listener)
+    return this
+  }
+
+  off<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this {
+    checkListener('off', event, listener)
+    this.events.off(event, listener)
+    return this
+  }
+
+  /** Another process has revoked something. */
+  hear ({ kind, name, at, exp, id, sub }: LogEntry) {
+    const { iss, name: own } = namesOf(name) ?? {}
+    if (own === undefined) return
+    this.events.emit('revoked', kind === 'cutoff'
+      ? { sub: own, ...(iss && { iss }), cutoff: at }
+      : revocationOf({ jti: own, id, iss, sub }, at, exp))
+  }
+
+  /** @throws FST_JWT_NOT_REVOCABLE */
+  checked (claims: TokenClaims): CheckedClaims {
+    const checked = checkClaims(claims, this.#rules, this.#clock())
+    if (typeof checked === 'string') throw new FST_JWT_NOT_REVOCABLE(checked)
+    this.#notices.jti(checked.jti)
+    return checked
+  }
+
+  /** The claims of a verified token that may act on others: it is not revoked, and that is known (P6). */
+  async #acting (verifiedToken: string): Promise<CheckedClaims> {
+    await new Promise<void>((resolve, reject) => {
+      this.check(verifiedToken, (refusal, unchecked) => {
+        const error = refusal ?? unchecked
+        if (error === null) resolve()
+        else reject(error)
+      })
+    })
+    return this.checked(claimsOf(verifiedToken))
+  }
+
+  /** The issuer of a name that was given with this one, or with none. */
+  #issuerOf (method: string, iss: string | undefined): string | undefined {
+    checkIssuer(method, iss)
+    if (iss !== undefined) return iss
+    if (this.#issuer !== null) return this.#issuer
+    throw new TypeError(`${method}() needs iss, because tokens may be of several issuers here: give { iss }, '' for tokens without one`)
+  }
+}
+
+function refusalBy (rule: string | undefined): Error | null {
+  return rule === undefined ? null : new FST_JWT_NOT_REVOCABLE(rule)
+}

@@ -1,0 +1,247 @@
+import { randomUUID } from 'node:crypto'
+import { checkMeta } from './arguments.ts'
+import { BROKEN, checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { culpritOf } from './culprit.ts'
+import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
+import { isoTime, keptUntil, LEAD, type Milliseconds, type Seconds } from './retention.ts'
+import { identityOf } from './names.ts'
+import { Known } from './known.ts'
+import { iatOf } from './records.ts'
+import { signerOf, type Signer, type SignOptions } from './signers.ts'
+import type { Budget, RecordEntry, Store } from '../stores/store.ts'
+import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from '../types.ts'
+import { unverifiable } from './verifiable.ts'
+
+export interface HistoryContext extends Signer {
+  store: Store
+  rules: Rules
+  clock: () => Milliseconds
+  /** By namespace. Without one the context itself signs. Default: there are none. */
+  signers?: ReadonlyMap<string | undefined, Signer>
+  /** The default issuer. undefined: there is none; null: none that all namespaces have in common. */
+  issuer?: string | null | undefined
+}
+
+/** How many tokens that are used may be on their way to the store. */
+const MAX_RECORDING = 100
+/** Whoever cuts a subject off more often than that during one call of `issue()` means this token as well. */
+const MAX_SIGNATURES = 10
+/** A random UUID. No other id is ever looked for: it could make the key of something else. */
+const RECORD_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i
+
+/** By what this process knows, or by what is kept for all. */
+type Lookup = 'check' | 'checkShared'
+
+/** The records of the tokens that have not expired. */
+export class History {
+  readonly #store: Store
+  readonly #rules: Rules
+  readonly #clock: () => Milliseconds
+  readonly #signer: Signer
+  readonly #signers: ReadonlyMap<string | undefined, Signer>
+  readonly #issuer: string | undefined
+  readonly #known: Known
+  #recording = 0
+
+  constructor ({ store, rules, clock, signers = new Map(), issuer, ...signer }: HistoryContext) {
+    this.#store = store
+    this.#rules = rules
+    this.#clock = clock
+    this.#known = new Known(clock, () => store.generation)
+    this.#signer = signer
+    this.#signers = signers
+    this.#issuer = issuer ?? undefined
+  }
+
+  /**
+   * Signs until the token is not dead on arrival. A token that is not handed out after its record was saved leaves that
+   * record behind: it says `revoked`, because the cutoff that stands in the way ends its iat as well.
+   */
+  async issue (claims: TokenClaims, { meta, namespace, ...signOptions }: IssueOptions): Promise<IssuedToken> {
+    const signer = namespace === undefined ? this.#signer : signerOf(namespace, this.#signers)
+    let options = Object.keys(signOptions).length > 0 ? signOptions : undefined
+    const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
+    const id = randomUUID()
+    const jti = randomUUID()
+    let asked: TokenClaims = { ...claims, jti: claims.jti ?? jti }
+    // Whoever ends all tokens of a subject means this one as well.
+    if (claims.iss === undefined && this.#issuer !== undefined) asked.iss = this.#issuer
+    for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
+      const token = await signer.sign(asked, options)
+      // What was signed counts, not what was asked for: sign options may set claims of their own.
+      const checked = this.#issuable(claimsOf(token), claims, signOptions, signer)
+      const record = this.#recordOf(checked, checkedMeta, id)
+      if (signatures === 0) await this.#checkGiven(checked, record.jti !== jti)
+      if (checked.iat === undefined && checked.sub !== undefined) await this.#refuseTimeless(checked)
+      // Of a jti that is random nothing is recorded yet.
+      const cutoff = await this.#save(record, checked, record.jti === jti)
+      const { iss } = record
+      if (!isCutOff(checked, cutoff)) return { token, id, jti: record.jti, ...(iss && { iss }), expiresAt: record.expiresAt }
+      // The first second that the cutoff leaves is this token's.
+      const iat = this.#firstAfter(cutoff!)
+      asked = { ...asked, iat }
+      // It ends when it would have: who cuts off again and again must not get tokens that live longer.
+      if (checked.exp === undefined) continue
+      if (checked.exp <= iat) throw unavailable(`the token would end at ${checked.exp}, and the cutoff of its subject is ${cutoff}`)
+      options = { ...options, expiresIn: checked.exp - iat }
+    }
+    throw unavailable(`the subject was cut off ${MAX_SIGNATURES} times while its token was signed`)
+  }
+
+  async record (claims: CheckedClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
+    const record = this.#recordOf(claims, meta === undefined ? undefined : checkMeta(meta), randomUUID())
+    await this.#save(record, claims)
+    return record
+  }
+
+  /**
+   * Records a token that has just verified, unless it is recorded. In the background: it fails silently, and gives up
+   * where many are under way; the token's next request is the next attempt.
+   */
+  noteUse (claims: CheckedClaims) {
+    const identity = identityOfClaims(claims)
+    if (identity === undefined || this.#recording >= MAX_RECORDING || !this.#store.available) return
+    const name = knownAs(identity, claims.exp)
+    if (this.#known.has(name)) return
+    this.#known.add(name)
+    this.#recording++
+    this.#store.addRecord(this.#entry(this.#recordOf(claims, undefined, randomUUID()), claims))
+      .catch(() => { this.#known.delete(name) })
+      .finally(() => { this.#recording-- })
+  }
+
+  /** The store may have lost what it had: each token that is used is recorded again. */
+  forget () {
+    this.#known.clear()
+  }
+
+  async token (id: string, budget?: Budget): Promise<TokenRecord | null> {
+    return RECORD_ID.test(id) ? orUnavailable(this.#store.record(id, budget)) : null
+  }
+
+  tokenOf (iss: string | undefined, jti: string, budget?: Budget): Promise<TokenRecord | null> {
+    return orUnavailable(this.#store.recordOf(identityOf(iss, jti), budget))
+  }
+
+  /** The record of an id, and the one of its identity that ends latest. The same commands run where there is none (P6). */
+  async named (id: string, budget: Budget): Promise<{ record: TokenRecord | null, latest: TokenRecord | null }> {
+    if (!RECORD_ID.test(id)) return { record: null, latest: null }
+    const record = await this.token(id, budget)
+    return { record, latest: await this.tokenOf(record?.iss, record?.jti ?? '', budget) }
+  }
+
+  async tokens (sub: string, iss: string | undefined, limit: number, cursor?: string): Promise<TokensPage> {
+    // A cursor is the id of a record, and one of no record leads nowhere.
+    if (cursor !== undefined && !RECORD_ID.test(cursor)) return { tokens: [] }
+    return orUnavailable(this.#store.within(async () => {
+      const { records, after } = await this.#store.records(identityOf(iss, sub), limit, cursor, this.#clock() / 1000)
+      const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
+      return { tokens, ...(after !== undefined && { cursor: after }) }
+    }))
+  }
+
+  async withStatus (record: TokenRecord, how: Lookup = 'check'): Promise<ListedToken> {
+    const { jti, iss, sub } = record
+    const { revoked, cutoff } = await this.lookUp(identityOf(iss, jti), sub && identityOf(iss, sub), how)
+    return { ...record, status: revoked || isCutOff(iatOf(record), cutoff) ? 'revoked' : 'active' }
+  }
+
+  /** What the store has under an identity and a subject. What is asked for in one turn shares a round trip. */
+  lookUp (identity: string | undefined, subject: string | undefined, how: Lookup = 'check'): Promise<{ revoked: boolean, cutoff: Seconds | null }> {
+    return new Promise((resolve, reject) => {
+      this.#store[how](identity, subject, (cause, revoked, cutoff) => {
+        if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
+        else resolve({ revoked, cutoff })
+      })
+    })
+  }
+
+  /** What the caller gave: an iat that no cutoff can end, and a jti under which the token would be dead on arrival. */
+  async #checkGiven (claims: CheckedClaims, isOwnJti: boolean) {
+    if (claims.iat !== undefined && claims.iat > this.#latest()) {
+      throw new TypeError(`issue() signs no iat that is more than ${LEAD} seconds ahead; leave "iat" out of the claims`)
+    }
+    if (isOwnJti && (await this.lookUp(identityOfClaims(claims), undefined)).revoked) throw new FST_JWT_REVOKED()
+  }
+
+  /** The second after a cutoff, if that is within the lead. */
+  #firstAfter (cutoff: Seconds): Seconds {
+    const latest = this.#latest()
+    // Made by hand, for a ban, or by a clock ahead of ours: no second attempt will help.
+    if (cutoff > latest) throw new FST_JWT_REVOKED()
+    // The cutoff stands there until the clock moves on, and ends every token that was signed before.
+    if (cutoff === latest) throw unavailable(`the subject was cut off again and again, until ${LEAD} seconds from now`)
+    return cutoff + 1
+  }
+
+  /** The latest iat that may be signed. */
+  #latest (): Seconds {
+    return Math.floor(this.#clock() / 1000) + LEAD
+  }
+
+  /** No iat says that a token is from after a cutoff: none is signed, or recorded, where there is one. */
+  async #refuseTimeless (claims: CheckedClaims) {
+    const { cutoff } = await this.lookUp(undefined, subjectOfClaims(claims))
+    if (cutoff !== null) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
+  }
+
+  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions, { signOptions = {}, verifyOptions = {} }: Signer): CheckedClaims {
+    const checked = checkClaims(signed, this.#rules, this.#clock())
+    const { jti } = checked as CheckedClaims
+    const rule = typeof checked === 'string' ? checked : jti === undefined ? BROKEN.jti : unverifiable(signed, verifyOptions)
+    if (rule === undefined) return checked as CheckedClaims
+    const culprit = culpritOf(rule, claims, options, signOptions)
+    throw new TypeError(`issue() signed a token that would not be accepted: ${rule}${culprit && `; that comes from ${culprit}`}`)
+  }
+
+  #recordOf ({ jti, iss, sub, exp, iat }: CheckedClaims, meta: Record<string, unknown> | undefined, id: string): TokenRecord {
+    if (jti === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
+    return {
+      id,
+      jti,
+      ...(iss && { iss }),
+      ...(sub && { sub }),
+      issuedAt: isoTime(iat, Math.floor),
+      expiresAt: isoTime(exp, Math.ceil),
+      ...(meta && { meta })
+    }
+  }
+
+  async #save (record: TokenRecord, claims: CheckedClaims, isFirst = false) {
+    const entry = this.#entry(record, claims)
+    const cutoff = await orUnavailable(this.#store.saveRecord(entry, isFirst))
+    this.#known.add(knownAs(entry.identity, claims.exp))
+    return cutoff
+  }
+
+  #entry (record: TokenRecord, claims: CheckedClaims): RecordEntry {
+    const subject = subjectOfClaims(claims)
+    return {
+      record,
+      identity: identityOf(record.iss, record.jti),
+      ...(subject !== undefined && { subject }),
+      exp: claims.exp === undefined ? null : claims.exp + this.#rules.clockTolerance,
+      keptUntil: keptUntil(claims.exp, this.#rules, this.#clock())
+    }
+  }
+}
+
+/** A later token of the same identity is recorded as well. No identity has a space. */
+function knownAs (identity: string, exp: number | undefined): string {
+  return `${identity} ${exp}`
+}
+
+/** For what `issue()` can't do now, and can do in a second. */
+function unavailable (cause: string): Error {
+  return new FST_JWT_REVOCATION_UNAVAILABLE({ cause: new Error(cause) })
+}
+
+/** What the store says, its failure as the plugin's own error. */
+export async function orUnavailable<T> (answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (cause) {
+    if (cause instanceof FST_JWT_REVOCATION_UNAVAILABLE || cause instanceof FST_JWT_REVOKED) throw cause
+    throw new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
+  }
+}

@@ -1,0 +1,14 @@
+import type { CheckedClaims } from './claims.ts'
+import type { Seconds } from './retention.ts'
+import type { TokenRecord } from '../types.ts'
+
+/** As much of a record's token as tells whether a cutoff ends it. */
+export function iatOf ({ issuedAt }: TokenRecord): CheckedClaims {
+  return issuedAt === null ? {} : { iat: Date.parse(issuedAt) / 1000 }
+}
+
+/** When a record's token ends, in seconds since the epoch; Infinity: never. */
+export function endOf (record: TokenRecord | null): Seconds | undefined {
+  if (record === null) return undefined
+  return record.expiresAt === null ? Infinity : Date.parse(record.expiresAt) / 1000
+}

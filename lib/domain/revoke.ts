@@ -1,0 +1,134 @@
+import { byOf, type By } from './audit.ts'
+import { isCutOff, type CheckedClaims, type Rules } from './claims.ts'
+import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
+import { isoTime, keptUntil, type Milliseconds, type Seconds } from './retention.ts'
+import { orUnavailable, type History } from './history.ts'
+import { identityOf } from './names.ts'
+import { endOf } from './records.ts'
+import type { Budget, Denial, Store } from '../stores/store.ts'
+import { Subjects } from './subjects.ts'
+import type { CutoffEvent, CutoffResult, RevocationResult, RevokeResult, TokenRecord } from '../types.ts'
+
+export interface RevokerContext {
+  store: Store
+  rules: Rules
+  clock: () => Milliseconds
+  history: History
+  /** What was checked before may be wrong now. */
+  onChange: () => void
+  /** Tells of what stands now. `isHeard`: the log brought it before, and the listeners of this process have been told. */
+  onMade: (revocation: RevocationResult | CutoffEvent, by: By | undefined, isHeard: boolean) => void
+}
+
+export interface Target {
+  jti: string
+  iss?: string | undefined
+  exp?: number
+}
+
+/** What stands, and whether this call made it. */
+export interface Made {
+  revocation: RevocationResult
+  first: boolean
+}
+
+export interface EndOptions {
+  /** The jti of a token to leave out. */
+  except?: string | undefined
+  by?: By
+  /** A cutoff that stands at this second or later is not raised. */
+  enough?: Seconds | undefined
+}
+
+/** Revokes one token, a subject, or all tokens of a subject but one. */
+export class Revoker {
+  readonly #store: Store
+  readonly #rules: Rules
+  readonly #clock: () => Milliseconds
+  readonly #history: History
+  readonly #onChange: RevokerContext['onChange']
+  readonly #onMade: RevokerContext['onMade']
+  readonly #subjects: Subjects
+
+  constructor ({ store, rules, clock, history, onChange, onMade }: RevokerContext) {
+    this.#store = store
+    this.#rules = rules
+    this.#clock = clock
+    this.#history = history
+    this.#onChange = onChange
+    this.#onMade = onMade
+    this.#subjects = new Subjects({
+      store,
+      rules,
+      clock,
+      history,
+      onChange,
+      onMade,
+      deny: async (record, by) => (await this.#deny(record, record, endOf(record), undefined, by)).first
+    })
+  }
+
+  /** Revokes the token that asks. One that says no end has none. */
+  async revokeOwn (claims: CheckedClaims): Promise<Made> {
+    const { jti, iss, exp = Infinity } = claims
+    if (jti === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no jti to revoke it by, sign it with issue, which adds one')
+    const budget = this.#store.budget()
+    const record = await this.#history.tokenOf(iss, jti, budget)
+    return this.revokeKnown({ jti, iss, exp }, record, budget, byOf(claims))
+  }
+
+  /** Revokes a token whose records were read before. The latest of all known ends counts (P2). */
+  revokeKnown (target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record): Promise<Made> {
+    return this.#deny(target, record, latestOf(target.exp, endOf(record), endOf(latest)), budget, by)
+  }
+
+  /** A token ends its own subject, and itself with it. */
+  async endOwnSubject (claims: CheckedClaims, except?: string): Promise<CutoffResult> {
+    const { sub, iss, jti, iat } = claims
+    if (sub === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no sub to revoke all tokens of, sign it with one')
+    // Concurrent requests with one token share one cutoff; otherwise each would raise it by a second.
+    const result = await this.endSubject(sub, iss, { except, by: byOf(claims), enough: iat })
+    // Signed by a clock that is ahead: the cutoff does not reach it.
+    if (result.cutoff !== null && jti !== undefined && !isCutOff(claims, result.cutoff)) await this.revokeOwn(claims)
+    return result
+  }
+
+  endSubject (sub: string, iss: string | undefined, { except, by, enough }: EndOptions = {}): Promise<CutoffResult> {
+    return except === undefined ? this.#subjects.cutOff(sub, iss, by, enough) : this.#subjects.revokeOthers(sub, iss, except, by)
+  }
+
+  async #deny ({ jti, iss }: Target, record: TokenRecord | null, end: Seconds | undefined, budget: Budget | undefined, by: By | undefined): Promise<Made> {
+    const now = this.#clock()
+    const exp = end === undefined || end === Infinity ? null : end
+    const revocation = (kept: Denial) => revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, kept.at, exp ?? kept.exp)
+    const made = (kept: Denial, isHeard: boolean) => this.#onMade(revocation(kept), by, isHeard)
+    const denial = { at: Math.floor(now / 1000), exp, ...(record && { id: record.id }), ...(record?.sub && { sub: record.sub }) }
+    const options = { made, ...(budget && { budget }) }
+    const kept = await orUnavailable(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(end, this.#rules, now), options))
+    this.#onChange()
+    return { revocation: revocation(kept), first: kept.first }
+  }
+}
+
+type Names = { jti: string } & Record<'id' | 'iss' | 'sub', string | undefined>
+
+export function revocationOf ({ jti, id, iss, sub }: Names, at: number, exp: number | null): RevocationResult {
+  return {
+    jti,
+    ...(id && { id }),
+    ...(iss && { iss }),
+    ...(sub && { sub }),
+    status: 'revoked',
+    revokedAt: isoTime(at, Math.floor)!,
+    expiresAt: isoTime(exp ?? undefined, Math.ceil)
+  }
+}
+
+function latestOf (...ends: Array<Seconds | undefined>): Seconds | undefined {
+  const known = ends.filter((end) => end !== undefined)
+  return known.length === 0 ? undefined : Math.max(...known)
+}
+
+export function withFirst ({ revocation, first }: Made): RevokeResult {
+  return { ...revocation, first }
+}

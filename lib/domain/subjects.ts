@@ -1,0 +1,131 @@
+import type { By } from './audit.ts'
+import { isCutOff, isJti, type Rules } from './claims.ts'
+import { FST_JWT_REVOKED } from '../errors.ts'
+import { keptUntil, LEAD, type Milliseconds, type Seconds } from './retention.ts'
+import { orUnavailable, type History } from './history.ts'
+import { identityOf } from './names.ts'
+import { endOf, iatOf } from './records.ts'
+import type { Store } from '../stores/store.ts'
+import { Turns } from './turns.ts'
+import type { CutoffEvent, CutoffResult, TokenRecord } from '../types.ts'
+
+export interface SubjectsContext {
+  store: Store
+  rules: Rules
+  clock: () => Milliseconds
+  history: History
+  /** Revokes one token. Gives whether this call made the revocation. */
+  deny: (record: TokenRecord, by: By | undefined) => Promise<boolean>
+  /** What was checked before may be wrong now. */
+  onChange: () => void
+  /** A cutoff stands. `isHeard`: the listeners of this process have been told. */
+  onMade: (cutoff: CutoffEvent, by: By | undefined, isHeard: boolean) => void
+}
+
+/** How many records of a subject are read in one go. */
+export const SUBJECT_PAGE = 500
+/** How many of a subject's tokens are revoked at once: everybody else's checks and log-ins use the same connection. */
+const AT_ONCE = 10
+
+/** Ends all tokens of a subject, or all but one. */
+export class Subjects {
+  readonly #store: Store
+  readonly #rules: Rules
+  readonly #clock: () => Milliseconds
+  readonly #history: History
+  readonly #deny: SubjectsContext['deny']
+  readonly #onChange: SubjectsContext['onChange']
+  readonly #onMade: SubjectsContext['onMade']
+  readonly #sparing = new Turns()
+
+  constructor ({ store, rules, clock, history, deny, onChange, onMade }: SubjectsContext) {
+    this.#store = store
+    this.#rules = rules
+    this.#clock = clock
+    this.#history = history
+    this.#deny = deny
+    this.#onChange = onChange
+    this.#onMade = onMade
+  }
+
+  async cutOff (sub: string, iss: string | undefined, by: By | undefined, enough: Seconds | undefined): Promise<CutoffResult> {
+    const subject = identityOf(iss, sub)
+    const names = { sub, ...(iss && { iss }) }
+    const now = this.#clock()
+    const seconds = Math.floor(now / 1000)
+    // A token may have been recorded more than once.
+    const ended = new Set<string>()
+    let cutoff = seconds
+    let before: number | null = null
+    const made = (cutoff: Seconds, isHeard: boolean) => this.#onMade({ ...names, cutoff }, by, isHeard)
+    const older = new Set<string>()
+    const cutOff = async () => {
+      // The cutoff comes as well where they can't be read.
+      const { records } = await this.#store.records(subject, SUBJECT_PAGE).catch(() => ({ records: [] }))
+      for (const { id } of records) older.add(id);
+      ({ cutoff, before } = await this.#store.cutOff(subject, seconds, keptUntil(undefined, this.#rules, now), { enough, made }))
+      this.#onChange()
+    }
+    const ahead: TokenRecord[] = []
+    const pages = this.#pages(sub, iss, async (record) => {
+      const claims = iatOf(record)
+      if (isCutOff(claims, before)) return
+      // Signed by a clock that is ahead: a cutoff does not reach it. What issue() has signed since is not meant.
+      const isAhead = !isCutOff(claims, cutoff)
+      if (isAhead && !older.has(record.id) && claims.iat! <= Math.floor(this.#clock() / 1000) + LEAD) return
+      const { revoked } = await this.#history.lookUp(identityOf(iss, record.jti), undefined, 'checkShared')
+      if (revoked) return
+      if (this.#counts(record)) ended.add(record.jti)
+      if (isAhead) ahead.push(record)
+    }, cutOff)
+    while (!(await pages.next()).done) {
+      await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#deny(record, by) })
+    }
+    return { ...names, cutoff, revoked: ended.size }
+  }
+
+  /** Leaves one token out, which no cutoff can: the others are revoked one by one, by one call at a time for a subject. */
+  async revokeOthers (sub: string, iss: string | undefined, except: string, by: By | undefined): Promise<CutoffResult> {
+    return orUnavailable(this.#sparing.take(identityOf(iss, sub), this.#store.budget().left, async (hasWaited) => {
+      // Whoever had the turn before may have ended this one: two devices must not end each other.
+      if (hasWaited && isJti(except) && (await this.#history.lookUp(identityOf(iss, except), undefined)).revoked) throw new FST_JWT_REVOKED()
+      let revoked = 0
+      const pages = this.#pages(sub, iss, async (record) => (await this.#history.withStatus(record, 'checkShared')).status)
+      for await (const page of pages) {
+        const others = page.filter(({ record, seen }) => seen === 'active' && record.jti !== except)
+        await eachOf(others, AT_ONCE, async ({ record }) => {
+          if (await this.#deny(record, by) && this.#counts(record)) revoked++
+        })
+      }
+      return { sub, ...(iss && { iss }), cutoff: null, revoked }
+    }))
+  }
+
+  /** What has ended by the clock of this process is revoked where the store lists it, and not counted. */
+  #counts (record: TokenRecord): boolean {
+    return endOf(record)! > this.#clock() / 1000
+  }
+
+  /**
+   * The records of a subject and what is seen of each, page by page. Each page has the time of one revocation, the first
+   * one together with what comes before it.
+   */
+  async * #pages<T> (sub: string, iss: string | undefined, see: (record: TokenRecord) => Promise<T>, first?: () => Promise<void>) {
+    let after: string | undefined
+    do {
+      const page = await orUnavailable(this.#store.within(async () => {
+        if (after === undefined) await first?.()
+        const { records, after: next } = await this.#store.records(identityOf(iss, sub), SUBJECT_PAGE, after)
+        const seen = await Promise.all(records.map(async (record) => ({ record, seen: await see(record) })))
+        return { seen, next }
+      }))
+      yield page.seen
+      after = page.next
+    } while (after !== undefined)
+  }
+}
+
+/** Does it with all of them, a few at a time. */
+async function eachOf<T> (all: T[], atOnce: number, act: (one: T) => Promise<void>) {
+  for (let i = 0; i < all.length; i += atOnce) await Promise.all(all.slice(i, i + atOnce).map(act))
+}

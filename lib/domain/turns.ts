@@ -1,0 +1,35 @@
+import type { Milliseconds } from './retention.ts'
+import { Deadline, TooMuch } from '../stores/redis/deadline.ts'
+
+/** Of those who want the same, one at a time, in the order in which they came. */
+export class Turns {
+  readonly #last = new Map<string, Promise<void>>()
+
+  /** `patience`: how long one waits for its turn. @throws TooMuch where it does not come by then */
+  async take<T> (name: string, patience: Milliseconds, act: (hasWaited: boolean) => Promise<T>): Promise<T> {
+    const before = this.#last.get(name)
+    const { promise: turn, resolve: end } = withResolvers()
+    const last = before === undefined ? turn : before.then(() => turn)
+    this.#last.set(name, last)
+    try {
+      if (before !== undefined) await inTime(before, patience)
+      return await act(before !== undefined)
+    } finally {
+      end()
+      if (this.#last.get(name) === last) this.#last.delete(name)
+    }
+  }
+}
+
+function inTime (turn: Promise<void>, patience: Milliseconds): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const cancel = new Deadline(patience).start(() => reject(new TooMuch(`others kept the turn for ${patience} ms`)))
+    turn.then(resolve).finally(cancel)
+  })
+}
+
+function withResolvers () {
+  let resolve!: () => void
+  const promise = new Promise<void>((_resolve) => { resolve = _resolve })
+  return { promise, resolve }
+}

@@ -1,0 +1,41 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Guard } from './guard.ts'
+import type { Settings } from '../options.ts'
+
+type Done = (error?: Error) => void
+
+/** A socket that was about to be upgraded is no longer the server's: where the upgrade is refused, nobody else closes it. */
+function closeAfter ({ raw: { socket } }: FastifyRequest, reply: FastifyReply) {
+  reply.header('connection', 'close')
+  reply.raw.once('finish', () => socket.destroySoon())
+}
+
+/** The `onRequest` hook: refuses a revoked token wherever it is presented, but for what is left out. */
+export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings, 'enforce' | 'skip'>) {
+  return function refuseRevoked (request: FastifyRequest, reply: FastifyReply, done: Done) {
+    const wanted = request.routeOptions.config?.revocation
+    if (wanted === false || (enforce === 'verified' && wanted !== true)) return done()
+    if (skip === undefined) return inspectFrom(0, request, reply, done)
+    let skips: unknown
+    try {
+      skips = skip(request)
+    } catch (error) {
+      // To Fastify nothing that is falsy is an error: the request would go on.
+      return done((error || new Error('option "skip" threw nothing')) as Error)
+    }
+    if (skips === true) return done()
+    // Of an async function: it does not skip, and its rejection is nobody's.
+    if (typeof skips === 'object') Promise.resolve(skips).catch(() => {})
+    inspectFrom(0, request, reply, done)
+  }
+
+  function inspectFrom (index: number, request: FastifyRequest, reply: FastifyReply, done: Done) {
+    guards[index]!.inspect(request, (refusal) => {
+      if (refusal === null) return index + 1 < guards.length ? inspectFrom(index + 1, request, reply, done) : done()
+      // Fastify's own error handler takes these from the error; one of the application's may not.
+      reply.headers((refusal as Error & { headers: Record<string, string> }).headers)
+      if (request.headers.upgrade !== undefined) closeAfter(request, reply)
+      done(refusal)
+    })
+  }
+}

@@ -1,0 +1,111 @@
+import type { Milliseconds, Seconds } from '../../domain/retention.ts'
+import { sleep } from '../../time.ts'
+import type { Deadline } from './deadline.ts'
+import type { LogEntry } from '../replica/log.ts'
+
+/** A write whose outcome this process does not know. */
+export interface OwedWrite {
+  entry: LogEntry
+  /** When each attempt said that it revokes: by this it is known which attempt made what stands. */
+  ats: Set<Seconds>
+  made: ((answer: unknown) => void) | undefined
+}
+
+const INTERVAL: Milliseconds = 1000
+const MAX_OWED = 10_000
+const AT_ONCE = 100
+
+/** What becomes of each write that is tried again, in the order of the writes. Never rejects. */
+export type Rewrite = (some: OwedWrite[]) => Promise<Array<'acknowledged' | 'refused' | 'unknown'>>
+
+/**
+ * Revocations whose outcome is unknown: a connection broke before the answer, or a cluster took one of two writes. Each
+ * may stand, and nobody was told. So each is written again, every second, until Redis acknowledges it.
+ */
+export class Owed {
+  readonly #writes = new Map<string, OwedWrite>()
+  readonly #rewrite: Rewrite
+  readonly #deadline: Deadline
+  readonly #atOnce: number
+  readonly #onDisowned: () => void
+  #working: Promise<void> | undefined
+  #isFull = false
+  #closed = false
+
+  constructor (rewrite: Rewrite, deadline: Deadline, onDisowned: () => void, atOnce = AT_ONCE) {
+    this.#rewrite = rewrite
+    this.#deadline = deadline
+    this.#onDisowned = onDisowned
+    this.#atOnce = atOnce
+  }
+
+  of (entry: LogEntry): OwedWrite | undefined {
+    return this.#writes.get(keyOf(entry))
+  }
+
+  /** A second attempt at the same revocation joins the first: they are one, and told once. */
+  add (entry: LogEntry, made: OwedWrite['made']) {
+    const key = keyOf(entry)
+    const standing = this.#writes.get(key)
+    if (standing !== undefined) {
+      standing.ats.add(entry.at)
+      const later = entry.kind === 'cutoff' && entry.at > standing.entry.at
+      standing.entry = { ...later ? entry : standing.entry, until: latest(standing.entry.until, entry.until) }
+      return
+    }
+    if (this.#writes.size >= MAX_OWED) {
+      if (!this.#isFull) this.#onDisowned()
+      this.#isFull = true
+      return
+    }
+    this.#writes.set(key, { entry, ats: new Set([entry.at]), made })
+    this.#working ??= this.#work()
+  }
+
+  settle (entry: LogEntry) {
+    this.#writes.delete(keyOf(entry))
+  }
+
+  close () {
+    this.#closed = true
+  }
+
+  async #work () {
+    while (this.#writes.size > 0) {
+      await sleep(INTERVAL, undefined, { ref: false })
+      if (this.#closed) return
+      await this.#rewriteAll()
+    }
+    this.#isFull = false
+    this.#working = undefined
+  }
+
+  async #rewriteAll () {
+    const all = [...this.#writes.values()]
+    for (let i = 0; i < all.length && !this.#closed; i += this.#atOnce) {
+      const some = all.slice(i, i + this.#atOnce).filter((owed) => this.of(owed.entry) === owed)
+      const outcomes = await this.#inTime(some)
+      for (const [j, owed] of some.entries()) {
+        if (outcomes[j] !== 'unknown' && this.of(owed.entry) === owed) this.settle(owed.entry)
+      }
+      // Redis is still away: the next second tries again.
+      if (outcomes.length > 0 && outcomes.every((outcome) => outcome === 'unknown')) return
+    }
+  }
+
+  /** A connection that swallowed the answer must not keep the others waiting. */
+  #inTime (some: OwedWrite[]): ReturnType<Rewrite> {
+    return new Promise((resolve) => {
+      const cancel = this.#deadline.start(() => resolve(some.map(() => 'unknown')))
+      this.#rewrite(some).then(resolve).finally(cancel)
+    })
+  }
+}
+
+function keyOf ({ kind, name }: LogEntry): string {
+  return `${kind}:${name}`
+}
+
+function latest (a: Seconds | null, b: Seconds | null): Seconds | null {
+  return a === null || b === null ? null : Math.max(a, b)
+}

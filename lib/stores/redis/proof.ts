@@ -1,0 +1,92 @@
+import { randomUUID } from 'node:crypto'
+import type { Seconds } from '../../domain/retention.ts'
+import { sleep } from '../../time.ts'
+import type { RedisClient } from '../../types.ts'
+import { Commands, type Command } from './commands.ts'
+import { Connections, databaseOf } from './connections.ts'
+
+/** Two connections that were to see the same data do not. */
+export class OtherData extends Error {}
+
+/** How long a marker stays, for nobody. */
+const MARKER_LIFE: Seconds = 60
+/** Other processes write markers too, and each overwrites the one before. */
+const ATTEMPTS = 10
+
+/**
+ * Proves that a connection of our own sees the data of the client (P7): a random marker is written over one and read
+ * over the other. Two empty databases look alike, and so do a server and what became of its replica.
+ */
+export class Proof {
+  readonly #client: RedisClient
+  readonly #own: RedisClient
+  readonly #key: string
+  readonly #connections: Connections
+  /** The connections that the proof is about. */
+  #proven: unknown[] | undefined
+  #proving: Promise<void> | undefined
+
+  constructor (client: RedisClient, own: RedisClient, key: string) {
+    this.#client = client
+    this.#own = own
+    this.#key = key
+    this.#connections = new Connections(client, own)
+  }
+
+  /** Resolves where the two see the same, by the connections that they have now. @throws OtherData */
+  readonly require = async (): Promise<void> => {
+    while (!this.#holds()) {
+      await (this.#proving ??= this.#prove().finally(() => { this.#proving = undefined }))
+    }
+  }
+
+  /** Runs what counts only where the two saw the same all the while. @throws OtherData */
+  async during<T> (act: () => Promise<T>): Promise<T> {
+    await this.require()
+    const proven = this.#proven
+    const result = await act()
+    if (proven === this.#proven && this.#holds()) return result
+    // Where they see other data now, that is what is wrong.
+    await this.require()
+    throw new Error('a connection was renewed meanwhile')
+  }
+
+  #holds (): boolean {
+    return this.#proven !== undefined && !this.#connections.wereRenewed(this.#proven)
+  }
+
+  async #prove () {
+    this.#proven = undefined
+    const [client, own] = [new Commands(this.#client), new Commands(this.#own)]
+    const database = databaseOf(this.#client)
+    if (databaseOf(this.#own) !== database) await own.send(['select', database])
+    const connections = this.#connections.now()
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const marker = randomUUID()
+      await client.send(['set', this.#key, marker, 'EX', MARKER_LIFE])
+      const seen = await own.send(['get', this.#key])
+      // Another process may have written its marker in between: then the client sees that one.
+      if (seen === marker || (typeof seen === 'string' && seen === await client.send(['get', this.#key]))) {
+        // What was renewed meanwhile is proven by the next attempt.
+        if (this.#connections.areStill(connections)) this.#proven = connections
+        return
+      }
+      await sleep(Math.random() * 20)
+    }
+    throw new OtherData('a connection of the plugin sees other data than the client: both must lead to the same database of the same server')
+  }
+}
+
+/** Commands whose answers count only where their connection is proven. */
+export class ProvenCommands extends Commands {
+  readonly #proof: Proof | undefined
+
+  constructor ({ client, proof }: { client: RedisClient, proof?: Proof }) {
+    super(client)
+    this.#proof = proof
+  }
+
+  override async together (commands: Command[]) {
+    return this.#proof === undefined ? super.together(commands) : this.#proof.during(() => super.together(commands))
+  }
+}

@@ -1,0 +1,88 @@
+import type { Milliseconds, Seconds } from '../../domain/retention.ts'
+import type { Keys } from '../../domain/names.ts'
+import type { TokenRecord } from '../../types.ts'
+import { lasting, longestOf } from './answers.ts'
+import type { Command, Commands } from './commands.ts'
+import { ADD_TOKEN, NAME_RECORD, PAGE } from './scripts.ts'
+import type { RecordEntry } from '../store.ts'
+import { parseCutoff, parseRecord } from './values.ts'
+
+/** The history in Redis: each record, the one that an identity leads to, and those of a subject. */
+export class RedisRecords {
+  readonly #redis: Commands
+  readonly #keys: Keys
+  readonly #longest: Milliseconds | ''
+  readonly #clock: () => Milliseconds
+
+  constructor (redis: Commands, keys: Keys, longest: Seconds | null | undefined, clock: () => Milliseconds) {
+    this.#redis = redis
+    this.#keys = keys
+    this.#longest = longestOf(longest)
+    this.#clock = clock
+  }
+
+  async save (entry: RecordEntry, isFirst: boolean): Promise<Seconds | null> {
+    const { record, identity, subject } = entry
+    const end = expireAt(entry)
+    const id = this.#keys.id(identity)
+    const commands: Command[] = [
+      ['set', this.#keys.token(record.id), JSON.stringify(record), ...end],
+      isFirst ? ['set', id, record.id, ...end] : nameRecord(id, entry)
+    ]
+    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject), ['get', this.#keys.cutoff(subject)])
+    const [saved, named, , cutoff] = await this.#redis.all(commands)
+    if (saved !== 'OK' || typeof named !== 'string') throw new TypeError('Redis answered nonsense to a record')
+    return subject === undefined ? null : parseCutoff(cutoff)
+  }
+
+  /** The record comes last: an id that has none was left by somebody who failed on the way, and is taken up again. */
+  async add (entry: RecordEntry): Promise<void> {
+    const { record, identity, subject } = entry
+    const key = this.#keys.id(identity)
+    let id = await this.#redis.send(['get', key]) ??
+      (await this.#redis.send(['set', key, record.id, 'NX', ...expireAt(entry)]) === 'OK' ? record.id : await this.#redis.send(['get', key]))
+    if (id !== record.id) {
+      const standing = await this.byId(String(id))
+      if (standing !== null && endsAsLate(standing, record)) return
+      if (standing !== null) [id] = await this.#redis.all([nameRecord(key, entry)])
+    }
+    const own = { ...record, id: String(id) }
+    if (subject !== undefined) await this.#redis.all([this.#addToSubject({ ...entry, record: own }, subject)])
+    await this.#redis.send(['set', this.#keys.token(own.id), JSON.stringify(own), ...expireAt(entry)])
+  }
+
+  async byId (id: string): Promise<TokenRecord | null> {
+    return parseRecord(await this.#redis.send(['get', this.#keys.token(id)]))
+  }
+
+  async of (identity: string): Promise<TokenRecord | null> {
+    const id = await this.#redis.send(['get', this.#keys.id(identity)])
+    // Without an id this reads a key that is never there: the same commands run (P6).
+    return this.byId(typeof id === 'string' ? id : '')
+  }
+
+  async page (subject: string, limit: number, after: string | undefined, now: Seconds | undefined) {
+    const answer = await this.#redis.eval(PAGE, this.#keys.tokens(subject), limit + 1, after ?? '', now ?? '')
+    if (!Array.isArray(answer)) throw new TypeError('Redis answered nonsense to a page of records')
+    const ids = answer.slice(0, limit).map(String)
+    const found = await this.#redis.all(ids.map((id) => ['get', this.#keys.token(id)]))
+    const records = found.map(parseRecord).filter((record) => record !== null)
+    return { records, ...(answer.length > limit && { after: ids.at(-1)! }) }
+  }
+
+  #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
+    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...lasting(keptUntil, this.#clock()), this.#longest]
+  }
+}
+
+function nameRecord (key: string, { record, keptUntil }: RecordEntry): Command {
+  return ['eval', NAME_RECORD, 1, key, record.id, keptUntil ?? '']
+}
+
+function endsAsLate (standing: TokenRecord, record: TokenRecord): boolean {
+  return standing.expiresAt === null || (record.expiresAt !== null && Date.parse(standing.expiresAt) >= Date.parse(record.expiresAt))
+}
+
+function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
+  return keptUntil === null ? [] : ['EXAT', keptUntil]
+}

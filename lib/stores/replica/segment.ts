@@ -1,0 +1,210 @@
+import type { Seconds } from '../../domain/retention.ts'
+import { hashOf, ISSUER_UUID, UUID, type PackedName } from './packed-name.ts'
+
+/** What is kept of one name. Whole seconds since the epoch. */
+export interface Kept {
+  /** When it was revoked; of a cutoff: the cutoff. */
+  at: Seconds
+  /** null: unknown. */
+  exp: Seconds | null
+  /** FOR_EVER: never forgotten. */
+  until: Seconds
+  marked: boolean
+}
+
+/** No later time fits. */
+export const FOR_EVER: Seconds = 2 ** 32 - 1
+
+/*
+ * A record, in 32-bit words, an even number of them:
+ *   until
+ *   bits 0-1 form of the name, 2 wide, 3 marked, 4-8 until − exp (31: no exp), 9-31 until − at
+ *   if wide, where one of these does not fit: at, exp (0: none)
+ *   the name
+ */
+const WIDE = 4
+const MARKED = 8
+const NO_EXP = 31
+const MAX_AGE = 2 ** 23 - 1
+/** In the place of `until`: another record has taken this one's. */
+const REPLACED = 0
+
+const GROWTH = 33 / 32
+const MAX_LOAD = 0.7
+const LOAD = 0.6
+
+/*
+ * An entry of the index: where its record is, in units of two words, and two bits of its hash, so that most records of
+ * other names need not be looked at.
+ */
+const UNIT = 0x3fff
+const TAG = 0xc000
+
+const roundUp = (words: number) => (words + 1) & ~1
+
+function isWide ({ at, exp, until }: Kept): boolean {
+  const age = until - at
+  const slack = exp === null ? 0 : until - exp
+  return age < 0 || age > MAX_AGE || slack < 0 || slack >= NO_EXP
+}
+
+/** How many words a record takes. */
+export function sizeOf (kept: Kept, name: PackedName): number {
+  return roundUp(name.length + (isWide(kept) ? 4 : 2))
+}
+
+/** Records one after another, and an open-addressed index of where they are; 0 is none. */
+export class Segment {
+  data: Uint32Array
+  used = 2
+  index: Uint16Array
+  count = 0
+
+  /** With room for so many records, of so many words in all. */
+  constructor (count = 4, words = 2 + 6 * count) {
+    this.data = new Uint32Array(roundUp(Math.ceil(words * GROWTH)))
+    this.index = new Uint16Array(Math.ceil(count / LOAD) + 1)
+  }
+
+  #nameAt (offset: number): number {
+    return offset + (this.data[offset + 1]! & WIDE ? 4 : 2)
+  }
+
+  #nameLength (offset: number): number {
+    const form = this.data[offset + 1]! & 3
+    return form === UUID ? 4 : form === ISSUER_UUID ? 5 : ((this.data[this.#nameAt(offset)]! & 255) + 4) >>> 2
+  }
+
+  sizeOf (offset: number): number {
+    return roundUp(this.#nameAt(offset) - offset + this.#nameLength(offset))
+  }
+
+  /** The slot of the name, or the empty one where it would be. */
+  slotOf (name: PackedName, hash: number): number {
+    const { index } = this
+    let slot = firstSlot(hash, index.length)
+    for (;;) {
+      const entry = index[slot]!
+      if (entry === 0 || (((entry ^ hash) & TAG) === 0 && this.#has((entry & UNIT) << 1, name))) return slot
+      if (++slot === index.length) slot = 0
+    }
+  }
+
+  /** The record of a slot; 0: there is none. */
+  offsetAt (slot: number): number {
+    return (this.index[slot]! & UNIT) << 1
+  }
+
+  #has (offset: number, { form, length, words }: PackedName): boolean {
+    const { data } = this
+    if ((data[offset + 1]! & 3) !== form) return false
+    const start = this.#nameAt(offset)
+    for (let i = 0; i < length; i++) {
+      if (data[start + i] !== words[i]) return false
+    }
+    return true
+  }
+
+  keptAt (offset: number): Kept {
+    const { data } = this
+    const until = data[offset]!
+    const header = data[offset + 1]!
+    const marked = (header & MARKED) !== 0
+    if (header & WIDE) return { at: data[offset + 2]!, exp: data[offset + 3] || null, until, marked }
+    const slack = header >>> 4 & NO_EXP
+    return { at: until - (header >>> 9), exp: slack === NO_EXP ? null : until - slack, until, marked }
+  }
+
+  identityAt (offset: number, name: PackedName): string {
+    return name.unpack(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)
+  }
+
+  /** The name is kept no longer. */
+  release (offset: number, name: PackedName) {
+    name.release(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)
+  }
+
+  write (offset: number, kept: Kept, { form, words, length }: PackedName) {
+    const { data } = this
+    const { at, exp, until, marked } = kept
+    data[offset] = until
+    data[offset + 1] = form | (marked ? MARKED : 0)
+    if (isWide(kept)) {
+      data[offset + 1]! |= WIDE
+      data[offset + 2] = at
+      data[offset + 3] = exp ?? 0
+    } else data[offset + 1]! |= (exp === null ? NO_EXP : until - exp) << 4 | (until - at) << 9
+    const start = this.#nameAt(offset)
+    for (let i = 0; i < length; i++) data[start + i] = words[i]!
+  }
+
+  unmark (offset: number) {
+    this.data[offset + 1]! &= ~MARKED
+  }
+
+  /** For one of another size, whose place is given. The index leads to that one from now on. */
+  replace (slot: number, size: number): number {
+    this.data[this.offsetAt(slot)] = REPLACED
+    const offset = this.reserve(size)
+    this.index[slot] = this.index[slot]! & TAG | offset >>> 1
+    return offset
+  }
+
+  /** Where a record of so many words has room. */
+  reserve (size: number): number {
+    const offset = this.used
+    this.used += size
+    if (this.used > this.data.length) {
+      const data = new Uint32Array(roundUp(Math.ceil(this.used * GROWTH)))
+      data.set(this.data.subarray(0, offset))
+      this.data = data
+    }
+    return offset
+  }
+
+  /** A record that the index does not have yet, to be filled. */
+  add (hash: number, size: number): number {
+    if (this.count + 1 > this.index.length * MAX_LOAD) this.#reindex()
+    const offset = this.reserve(size)
+    this.count++
+    this.#enter(hash, offset)
+    return offset
+  }
+
+  /** Live records, as offset after offset; `visit` must not add any. */
+  each (visit: (offset: number) => void) {
+    for (let offset = 2; offset < this.used; offset += this.sizeOf(offset)) {
+      if (this.data[offset] !== REPLACED) visit(offset)
+    }
+  }
+
+  hashAt (offset: number): number {
+    return hashOf(this.data, this.#nameAt(offset), this.#nameLength(offset))
+  }
+
+  copy (from: Segment, offset: number, hash: number) {
+    const size = from.sizeOf(offset)
+    const to = this.add(hash, size)
+    // A few words: a subarray takes longer to make than they take to copy.
+    for (let i = 0; i < size; i++) this.data[to + i] = from.data[offset + i]!
+  }
+
+  #enter (hash: number, offset: number) {
+    const { index } = this
+    let slot = firstSlot(hash, index.length)
+    while (index[slot] !== 0) {
+      if (++slot === index.length) slot = 0
+    }
+    index[slot] = hash & TAG | offset >>> 1
+  }
+
+  #reindex () {
+    this.index = new Uint16Array(Math.ceil((this.count + 1) / LOAD))
+    this.each((offset) => this.#enter(this.hashAt(offset), offset))
+  }
+}
+
+/** From the upper half of a hash; the lower one has chosen the segment. */
+function firstSlot (hash: number, length: number): number {
+  return ((hash >>> 16) * length) >>> 16
+}

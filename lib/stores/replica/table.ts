@@ -1,0 +1,127 @@
+import type { Seconds } from '../../domain/retention.ts'
+import { hashOf, type PackedName } from './packed-name.ts'
+import { Segment, sizeOf, type Kept } from './segment.ts'
+
+/**
+ * What a segment holds on average: little to rebuild, and a quarter of what its index can lead to, since one that is yet
+ * to be split holds twice as much, and chance adds to that.
+ */
+const SEGMENT_WORDS = 8192
+
+/**
+ * Names and what is kept of them, in typed arrays: a garbage collection does not look into them. Linear hashing: the
+ * table grows by one segment at a time, into which half of another goes, so that no insertion moves more than that.
+ */
+export class Table {
+  readonly #name: PackedName
+  readonly #segments = [new Segment()]
+  #words = 0
+  #size = 0
+  /** Where the name is that was asked for last, or would be. */
+  #segment = this.#segments[0]!
+  #slot = 0
+  #hash = 0
+
+  /** `name` is where the caller has packed the name that a method is about. */
+  constructor (name: PackedName) {
+    this.#name = name
+  }
+
+  /** Those whose time is up included, until they are swept. */
+  get size () {
+    return this.#size
+  }
+
+  get segments () {
+    return this.#segments.length
+  }
+
+  /** Until when the name is kept; 0 where it is not. */
+  until (): Seconds {
+    this.#seek()
+    const offset = this.#segment.offsetAt(this.#slot)
+    return offset === 0 ? 0 : this.#segment.data[offset]!
+  }
+
+  get (): Kept | null {
+    this.#seek()
+    const offset = this.#segment.offsetAt(this.#slot)
+    return offset === 0 ? null : this.#segment.keptAt(offset)
+  }
+
+  /** Keeps the name that `get` was just asked for so, whatever was kept of it. */
+  set (kept: Kept) {
+    const segment = this.#segment
+    const size = sizeOf(kept, this.#name)
+    const standing = segment.offsetAt(this.#slot)
+    const used = segment.used
+    if (standing === 0) {
+      this.#size++
+      this.#name.keep()
+    }
+    segment.write(standing === 0
+      ? segment.add(this.#hash, size)
+      : segment.sizeOf(standing) === size ? standing : segment.replace(this.#slot, size), kept, this.#name)
+    this.#words += segment.used - used
+    if (this.#words > this.#segments.length * SEGMENT_WORDS) this.#split()
+  }
+
+  /** Forgets what is not kept any longer in one segment. */
+  sweep (number: number, now: Seconds) {
+    const segment = this.#segments[number]!
+    let ended = 0
+    segment.each((offset) => { if (segment.data[offset]! <= now) ended++ })
+    if (ended === 0) return
+    const left = new Segment(segment.count - ended)
+    segment.each((offset) => {
+      if (segment.data[offset]! > now) left.copy(segment, offset, segment.hashAt(offset))
+      else segment.release(offset, this.#name)
+    })
+    this.#segments[number] = left
+    this.#size -= ended
+    this.#words -= segment.used - left.used
+  }
+
+  unmark (number: number) {
+    const segment = this.#segments[number]!
+    segment.each((offset) => segment.unmark(offset))
+  }
+
+  /** What one segment holds. */
+  entries (number: number): Array<Kept & { name: string }> {
+    const segment = this.#segments[number]!
+    const found: Array<Kept & { name: string }> = []
+    segment.each((offset) => found.push({ name: segment.identityAt(offset, this.#name), ...segment.keptAt(offset) }))
+    return found
+  }
+
+  #seek () {
+    const { words, length } = this.#name
+    this.#hash = hashOf(words, 0, length)
+    this.#segment = this.#segments[this.#number(this.#hash)]!
+    this.#slot = this.#segment.slotOf(this.#name, this.#hash)
+  }
+
+  #number (hash: number): number {
+    const { length } = this.#segments
+    const mask = (1 << 32 - Math.clz32(length - 1)) - 1
+    const number = hash & mask
+    return number < length ? number : number & mask >>> 1
+  }
+
+  /** The next segment gets its share of the one that had it until now. */
+  #split () {
+    const added = this.#segments.length
+    const number = added - (1 << 31 - Math.clz32(added))
+    const whole = this.#segments[number]!
+    const half = () => new Segment(Math.ceil(whole.count * 0.52), Math.ceil(whole.used * 0.52))
+    const parts = [half(), half()] as const
+    this.#segments[number] = parts[0]
+    this.#segments.push(parts[1])
+    whole.each((offset) => {
+      const hash = whole.hashAt(offset)
+      parts[this.#number(hash) === added ? 1 : 0].copy(whole, offset, hash)
+    })
+    this.#words += parts[0].used + parts[1].used - whole.used
+  }
+}
