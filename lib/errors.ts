@@ -51,3 +51,34 @@ export const FST_JWT_REVOCATION_NOT_FOUND = createError(
 export const FST_JWT_REVOCATION_BAD_OPTION = createError<'FST_JWT_REVOCATION_BAD_OPTION', 500, [sentence: string, options?: { cause: unknown }]>(
   'FST_JWT_REVOCATION_BAD_OPTION', 'fastify-jwt-revocation: %s', 500
 )
+
+/** Bad input at register. The sentence says what was wrong, what was expected, and what to do. */
+export function badOption (sentence: string, ...options: [] | [{ cause: unknown }]): Error {
+  return new FST_JWT_REVOCATION_BAD_OPTION(sentence, ...options)
+}
+
+/*
+ * Why a store has no answer. These are causes: they reach nobody but through FST_JWT_REVOCATION_UNAVAILABLE.
+ */
+
+/** The time of an operation is up. */
+export class NoAnswer extends Error {}
+
+/** So much is under way that the plugin refuses more, while the store answers: a limit of ours, and no failure of the store (P4). */
+export class TooMuch extends Error {}
+
+/** What is under one key is not what belongs there. The store answers, and other keys are well. */
+export class BadValue extends TypeError {}
+
+/** Two connections that were to see the same data do not (P7). */
+export class OtherData extends Error {}
+
+/** Redis, or what stands in its place, answered with what the command can't give. */
+export function nonsense (to: string): Error {
+  return new TypeError(`Redis answered nonsense ${to}`)
+}
+
+/** Whether an error is about one key alone. */
+export function isOfOneKey (error: unknown): boolean {
+  return error instanceof BadValue || (error instanceof Error && /\b(?:WRONGTYPE|BADVALUE) /.test(error.message))
+}

@@ -2,8 +2,8 @@ import { inspect } from 'node:util'
 import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyRequest, RegisterOptions } from 'fastify'
 import { FST_JWT_REVOCATION_BAD_OPTION } from './errors.ts'
-import type { Milliseconds, Seconds } from './domain/retention.ts'
 import { MEMORY, readRedis, WANTED, type RedisOption } from './stores/redis/option.ts'
+import type { Milliseconds, Seconds } from './time.ts'
 import type { Authorize, RevocationOptions, RoutesOptions } from './types.ts'
 
 /** The options with every default filled in and every unit settled. */

@@ -2,20 +2,22 @@ import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyInstance, RegisterOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { Access } from './domain/access.ts'
-import { EXPIRY_MARGIN, logSpan, type Seconds } from './domain/retention.ts'
+import { TokenRevocation } from './domain/decorator.ts'
+import { EXPIRY_MARGIN, logSpan } from './domain/retention.ts'
+import type { Signer } from './domain/signers.ts'
+import { badOption } from './errors.ts'
+import { requestPrototype, scopesBelow } from './http/fastify-internals.ts'
 import { Guard, isGuarded } from './http/guard.ts'
 import { presentedHook } from './http/hook.ts'
 import { issuerOfAll, type JwtDecorator } from './http/jwt.ts'
-import { badOption, resolveOptions, type Settings } from './options.ts'
 import { requestsOf } from './http/requests.ts'
-import { requestPrototype, scopesBelow } from './http/fastify-internals.ts'
-import { TokenRevocation } from './domain/decorator.ts'
 import { registerRoutes } from './http/routes.ts'
-import type { Signer } from './domain/signers.ts'
+import { resolveOptions, type Settings } from './options.ts'
+import { openStore } from './stores/open.ts'
+import { isRedisClient } from './stores/redis/connection.ts'
 import { whyLost } from './stores/redis/diagnosis.ts'
-import { isRedisClient, openStore } from './stores/redis/open.ts'
 import { openClient } from './stores/redis/option.ts'
-import { wall } from './time.ts'
+import { type Seconds, wall } from './time.ts'
 import type { Revocation, RevocationOptions } from './types.ts'
 
 declare module 'fastify' {
@@ -66,7 +68,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
   const rules = { ...settings, clockTolerance: Math.max(...jwts.map(clockTolerance)) }
 
   const longest = logSpan(rules)
-  const { store, close, place } = await openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: longest, longest }, {
+  const { store, close, place } = openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: longest, longest }, {
     clock: wall,
     onLost (error) {
       app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back. ${whyLost(error, place)}`)
@@ -77,7 +79,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
       revocation.events.emit('storeBack')
     },
     onLearned: () => { revocation.epoch++ },
-    onHeard: (entry) => revocation.hear(entry),
+    onEntry: (entry) => revocation.hear(entry),
     onDisowned: () => app.log.fatal('jwt revocation: too many revocations are of unknown outcome (10,000 are tried again until they stand); those that were answered 503 since must be asked for again'),
     onWarning: (sentence) => app.log.warn(`jwt revocation: ${sentence}`)
   })
@@ -112,7 +114,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
     }), { prefix, ...(logLevel && { logLevel }), ...(logSerializers && { logSerializers }) })
   }
 
-  warnAtStart(app, settings, jwts, store.kind)
+  warnAtStart(app, settings, jwts, store.status.kind)
   app.addHook('onReady', () => store.start())
 }, {
   name: 'fastify-jwt-revocation',

@@ -1,7 +1,9 @@
 import { performance } from 'node:perf_hooks'
 import timers from 'node:timers'
 import promises from 'node:timers/promises'
-import type { Milliseconds } from './domain/retention.ts'
+
+export type Seconds = number
+export type Milliseconds = number
 
 /*
  * The only place that asks for the time or sets a timer. Timers and the monotonic clock are taken once, when this is

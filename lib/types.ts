@@ -1,7 +1,7 @@
 import type { SignOptions } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
-import type { Seconds, Milliseconds } from './domain/retention.ts'
 import type { IssueClaims, TokenClaims } from './domain/claims.ts'
+import type { Milliseconds, Seconds } from './time.ts'
 
 /** One entry of the history. Times are ISO 8601, and null where the token has no `iat` or `exp`. */
 export interface TokenRecord {

@@ -2,7 +2,7 @@ import fastifyJwt from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { randomBytes, randomInt, randomUUID } from 'node:crypto'
 import t from 'tap'
-import type { Store } from '../lib/stores/store.ts'
+import type { Denials, Records, Store } from '../lib/stores/store.ts'
 import { bearer, buildApp, inSeconds, SECRET } from './support/app.ts'
 import { buildDomain, Clock, commandsOf, foreign, presented } from './support/domain.ts'
 import { ask, forge, heapUsed, MEGABYTE, unhandled } from './support/flood.ts'
@@ -251,10 +251,9 @@ t.test('a flood of revoked tokens is a line of log for each token, in whatever w
 
 /** Keeps nothing, so that what grows is ours. */
 const FORGETFUL: Partial<Store> = {
-  kind: 'redis',
-  available: true,
-  check: (identity, _subject, done) => done(null, identity?.startsWith('revoked') === true, null),
-  addRecord: async () => {}
+  status: { kind: 'redis', available: true, warnings: [] },
+  denials: { check: ({ identity }, done) => done(null, identity?.startsWith('revoked') === true, null) } as Denials,
+  records: { add: async () => {} } as unknown as Records
 }
 
 for (const [what, jti] of [['recorded on use', () => randomUUID()], ['used after they were revoked', () => `revoked-${randomUUID()}`]] as const) {

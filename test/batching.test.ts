@@ -5,10 +5,11 @@ import { Redis as Valkey } from 'iovalkey'
 import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import type { RedisClient } from '../lib/types.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, signed } from './support/app.ts'
 import { eventually, startCluster, startRedis } from './support/redis.ts'
+import type { RedisStore } from '../lib/stores/redis/store.ts'
+import { on, redisStore } from './support/stores.ts'
 
 const PATIENCE = 10_000
 const MAX_BATCH = 500
@@ -37,7 +38,7 @@ function recorded (client: RedisClient) {
 
 function storeOn (t: Test, client: RedisClient, { keyPrefix = ownPrefix(), storeTimeout = PATIENCE } = {}) {
   const events: string[] = []
-  const store = new RedisStore(client, { keyPrefix, storeTimeout, logSpan: 3600, minReplicas: 0 }, {
+  const store = redisStore(client, { keyPrefix, storeTimeout, logSpan: 3600, minReplicas: 0 }, {
     clock: Date.now, onLost: () => events.push('lost'), onBack: () => events.push('back')
   })
   t.teardown(() => store.close())
@@ -45,7 +46,7 @@ function storeOn (t: Test, client: RedisClient, { keyPrefix = ownPrefix(), store
 }
 
 const check = (store: RedisStore, identity: string) => new Promise<boolean>((resolve, reject) => {
-  store.check(identity, undefined, (error, revoked) => {
+  on(store).check(identity, undefined, (error, revoked) => {
     if (error) reject(error)
     else resolve(revoked)
   })
@@ -60,7 +61,7 @@ t.test('P9 the checks of one turn of the event loop are one MGET', async (t) => 
   t.teardown(() => client.disconnect())
   const { store } = storeOn(t, client)
   const identities = uuids(200)
-  await store.revoke(identities[7]!, denial, null)
+  await on(store).revoke(identities[7]!, denial, null)
 
   for (let turn = 1; turn <= 5; turn++) {
     const answers = await Promise.all(identities.map((identity) => check(store, identity)))
@@ -105,7 +106,7 @@ t.test('P9 an identity that is asked for twice in one turn is one key', async (t
   t.teardown(() => redis.disconnect())
   const { client, calls } = recorded(redis)
   const { store, keyPrefix } = storeOn(t, client)
-  await store.revoke('a', denial, null)
+  await on(store).revoke('a', denial, null)
   calls.length = 0
   t.strictSame(await Promise.all(['a', 'b', 'a', 'b', 'a'].map((identity) => check(store, identity))), [true, false, true, false, true])
   t.strictSame(calls, [['mget', `${keyPrefix}revoked:a`, `${keyPrefix}revoked:b`]])
@@ -122,7 +123,7 @@ t.test('more identities than a batch takes are read in several, none of them los
     const { store, keyPrefix } = storeOn(t, client)
     const identities = uuids(count)
     const revoked = new Set([0, MAX_BATCH - 1, MAX_BATCH, count - 1].map((i) => identities[i]).filter((identity) => identity !== undefined))
-    for (const identity of revoked) await store.revoke(identity, denial, null)
+    for (const identity of revoked) await on(store).revoke(identity, denial, null)
     calls.length = 0
     const answers = await Promise.all(identities.map((identity) => check(store, identity)))
     t.strictSame(answers, identities.map((identity) => revoked.has(identity)))
@@ -139,7 +140,7 @@ t.test('P8 P9 on a cluster the checks of one turn are sent together, each to the
     const recorder = recorded(cluster)
     const { store, keyPrefix } = storeOn(t, recorder.client)
     const identities = uuids(MAX_BATCH + 100)
-    for (const i of [3, MAX_BATCH + 3]) await store.revoke(identities[i]!, denial, null)
+    for (const i of [3, MAX_BATCH + 3]) await on(store).revoke(identities[i]!, denial, null)
     const counted = async (name: string) => Promise.all(servers.map((server) => server.commandCalls(name)))
     const before = await counted('get')
 
@@ -165,14 +166,14 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
   const { client, calls } = recorded(redis)
   const { store, events } = storeOn(t, client, { storeTimeout: 300 })
   await store.start()
-  await store.revoke('revoked', denial, null)
+  await on(store).revoke('revoked', denial, null)
   calls.length = 0
 
   server.pause()
   const messages: string[] = []
   let settled = 0
   const ask = (identity: string) => {
-    store.check(identity, undefined, (error) => {
+    on(store).check(identity, undefined, (error) => {
       settled++
       messages.push((error as Error).message)
     })
@@ -193,12 +194,12 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
   t.strictSame(new Set(messages), new Set(['Redis gave no answer within 300 ms', `Redis owes answers to ${MAX_OUTSTANDING} reads`]))
   ask('still too many')
   t.equal(settled, MAX_OUTSTANDING + 2, 'it is the answers that count, not the deadlines')
-  t.notOk(store.available)
+  t.notOk(store.status.available)
 
   server.resume()
   await eventually('the reads have been answered', async () => await check(store, 'revoked').catch(() => false))
   t.equal(await check(store, 'unknown'), false)
-  await eventually('the store is back', async () => store.available)
+  await eventually('the store is back', async () => store.status.available)
   t.strictSame(events, ['lost', 'back'])
   t.equal(settled, MAX_OUTSTANDING + 2, 'no check is answered twice')
 })
@@ -219,13 +220,13 @@ for (const [name, connect] of Object.entries({
     const written: string[] = []
     t.intercept(stream, 'write', { value: (chunk: string) => written.push(String(chunk)) && Object.getPrototypeOf(stream).write.call(stream, chunk) })
     const record = { id: randomUUID(), jti: 'a', issuedAt: '2026-11-01T00:00:00.000Z', expiresAt: null }
-    await store.saveRecord({ record, identity: 'a', exp: null, keptUntil: inSeconds(60) })
+    await store.records.save({ record, identity: 'a', exp: null, keptUntil: inSeconds(60) })
     t.equal(written.length, 1)
     t.match(written[0], `${keyPrefix}token:${record.id}`)
     t.match(written[0], `${keyPrefix}id:a`)
 
     written.length = 0
-    await store.revoke('a', denial, inSeconds(60))
+    await on(store).revoke('a', denial, inSeconds(60))
     t.equal(written.length, 1, 'a revocation is one, its line of the log included')
     written.length = 0
     await Promise.all(uuids(100).map((identity) => check(store, identity)))

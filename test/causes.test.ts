@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
-import { Commands } from '../lib/stores/redis/commands.ts'
+import { commandsOf } from '../lib/stores/redis/topology.ts'
 import { placeOf, rememberErrors, whyFailed, whyLost, whyNoAnswer } from '../lib/stores/redis/diagnosis.ts'
 import { ownPrefix } from './support/app.ts'
 import { asRedis, GIVEN_CLIENTS, givenClient, isUnavailable, listenersOf, Rig, type GivenClient } from './support/outage.ts'
@@ -257,7 +257,7 @@ t.test('what a client shows, and what is made of it', async (t) => {
 t.test('P4 what the last node of a cluster has answered is the cause', async (t) => {
   const last = Object.assign(new Error('NOAUTH Authentication required.'), { name: 'ReplyError', command: { args: [PASSWORD] } })
   const failing = async () => { throw Object.assign(new Error('Failed to refresh slots cache.'), { lastNodeError: last }) }
-  const commands = new Commands({ isCluster: true, call: failing, pipeline: () => ({ exec: failing }) })
+  const commands = commandsOf({ client: { isCluster: true, call: failing, pipeline: () => ({ exec: failing }) } })
   const error = await commands.send(['get', 'a']).catch((error) => error)
   t.match(error, { message: 'Failed to refresh slots cache.', cause: { message: 'NOAUTH Authentication required.' } })
   t.notMatch(inspect(error, { depth: 9 }), PASSWORD)

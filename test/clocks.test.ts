@@ -5,16 +5,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Audit } from '../lib/domain/audit.ts'
 import type { TokenClaims } from '../lib/domain/claims.ts'
-import { LEAD } from '../lib/domain/retention.ts'
 import type { TokenRevocation } from '../lib/domain/decorator.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import { ReplicaStore } from '../lib/stores/replica/replica.ts'
 import { bearer, buildApp, genuine, inSeconds, ownPrefix, signed } from './support/app.ts'
 import { buildDomain, claimsOf, Clock, commandsOf, foreign, ownTime, presented, RULES } from './support/domain.ts'
 import { startApp } from './support/process.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startRedis } from './support/redis.ts'
+import { LEAD } from '../lib/stores/entry.ts'
+import { redisStore } from './support/stores.ts'
 
 /* Redis has the machine's clock, and each process one of its own. Seconds ahead; negative: behind. */
 
@@ -39,7 +39,7 @@ const optionsOf = (keyPrefix: string) =>
 /** A process in strict mode whose clock is so much ahead. */
 function strict (t: Test, keyPrefix: string, ahead = 0): Process {
   const clock = new Clock(Date.now() + ahead * 1000)
-  const store = new RedisStore(redis, optionsOf(keyPrefix), contextOf(clock))
+  const store = redisStore(redis, optionsOf(keyPrefix), contextOf(clock))
   t.teardown(() => store.close())
   return { clock, domain: buildDomain({ store, clock }) }
 }
@@ -52,7 +52,12 @@ async function replica (t: Test, keyPrefix: string, ahead = 0, settings: Replica
   const clock = new Clock(Date.now() + ahead * 1000)
   const [client, log] = [new Redis(url), new Redis(logUrl)]
   for (const own of [client, log]) own.on('error', () => {})
-  const store = new ReplicaStore(client, { client: log, reconnect () {} }, { ...optionsOf(keyPrefix), maxStaleness, storeTimeout }, contextOf(clock))
+  const store = new ReplicaStore({
+    connection: { client },
+    log: { client: log },
+    options: { ...optionsOf(keyPrefix), maxStaleness, storeTimeout },
+    context: contextOf(clock)
+  })
   t.teardown(() => {
     store.close()
     client.disconnect()
@@ -62,7 +67,7 @@ async function replica (t: Test, keyPrefix: string, ahead = 0, settings: Replica
   return { clock, store, domain: buildDomain({ store, clock, mode: 'replica' }) }
 }
 
-const inStep = (store: ReplicaStore, entries: number) => eventually(`the replica holds ${entries}`, async () => store.copy.entries === entries)
+const inStep = (store: ReplicaStore, entries: number) => eventually(`the replica holds ${entries}`, async () => store.status.copy.entries === entries)
 
 /** In how many seconds, by the machine's clock, Redis forgets a token's revocation. */
 const forgottenIn = async (keyPrefix: string, jti: string) => Number(await redis.pttl(`${keyPrefix}revoked:${jti}`)) / 1000
@@ -104,7 +109,7 @@ t.test('P2 a replica that is behind keeps a revocation whose exp is known for as
     const keyPrefix = ownPrefix()
     const follower = await replica(t, keyPrefix, ahead)
     for (const revoking of SKEWS) {
-      const before = follower.store.copy.entries
+      const before = follower.store.status.copy.entries
       const claims = foreign(follower.clock)
       // Whose exp is past by its own clock keeps it from now on, which is ahead of the exp.
       await revokeOf(strict(t, keyPrefix, revoking), claims, true)
@@ -190,7 +195,7 @@ t.test('P2 a replica that is ahead forgets nothing of what it would accept itsel
   const writer = strict(t, keyPrefix)
   const tokens = [1, 300, 599, 601, 900].map((left) => foreign(writer.clock, { exp: writer.clock.seconds + left }))
   for (const claims of tokens) await revokeOf(writer, claims, true)
-  await eventually('it holds what has not ended by its clock', async () => store.copy.entries >= 2)
+  await eventually('it holds what has not ended by its clock', async () => store.status.copy.entries >= 2)
   await sleep(600)
   const fates = await Promise.all(tokens.map((claims) => presented(domain, claims)))
   t.same(fates, tokens.map(() => 'FST_JWT_REVOKED'), 'also what has ended by its clock')
@@ -234,11 +239,11 @@ t.test('P2 a replica that is two hours ahead reads the keys where the log lacks 
   await redis.xtrim(`${keyPrefix}log`, 'MAXLEN', 0)
   await revokeOf(writer, logged, true)
   const { clock, store, domain } = await replica(t, keyPrefix, 2 * HOUR)
-  t.equal(store.copy.entries, 2)
+  t.equal(store.status.copy.entries, 2)
   clock.now -= 2 * HOUR * 1000
   for (const { jti } of [lost, logged]) {
-    t.ok(store.denylist.isDenied(String(jti)))
-    const [entry] = [...store.denylist.entries()].flat().filter(({ name }) => name === jti)
+    t.ok(store.denials.copy.isRevoked(String(jti)))
+    const [entry] = [...store.denials.copy.entries()].flat().filter(({ name }) => name === jti)
     const left = entry!.until! - Date.now() / 1000
     t.ok(Math.abs(left - await forgottenIn(keyPrefix, String(jti))) < 5, `${left} s`)
   }
@@ -252,11 +257,11 @@ t.test('P2 a process two hours behind knows at once what it revokes without its 
   // So that the log does not tell it.
   await proxy.set('blackhole')
   await domain.revoke({ jti: 'a' })
-  t.ok(store.denylist.isDenied('a'))
-  const [entry] = [...store.denylist.entries()].flat()
+  t.ok(store.denials.copy.isRevoked('a'))
+  const [entry] = [...store.denials.copy.entries()].flat()
   t.ok(Math.abs(entry!.until! - Date.now() / 1000 - await forgottenIn(keyPrefix, 'a')) < 5, 'until Redis forgets it')
   await domain.revokeSubject('alice')
-  t.not(store.denylist.cutoffOf('alice'), null)
+  t.not(store.denials.copy.cutoffOf('alice'), null)
 })
 
 /** The clock of Redis as the log's connection hears it: the only number of 13 digits that it is sent. */
@@ -279,7 +284,7 @@ t.test('P2 a replica forgets nothing while the clock of Redis is a day ahead, be
   // Several reads and sweeps.
   await sleep(1500)
   for (const { store, domain } of [before, during]) {
-    t.equal(store.copy.entries, 2)
+    t.equal(store.status.copy.entries, 2)
     for (const each of claims) t.equal(await presented(domain, each), 'FST_JWT_REVOKED')
   }
   await proxy.set('pass')
@@ -297,7 +302,7 @@ t.test('a replica forgets what is over by both clocks', async (t) => {
   await inStep(store, 1)
   clock.set(2 * HOUR)
   await sleep(600)
-  t.ok(store.denylist.isDenied(String(claims.jti)), 'over by its own clock alone')
+  t.ok(store.denials.copy.isRevoked(String(claims.jti)), 'over by its own clock alone')
   const other = await replica(t, keyPrefix)
   const [[prev]] = await redis.xrevrange(`${keyPrefix}log`, '+', '-', 'COUNT', 1) as [[string, string[]]]
   await redis.xadd(`${keyPrefix}log`, '*', 'entry', `revoked:short 5  ${inSeconds(1)} ${prev}  `)
@@ -316,11 +321,11 @@ t.test('a jump of the wall clock makes a replica neither stale nor fresh', async
     const claims = foreign(clock)
     const { mget } = await commandsOf(server, async () => t.equal(await presented(domain, claims), 'accepted'))
     t.equal(mget, undefined, `${jump}: nobody asks Redis`)
-    t.ok(store.copy.stalenessMs! < 2000)
+    t.ok(store.status.copy.stalenessMs! < 2000)
   }
   await proxy.set('blackhole')
   clock.now = start
-  await eventually('nothing is heard', async () => store.copy.stalenessMs! > 2000)
+  await eventually('nothing is heard', async () => store.status.copy.stalenessMs! > 2000)
   for (const jump of [-600, -86_400, 0, 600]) {
     clock.now = start + jump * 1000
     t.equal(await presented(domain, jump > 0 ? foreign(clock) : { ...claims, iat: clock.seconds, exp: clock.seconds + 900 }), 'FST_JWT_REVOCATION_UNAVAILABLE', `${jump}`)

@@ -1,11 +1,12 @@
 import { Cluster as Client, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Commands } from '../lib/stores/redis/commands.ts'
+import { commandsOf } from '../lib/stores/redis/topology.ts'
 import { scanDenylist } from '../lib/stores/replica/scan.ts'
 import { ownPrefix } from './support/app.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startCluster, startRedis, type RedisServer } from './support/redis.ts'
 import { openNode, soon, startNode } from './support/replica.ts'
+import { on } from './support/stores.ts'
 
 /* On a cluster the log and the keys stand on several nodes, each of which may lose its own. */
 
@@ -51,25 +52,25 @@ t.test('P1 P8 a process that starts after the log has lost its last entries refu
   const subject = await nameOn(others[0], keyPrefix, 'cutoff')
   const writer = await openNode(t, client, { mode: 'strict', keyPrefix })
   await writer.revoke('before')
-  await writer.store.cutOff(subject, soon(-60), soon(900))
+  await on(writer.store).cutOff(subject, soon(-60), soon(900))
   const lose = await rewind(t, servers[log]!, keyPrefix)
   for (const name of names) await writer.revoke(name)
-  await writer.store.cutOff(subject, soon(0), soon(900))
+  await on(writer.store).cutOff(subject, soon(0), soon(900))
   await lose()
   t.notOk((await words(servers[log]!, keyPrefix)).includes(`revoked:${names[0]} `), 'the log is an older one')
 
   const late = await openNode(t, client, { keyPrefix })
   await late.store.start()
-  t.type(late.store.copy.stalenessMs, 'number', 'it is in step')
-  for (const name of ['before', ...names]) t.ok(late.store.denylist.isDenied(name), name)
-  t.ok(late.store.denylist.cutoffOf(subject)! >= soon(-5), 'the later cutoff')
+  t.type(late.store.status.copy.stalenessMs, 'number', 'it is in step')
+  for (const name of ['before', ...names]) t.ok(late.store.denials.copy.isRevoked(name), name)
+  t.ok(late.store.denials.copy.cutoffOf(subject)! >= soon(-5), 'the later cutoff')
   t.equal(await late.ask('other'), 'accepted')
   t.same(late.heard, [], 'what was there before is no news')
   await eventually('the log has it all again', async () => {
     const text = await words(servers[log]!, keyPrefix)
     return names.every((name) => text.includes(`revoked:${name} `)) && text.split(`cutoff:${subject} `).length === 3
   })
-  await eventually('it has heard of it', async () => [...late.store.denylist.entries(true)].flat().length === 0)
+  await eventually('it has heard of it', async () => [...late.store.denials.copy.entries(true)].flat().length === 0)
 })
 
 t.test('P1 a replica whose log went on without entries that it had not read reads the keys', async (t) => {
@@ -90,7 +91,7 @@ t.test('P1 a replica whose log went on without entries that it had not read read
   await eventually('the cluster is whole', async () => /^cluster_state:ok/m.test(await servers[log]!.cli('CLUSTER', 'INFO')))
   await lose()
   await proxies[log]!.set('pass')
-  await eventually('it knows', async () => node.store.denylist.isDenied(name))
+  await eventually('it knows', async () => node.store.denials.copy.isRevoked(name))
   t.same(node.heard.filter((entry) => entry.name === name).length, 1, 'and it is told')
   await eventually('the log has it again', async () => (await words(servers[log]!, keyPrefix)).includes(`revoked:${name} `))
 })
@@ -121,7 +122,7 @@ t.test('P1 while a slot moves a process that starts counts on Redis, and on what
     const tries = () => source.commandCalls('cluster|nodes')
     const before = await tries()
     await eventually('it has tried again', async () => await tries() > before + 2)
-    t.equal(node.store.copy.stalenessMs, undefined, `moved ${moved}: it is not in step`)
+    t.equal(node.store.status.copy.stalenessMs, undefined, `moved ${moved}: it is not in step`)
     t.equal(await node.ask(name), 'refused', `moved ${moved}`)
     t.equal(await node.ask('other'), 'accepted', `moved ${moved}`)
   }
@@ -131,8 +132,8 @@ t.test('P1 while a slot moves a process that starts counts on Redis, and on what
 
   for (const server of [target, source, servers[log]!]) await server.cli('CLUSTER', 'SETSLOT', slot, 'NODE', targetId)
   await started
-  await eventually('it is in step', async () => node.store.copy.stalenessMs! < 500)
-  t.ok(node.store.denylist.isDenied(name))
+  await eventually('it is in step', async () => node.store.status.copy.stalenessMs! < 500)
+  t.ok(node.store.denials.copy.isRevoked(name))
   t.equal(await node.ask(name), 'refused')
   t.equal(warnings.length, said)
   await giveBack(slot)
@@ -158,7 +159,7 @@ type Nodes = ReturnType<Client['nodes']>
 /** Reads all keys, and gives their names; `during` once the first of them have come. */
 async function scan (client: Client | Redis, keyPrefix: string, during?: () => Promise<unknown>): Promise<string[]> {
   const names: string[] = []
-  for await (const part of scanDenylist(client, new Commands(client), keyPrefix, (call) => call(), Date.now)) {
+  for await (const part of scanDenylist({ redis: commandsOf({ client }), keyPrefix, within: (call) => call(), clock: Date.now })) {
     names.push(...part.map(({ name }) => name))
     await during?.()
     during = undefined

@@ -1,11 +1,11 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import type { Store } from '../lib/stores/store.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, signed } from './support/app.ts'
 import { buildDomain, Clock, foreign, presented, usable } from './support/domain.ts'
 import { startRedis } from './support/redis.ts'
+import { on, redisStore } from './support/stores.ts'
 
 /*
  * Goal: who cuts off a subject again and again moves its cutoff ahead by five seconds at most, and what is signed by a
@@ -20,7 +20,7 @@ t.teardown(() => redis.disconnect())
 const STORES: Record<string, (t: Test, clock: Clock, minReplicas?: number) => Store> = {
   memory: (_t, clock) => new MemoryStore({ clock: clock.read }),
   Redis (t, clock) {
-    const store = new RedisStore(redis, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: 3600, longest: 3600, minReplicas: 0 }, {
+    const store = redisStore(redis, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: 3600, longest: 3600, minReplicas: 0 }, {
       clock: clock.read, onLost () {}, onBack () {}
     })
     t.teardown(() => store.close())
@@ -50,7 +50,7 @@ for (const [name, storeOf] of Object.entries(STORES)) {
   t.test(`a cutoff that stands far ahead stays, whoever asks, in ${name}`, async (t) => {
     const clock = new Clock()
     const store = storeOf(t, clock)
-    await store.cutOff('alice', 4294967295, null)
+    await on(store).cutOff('alice', 4294967295, null)
     const domain = buildDomain({ store, clock })
     t.equal((await domain.revokeSubject('alice')).cutoff, 4294967295)
     t.equal(await presented(domain, foreign(clock)), 'FST_JWT_REVOKED')
@@ -81,10 +81,11 @@ t.test('a log-in between the cutoff and the reading of further pages lives', asy
   const ahead = foreign(clock, { iat: clock.seconds + 30, exp: clock.seconds + 100 })
   await domain.record(ahead)
   const { records } = store
+  const page = records.page.bind(records)
   let fresh: string | undefined
-  store.records = async (...args) => {
+  records.page = async (...args) => {
     if (args[2] !== undefined) fresh ??= (await domain.issue({ sub: 'alice' }, { expiresIn: 60 })).token
-    return records.apply(store, args)
+    return page(...args)
   }
   t.match(await domain.revokeSubject('alice'), { revoked: 601 }, 'each that was recorded before it, and no other')
   t.equal(await presented(domain, ahead), 'FST_JWT_REVOKED', 'of the second page')

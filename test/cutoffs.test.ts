@@ -4,21 +4,22 @@ import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import type { IssueOptions } from '../lib/index.ts'
 import type { TokenClaims } from '../lib/domain/claims.ts'
-import { keptUntil, LEAD } from '../lib/domain/retention.ts'
+import { keptUntil } from '../lib/domain/retention.ts'
 import type { TokenRevocation } from '../lib/domain/decorator.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import type { Store } from '../lib/stores/store.ts'
 import { answerOf, bearer, buildApp, genuine, ownPrefix, REVOKED } from './support/app.ts'
 import { buildDomain, claimsOf, Clock, foreign, ownTime, presented, RULES, UNAVAILABLE, usable } from './support/domain.ts'
 import { startRedis } from './support/redis.ts'
+import { LEAD } from '../lib/stores/entry.ts'
+import { on, redisStore } from './support/stores.ts'
 
 const server = await startRedis(t)
 const redis = new Redis(server.url)
 t.teardown(() => redis.disconnect())
 
-function redisStore (clock: Clock, keyPrefix = ownPrefix()) {
-  return new RedisStore(redis, { keyPrefix, storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, { clock: clock.read, onLost () {}, onBack () {} })
+function storeOf (clock: Clock, keyPrefix = ownPrefix()) {
+  return redisStore(redis, { keyPrefix, storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, { clock: clock.read, onLost () {}, onBack () {} })
 }
 
 /** A store for each process that shares it: each with a clock of its own, but for memory, which is one process. */
@@ -33,7 +34,7 @@ const STORES: Record<string, (t: Test) => (clock: Clock) => Store> = {
   redis (t) {
     const keyPrefix = ownPrefix()
     return (clock) => {
-      const store = redisStore(clock, keyPrefix)
+      const store = storeOf(clock, keyPrefix)
       t.teardown(() => store.close())
       return store
     }
@@ -304,7 +305,7 @@ t.test('a cutoff is kept as long as the longest token from before it could live,
   ] as const) {
     const clock = new Clock()
     const keyPrefix = ownPrefix()
-    const domain = buildDomain({ store: redisStore(clock, keyPrefix), clock, rules })
+    const domain = buildDomain({ store: storeOf(clock, keyPrefix), clock, rules })
     const kept = async () => Number(await redis.pttl(`${keyPrefix}cutoff:alice`))
     const isKept = async (seconds: number) => {
       const left = await kept()
@@ -326,7 +327,7 @@ t.test('a cutoff is kept as long as the longest token from before it could live,
     clock.now -= 50_000
     await domain.revokeSubject('alice')
     t.ok(await kept() >= (lifetime + 5) * 1000 - 500)
-    const strict = buildDomain({ store: redisStore(clock, keyPrefix), clock, rules: { ...rules, maxTokenLifetime: 1 } })
+    const strict = buildDomain({ store: storeOf(clock, keyPrefix), clock, rules: { ...rules, maxTokenLifetime: 1 } })
     await strict.revokeSubject('alice')
     t.ok(await kept() >= (lifetime + 5) * 1000 - 500)
   }
@@ -356,7 +357,7 @@ t.test('a cutoff is kept as long as the longest token from before it could live,
       }
       t.ok(refused > maxTokenLifetime)
       clock.now = keptUntil(undefined, rules, start)! * 1000
-      t.equal((await domain.history.lookUp(undefined, 'alice')).cutoff, null, 'and no longer than a token could be ahead')
+      t.equal((await domain.history.lookUp({ subject: 'alice' })).cutoff, null, 'and no longer than a token could be ahead')
     }
   }
   const clock = new Clock()
@@ -373,7 +374,7 @@ t.test('P4 what is no number under the key of a cutoff accepts nobody', async (t
   for (const value of ['', ' ', 'x', 'null', '{}', '[]', 'NaN', 'nan', 'inf', '12x', '1,5', '"1"', '\u0000', '😀', 'true']) {
     const keyPrefix = ownPrefix()
     const key = `${keyPrefix}cutoff:alice`
-    const domain = buildDomain({ store: redisStore(clock, keyPrefix), clock })
+    const domain = buildDomain({ store: storeOf(clock, keyPrefix), clock })
     await redis.set(key, value)
     t.equal(await presented(domain, foreign(clock)), 'FST_JWT_REVOCATION_UNAVAILABLE', JSON.stringify(value))
     await t.rejects(domain.isRevoked(foreign(clock)), UNAVAILABLE)
@@ -387,7 +388,7 @@ t.test('P4 what is no number under the key of a cutoff accepts nobody', async (t
 t.test('P3 a key of another type in the place of a cutoff is left alone, and no cutoff is acknowledged', async (t) => {
   const clock = new Clock()
   const keyPrefix = ownPrefix()
-  const domain = buildDomain({ store: redisStore(clock, keyPrefix), clock })
+  const domain = buildDomain({ store: storeOf(clock, keyPrefix), clock })
   await redis.rpush(`${keyPrefix}cutoff:alice`, 'x')
   const unavailable = { ...UNAVAILABLE, cause: { message: /WRONGTYPE/ } }
   await t.rejects(domain.revokeSubject('alice'), unavailable)
@@ -489,9 +490,9 @@ for (const name of Object.keys(STORES)) {
     const clock = new Clock()
     const store = STORES[name]!(t)(clock)
     const until = clock.seconds + 900
-    t.strictSame(await store.cutOff('alice', clock.seconds, until, { enough: clock.seconds - 10 }), { cutoff: clock.seconds, before: null })
-    t.strictSame(await store.cutOff('alice', clock.seconds, until, { enough: clock.seconds }), { cutoff: clock.seconds, before: clock.seconds })
-    t.strictSame(await store.cutOff('alice', clock.seconds, until, { enough: clock.seconds + 1 }), { cutoff: clock.seconds + 1, before: clock.seconds })
-    t.strictSame(await store.cutOff('alice', clock.seconds, until), { cutoff: clock.seconds + 2, before: clock.seconds + 1 })
+    t.strictSame(await on(store).cutOff('alice', clock.seconds, until, { unlessFrom: clock.seconds - 10 }), { cutoff: clock.seconds, before: null })
+    t.strictSame(await on(store).cutOff('alice', clock.seconds, until, { unlessFrom: clock.seconds }), { cutoff: clock.seconds, before: clock.seconds })
+    t.strictSame(await on(store).cutOff('alice', clock.seconds, until, { unlessFrom: clock.seconds + 1 }), { cutoff: clock.seconds + 1, before: clock.seconds })
+    t.strictSame(await on(store).cutOff('alice', clock.seconds, until), { cutoff: clock.seconds + 2, before: clock.seconds + 1 })
   })
 }

@@ -1,15 +1,15 @@
 import t from 'tap'
 import { claimsOf } from '../lib/domain/claims.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import { requestPrototype } from '../lib/http/fastify-internals.ts'
 import type { RedisClient } from '../lib/types.ts'
 import { buildDomain, Clock, presented, RULES, tokenOf } from './support/domain.ts'
+import { on, redisStore } from './support/stores.ts'
 
 const context = { clock: Date.now, onLost () {}, onBack () {} }
 
 function storeOver (t: Test, client: Partial<RedisClient>) {
-  const store = new RedisStore({ isCluster: false, call: async () => null, pipeline: () => ({ exec: async () => null }), ...client }, { keyPrefix: 'x:', storeTimeout: 100, logSpan: 3600, minReplicas: 0 }, context)
+  const store = redisStore({ isCluster: false, call: async () => null, pipeline: () => ({ exec: async () => null }), ...client }, { keyPrefix: 'x:', storeTimeout: 100, logSpan: 3600, minReplicas: 0 }, context)
   t.teardown(() => store.close())
   return store
 }
@@ -19,15 +19,15 @@ type Test = typeof t
 t.test('P3 a client whose pipeline gives nothing, or too little, has acknowledged nothing', async (t) => {
   for (const results of [null, []]) {
     const store = storeOver(t as Test, { pipeline: () => ({ exec: async () => results }) })
-    await t.rejects(store.revoke('a', { at: 1, exp: null }, null), { name: 'TypeError', message: 'Redis answered nonsense to a pipeline' })
+    await t.rejects(on(store).revoke('a', { at: 1, exp: null }, null), { name: 'TypeError', message: 'Redis answered nonsense to a pipeline' })
   }
 })
 
 t.test('P4 a client that rejects with something that is no error, or with nothing, is a store that failed', async (t) => {
   for (const reason of ['down', undefined]) {
     const store = storeOver(t as Test, { call: () => Promise.reject(reason) })
-    t.ok(await new Promise((resolve) => store.check('a', undefined, resolve)))
-    t.equal(store.available, false)
+    t.ok(await new Promise((resolve) => on(store).check('a', undefined, resolve)))
+    t.equal(store.status.available, false)
   }
 })
 
@@ -36,7 +36,7 @@ t.test('P4 a count that fails after the cutoff is an answer of 503', async (t) =
   const store = new MemoryStore({ clock: clock.read })
   const domain = buildDomain({ clock, store })
   const { token } = await domain.issue({ sub: 'alice' })
-  t.intercept(store, 'check', { value: (_identity: unknown, _subject: unknown, done: (error: Error) => void) => done(new Error('down')) })
+  t.intercept(store.denials, 'check', { value: (_names: unknown, done: (error: Error) => void) => done(new Error('down')) })
   const unavailable = { statusCode: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE', cause: { message: 'down' } }
   await t.rejects(domain.revokeSubject('alice'), unavailable)
   await t.rejects(domain.isRevoked(claimsOf(token)), unavailable)
@@ -76,7 +76,7 @@ t.test('a token without iat is issued where no cutoff can be meant for it, and w
     const { token } = await domain.issue(claims)
     t.equal(await presented(domain, claimsOf(token)), 'accepted')
   }
-  t.intercept(store, 'check', { value: (_identity: unknown, _subject: unknown, done: (error: Error) => void) => done(new Error('down')) })
+  t.intercept(store.denials, 'check', { value: (_names: unknown, done: (error: Error) => void) => done(new Error('down')) })
   await t.rejects(domain.issue({ sub: 'alice' }), { statusCode: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE', cause: { message: 'down' } })
   await t.rejects(domain.tokens('alice'), { statusCode: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE', cause: { message: 'down' } })
 })

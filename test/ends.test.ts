@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, signed } from './support/app.ts'
 import { buildDomain, Clock, foreign, presented } from './support/domain.ts'
 import { startRedis } from './support/redis.ts'
+import { redisStore } from './support/stores.ts'
 
 /*
  * Goal: of several ends that are known of one identity, the latest counts (P2).
@@ -73,7 +73,7 @@ t.test('P2 a token without an end, where those are accepted, is revoked for ever
   const rules = { maxTokenLifetime: null, clockTolerance: 0, tokensWithoutJti: 'reject' as const }
   for (const store of [
     new MemoryStore({ clock: clock.read }),
-    new RedisStore(redis, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: null, minReplicas: 0 }, { clock: clock.read, onLost () {}, onBack () {} })
+    redisStore(redis, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: null, minReplicas: 0 }, { clock: clock.read, onLost () {}, onBack () {} })
   ]) {
     t.teardown(() => store.close())
     const domain = buildDomain({ store, clock, rules })
@@ -83,7 +83,7 @@ t.test('P2 a token without an end, where those are accepted, is revoked for ever
     await domain.revoke({ jti: endless.jti as string, exp: clock.seconds + 60 })
     t.equal(await presented(domain, endless), 'FST_JWT_REVOKED')
     t.match(await domain.revoke({ jti: endless.jti as string }), { expiresAt: null })
-    if (store.kind !== 'memory') continue
+    if (store.status.kind !== 'memory') continue
     clock.now += 100_000
     t.equal(await presented(domain, endless), 'FST_JWT_REVOKED')
   }

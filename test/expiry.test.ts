@@ -1,5 +1,7 @@
 import t from 'tap'
-import { EXPIRY_MARGIN, IAT_AHEAD, isoTime, keptUntil, LEAD, logSpan, type Lifetimes, type Seconds } from '../lib/domain/retention.ts'
+import { EXPIRY_MARGIN, IAT_AHEAD, isoTime, keptUntil, logSpan, type Lifetimes } from '../lib/domain/retention.ts'
+import { LEAD } from '../lib/stores/entry.ts'
+import type { Seconds } from '../lib/time.ts'
 
 const NOW = 1_800_000_000
 const BOUNDED: Lifetimes = { maxTokenLifetime: 3600, clockTolerance: 0 }

@@ -1,26 +1,28 @@
 import t from 'tap'
 import type { Command, Commands } from '../lib/stores/redis/commands.ts'
 import { Follower, type FollowerOptions } from '../lib/stores/replica/follower.ts'
-import { START, type LogEntry } from '../lib/stores/replica/log.ts'
+import { START } from '../lib/stores/redis/log.ts'
 import { RedisTime } from '../lib/stores/replica/redis-time.ts'
 import { entryOf } from '../lib/stores/replica/scan.ts'
+import type { Entry } from '../lib/stores/entry.ts'
 
 // The pauses of a follower keep no process alive.
 const alive = setInterval(() => {}, 1000)
 t.teardown(() => clearInterval(alive))
 
-const OPTIONS = { key: 'log', block: 10, storeTimeout: 1000, span: 3600, isCluster: false }
+const OPTIONS = { key: 'log', block: 10, storeTimeout: 1000, span: 3600 }
 const now = 1_800_000_000_000
 const line = (id: string, prev: string, name = id) => `${id}\nrevoked:${name} 5 ${now / 1000 + 900} ${now / 1000 + 910} ${prev}  `
 
 /** Reads what the answers say, one after another, and then no more. */
-function following (answers: unknown[], options: Partial<FollowerOptions> = {}) {
+function following (answers: unknown[], options: Partial<FollowerOptions> = {}, isApart = false) {
   const told: string[] = []
   const commands: Command[][] = []
-  const learnt: LogEntry[] = []
+  const learnt: Entry[] = []
   let ended = () => {}
   const end = new Promise<void>((resolve) => { ended = resolve })
   const redis = {
+    isApart,
     together: async (given: Command[]) => {
       commands.push(given)
       if (answers.length > 0) {
@@ -41,7 +43,7 @@ function following (answers: unknown[], options: Partial<FollowerOptions> = {}) 
     onBroken: async () => { told.push('broken') },
     onRead: async (complete) => { told.push(complete ? 'complete' : 'incomplete') },
     onFailed: (error) => { told.push(String(error)) },
-    reconnect () {}
+    renew () {}
   })
   follower.run()
   return end.then(() => ({ told, names: learnt.map(({ name }) => name), commands, follower }))
@@ -110,7 +112,7 @@ t.test('a log that goes on at another server, or after a restart, is taken up as
     ['without what was read', [page('x', b, `${line(a, START)}\n${line(b, a)}`), page('y', a), page('y', a, line(a, START))], ['complete', 'broken', 'complete']],
     ['with another entry in its place', [page('x', b, `${line(a, START)}\n${line(b, a)}`), page('y', c, line(c, a)), page('y', c, `${line(a, START)}\n${line(c, a)}`)], ['complete', 'broken', 'complete']]
   ] as Array<[string, unknown[], string[]]>) {
-    const { told: found, names, commands } = await following(answers, { isCluster: true })
+    const { told: found, names, commands } = await following(answers, {}, true)
     t.strictSame(found, told, what)
     t.equal(names[0], a)
     t.strictSame([...new Set(commands.map((given) => given.at(-1)!.at(-1)))], [1], 'it asks which one it is')

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import type { RecordEntry } from '../lib/stores/store.ts'
 import { bearer, buildApp, inSeconds } from './support/app.ts'
 import { eventually, startRedis, type RedisServer } from './support/redis.ts'
+import type { RedisStore } from '../lib/stores/redis/store.ts'
+import { on, redisStore } from './support/stores.ts'
 
 /*
  * Goal: a write that fails on its way leaves nothing that a later one, or a replica, takes for a revocation that holds.
@@ -26,7 +27,7 @@ async function storeWithout (t: Test, command: string | undefined) {
   await admin.call('ACL', 'SETUSER', 'limited', 'reset', 'on', 'nopass', '~*', '+@all', ...(command === undefined ? [] : [`-${command}`]))
   const client = new Redis(server.url, { username: 'limited', password: 'x', enableReadyCheck: false })
   client.on('error', () => {})
-  const store = new RedisStore(client, { keyPrefix: PREFIX, storeTimeout: 10_000, logSpan: LONGEST, longest: LONGEST, minReplicas: 0 }, {
+  const store = redisStore(client, { keyPrefix: PREFIX, storeTimeout: 10_000, logSpan: LONGEST, longest: LONGEST, minReplicas: 0 }, {
     clock: Date.now, onLost () {}, onBack () {}
   })
   const close = () => {
@@ -54,31 +55,31 @@ const entry = (): RecordEntry => {
 }
 
 const WRITES: Write[] = [
-  { what: 'a revocation', key: 'revoked:a', logged: true, write: (store) => store.revoke('a', denial, inSeconds(60)) },
+  { what: 'a revocation', key: 'revoked:a', logged: true, write: (store) => on(store).revoke('a', denial, inSeconds(60)) },
   {
     what: 'a revocation of what is revoked for a shorter time',
     key: 'revoked:a',
     logged: true,
     prepare: () => admin.set(`${PREFIX}revoked:a`, '{"at":1,"exp":null}', 'EX', 30),
-    write: (store) => store.revoke('a', denial, inSeconds(60))
+    write: (store) => on(store).revoke('a', denial, inSeconds(60))
   },
   {
     what: 'a revocation of what was left without a TTL',
     key: 'revoked:a',
     logged: true,
     prepare: () => admin.set(`${PREFIX}revoked:a`, '{"at":1,"exp":null}'),
-    write: (store) => store.revoke('a', denial, inSeconds(60))
+    write: (store) => on(store).revoke('a', denial, inSeconds(60))
   },
-  { what: 'a cutoff', key: 'cutoff:a', logged: true, write: (store) => store.cutOff('a', inSeconds(0), inSeconds(60)) },
+  { what: 'a cutoff', key: 'cutoff:a', logged: true, write: (store) => on(store).cutOff('a', inSeconds(0), inSeconds(60)) },
   {
     what: 'a cutoff that rises',
     key: 'cutoff:a',
     logged: true,
     prepare: () => admin.set(`${PREFIX}cutoff:a`, inSeconds(1), 'EX', 30),
-    write: (store) => store.cutOff('a', inSeconds(0), inSeconds(60))
+    write: (store) => on(store).cutOff('a', inSeconds(0), inSeconds(60))
   },
-  { what: 'a record', key: 'tokens:alice', logged: false, write: (store) => store.saveRecord(entry()) },
-  { what: 'a record in the background', key: 'tokens:alice', logged: false, write: (store) => store.addRecord(entry()) }
+  { what: 'a record', key: 'tokens:alice', logged: false, write: (store) => store.records.save(entry()) },
+  { what: 'a record in the background', key: 'tokens:alice', logged: false, write: (store) => store.records.add(entry()) }
 ]
 
 /** Each key under the prefix, what it holds, and whether it ends. */
@@ -120,7 +121,7 @@ t.test('P3 a log whose ids are used up takes no revocation, and none is half mad
   await admin.flushall()
   await admin.xadd(`${PREFIX}log`, '18446744073709551615-18446744073709551615', 'entry', 'x')
   const { store } = await storeWithout(t, undefined)
-  for (let i = 0; i < 2; i++) await t.rejects(store.revoke('a', denial, inSeconds(60)), { message: /exhausted|last possible/ })
+  for (let i = 0; i < 2; i++) await t.rejects(on(store).revoke('a', denial, inSeconds(60)), { message: /exhausted|last possible/ })
   t.strictSame(await everything(), [])
 })
 

@@ -2,11 +2,11 @@ import { holdIntervals } from './support/intervals.ts'
 import { Redis } from 'ioredis'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { Deadline } from '../lib/stores/redis/deadline.ts'
+import { Deadline } from '../lib/stores/deadline.ts'
 import { Health } from '../lib/stores/redis/health.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import { inSeconds, ownPrefix } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
+import { on, redisStore } from './support/stores.ts'
 
 /** A second is over when a test says so. */
 function intervalsOf (t: Test) {
@@ -26,10 +26,14 @@ type Probe = () => Promise<unknown>
 function healthOf (t: Test, probe: Probe) {
   const events: unknown[] = []
   let probes = 0
-  const health = new Health(async () => {
-    probes++
-    await probe()
-  }, { onLost: (error) => events.push(error), onBack: () => events.push('back') })
+  const health = new Health({
+    async probe () {
+      probes++
+      await probe()
+    },
+    onLost: (error) => events.push(error),
+    onBack: () => events.push('back')
+  })
   t.teardown(() => health.close())
   return { health, events, get probes () { return probes } }
 }
@@ -128,9 +132,12 @@ t.test('P4 a store that is asked again and gives no answer is stuck, each time',
   const { tick } = intervalsOf(t)
   let stuck = 0
   let up = false
-  const health = new Health(async () => {
-    if (!up) throw new Error('no answer')
-  }, { onLost () {}, onBack () {}, onStuck () { stuck++ } })
+  const health = new Health({
+    async probe () { if (!up) throw new Error('no answer') },
+    onLost () {},
+    onBack () {},
+    onStuck () { stuck++ }
+  })
   t.teardown(() => health.close())
   health.failed('lost')
   t.equal(stuck, 0)
@@ -226,21 +233,17 @@ t.test('a start that is closed meanwhile reports nothing', async (t) => {
 t.test('a deadline calls when its time is up, unless it was cancelled', async (t) => {
   const deadline = new Deadline(20, () => { throw new TypeError('a client of another kind') })
   t.equal(deadline.timeout, 20)
+  const never = () => new Promise<never>(() => {})
   const began = performance.now()
-  const error = await new Promise<Error>((resolve) => deadline.start(resolve))
-  t.equal(error.message, 'Redis gave no answer within 20 ms')
+  await t.rejects(deadline.run(never), { message: 'Redis gave no answer within 20 ms' })
   t.ok(performance.now() - began >= 19)
 
-  const expired: string[] = []
-  const cancel = deadline.start(() => expired.push('cancelled'))
-  const stalled = deadline.start(() => expired.push('cancelled after a stall'))
-  // Runs after the deadline's timer, which is as long and older, and before what that has put off.
-  setTimeout(stalled, deadline.timeout)
-  cancel()
-  cancel()
+  t.equal(await deadline.run(async () => 'in time'), 'in time')
+  // Answers after the deadline's timer, which is as long and older, and before what that has put off.
+  const stalled = deadline.run(() => new Promise((resolve) => { setTimeout(() => resolve('after a stall'), deadline.timeout) }))
   stall(40)
-  await new Promise<Error>((resolve) => deadline.start(resolve))
-  t.strictSame(expired, [])
+  t.equal(await stalled, 'after a stall')
+  await t.rejects(deadline.run(never), { message: 'Redis gave no answer within 20 ms' })
 })
 
 /** The event loop does nothing, as under a long synchronous task. */
@@ -255,17 +258,17 @@ t.test('P4 after a stall of the event loop an answer that lies in the socket sti
     const client = new Redis(server.url, { enableAutoPipelining })
     t.teardown(() => client.disconnect())
     const events: unknown[] = []
-    const store = new RedisStore(client, { keyPrefix: ownPrefix(), storeTimeout: 50, logSpan: 3600, minReplicas: 0 }, {
+    const store = redisStore(client, { keyPrefix: ownPrefix(), storeTimeout: 50, logSpan: 3600, minReplicas: 0 }, {
       clock: Date.now, onLost: (error) => events.push(error), onBack: () => events.push('back')
     })
     t.teardown(() => store.close())
     await client.ping()
 
     for (const [what, operation, expected] of [
-      ['revoke', () => store.revoke('a', { at: 1, exp: null }, inSeconds(60)), { at: 1, exp: null, first: true }],
-      ['saveRecord', () => store.saveRecord({ record, identity: 'a', exp: null, keptUntil: inSeconds(60) }), null],
-      ['record', () => store.record('r'), record],
-      ['check', () => new Promise((resolve, reject) => store.check('a', undefined, (error, revoked) => error ? reject(error) : resolve(revoked))), true]
+      ['revoke', () => on(store).revoke('a', { at: 1, exp: null }, inSeconds(60)), { at: 1, exp: null, first: true }],
+      ['saveRecord', () => store.records.save({ record, identity: 'a', exp: null, keptUntil: inSeconds(60) }), null],
+      ['record', () => store.records.byId('r'), record],
+      ['check', () => new Promise((resolve, reject) => on(store).check('a', undefined, (error, revoked) => error ? reject(error) : resolve(revoked))), true]
     ] as Array<[string, () => Promise<unknown>, unknown]>) {
       const answer = operation()
       // Until the batch is read, then until the pipeline is written.

@@ -6,11 +6,11 @@ import t, { type Test } from 'tap'
 import type { AuthorizeTarget, ListedToken, RevocationOptions, TokensPage } from '../lib/index.ts'
 import { identityOf } from '../lib/domain/names.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import type { Store } from '../lib/stores/store.ts'
 import { answerOf, bearer, buildApp, genuine, ownPrefix, REVOKED } from './support/app.ts'
 import { buildDomain, Clock, foreign, ownTime, UNAVAILABLE, WatchedClient } from './support/domain.ts'
 import { startRedis } from './support/redis.ts'
+import { redisStore } from './support/stores.ts'
 
 const server = await startRedis(t)
 const client = new Redis(server.url)
@@ -25,7 +25,7 @@ const APP_STORES: Record<string, () => RevocationOptions> = {
 const STORES: Record<string, (clock: Clock, keyPrefix?: string) => Store> = {
   memory: ({ read }) => new MemoryStore({ clock: read }),
   redis: ({ read }, keyPrefix = ownPrefix()) =>
-    new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, { clock: read, onLost () {}, onBack () {} })
+    redisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, { clock: read, onLost () {}, onBack () {} })
 }
 
 const errorOf = (statusCode: number, error: string, code: string, message: string) =>
@@ -245,7 +245,7 @@ async function fill (store: Store, sub: string, exps: number[]): Promise<string[
     const record = { id, jti, sub, issuedAt: iso(exp - 3600), expiresAt: iso(exp) }
     return { record, identity: identityOf(undefined, jti), subject: identityOf(undefined, sub), exp, keptUntil: Math.ceil(exp) + 10 }
   })
-  await Promise.all(entries.map((entry) => store.saveRecord(entry)))
+  await Promise.all(entries.map((entry) => store.records.save(entry)))
   return entries.map(({ record }) => record.id)
 }
 
@@ -427,7 +427,7 @@ t.test('the sorted set of a subject is cleaned as it is used, and ends with its 
     t.ok(Math.abs(set - record) < 1000, 'with its last member', { set, record })
     t.ok(set > (longest - 10) * 1000 && set <= (longest + 12) * 1000, `${longest} s`, { set })
   }
-  await store.saveRecord({
+  await store.records.save({
     record: { id: 'endless', jti: 'endless', sub: 'bob', issuedAt: iso(0), expiresAt: null }, identity: 'endless', subject: 'bob', exp: null, keptUntil: null
   })
   t.equal((await ends('bob')).set, -1, 'never, with one that never ends')
@@ -445,7 +445,7 @@ t.test('memory holds what is alive, not what was, over 100,000 log-ins', async (
     // A third is one user's, a third is that of a hundred users, and a third is of users that come once.
     const sub = `user ${[0, i % 100, i][i % 3]}`
     const record = { id: `id ${i}`, jti: `jti ${i}`, sub, issuedAt: iso(clock.seconds), expiresAt: iso(clock.seconds + 20) }
-    await store.saveRecord({ record, identity: record.jti, subject: sub, exp: clock.seconds + 20, keptUntil: clock.seconds + 30 })
+    await store.records.save({ record, identity: record.jti, subject: sub, exp: clock.seconds + 20, keptUntil: clock.seconds + 30 })
     clock.now += 100
     if (i % 100 === 0) largest = Math.max(largest, store.size)
   }

@@ -17,9 +17,12 @@ const LAYERS = [
   ['options.ts'],
   ['domain/'],
   ['stores/redis/option.ts'],
-  ['stores/redis/open.ts'],
-  ['stores/'],
-  ['types.ts', 'option-types.ts', 'domain/claims.ts', 'errors.ts', 'domain/names.ts', 'domain/retention.ts', 'time.ts']
+  ['stores/open.ts'],
+  ['stores/replica/'],
+  ['stores/redis/'],
+  ['stores/memory.ts'],
+  ['stores/store.ts', 'stores/deadline.ts'],
+  ['stores/entry.ts', 'types.ts', 'option-types.ts', 'errors.ts', 'time.ts', 'domain/claims.ts', 'domain/names.ts', 'domain/retention.ts']
 ]
 
 /** What only types are imported from leaves nothing in the JavaScript, but a reader has to follow it just the same. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { identityOf, keysUnder } from '../lib/domain/names.ts'
+import { identityOf } from '../lib/domain/names.ts'
+import { keysUnder } from '../lib/stores/redis/keys.ts'
 
 t.test('an identity is the encoded jti, after the encoded issuer and a slash where there is one', async (t) => {
   const rows: Array<[iss: string | undefined, jti: string, expected: string]> = [
@@ -41,7 +42,7 @@ t.test('the keys are those that other services read: the prefix as it is, what i
   ]
   for (const [prefix, revoked, token, id] of rows) {
     const keys = keysUnder(prefix)
-    t.equal(keys.revoked(identityOf('i', 'a/b')), revoked)
+    t.equal(keys.of({ kind: 'revoked', name: identityOf('i', 'a/b') }), revoked)
     t.equal(keys.token('1-2'), token)
     t.equal(keys.id(identityOf('i', 'a/b')), id)
   }

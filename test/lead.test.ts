@@ -1,13 +1,13 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { BROKEN, claimsOf } from '../lib/domain/claims.ts'
-import { LEAD } from '../lib/domain/retention.ts'
 import type { RevocationContext, TokenRevocation } from '../lib/domain/decorator.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import { answerOf, bearer, buildApp, inSeconds, ownPrefix } from './support/app.ts'
 import { buildDomain, Clock, foreign, presented, RULES, signedBy, tokenOf, UNAVAILABLE } from './support/domain.ts'
 import { startRedis } from './support/redis.ts'
+import { LEAD } from '../lib/stores/entry.ts'
+import { redisStore } from './support/stores.ts'
 
 /* How far a cutoff and an iat of issue() may be ahead of the clock (design, section 10). */
 
@@ -23,7 +23,7 @@ const LEAD_IS_FULL = { ...LATER, cause: { name: 'Error', message: 'the subject w
 async function cutOffAhead (ahead: number, sign?: (clock: Clock) => RevocationContext['sign']) {
   const clock = new Clock()
   const keyPrefix = ownPrefix()
-  const store = new RedisStore(redis, { keyPrefix, storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, { clock: clock.read, onLost () {}, onBack () {} })
+  const store = redisStore(redis, { keyPrefix, storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, { clock: clock.read, onLost () {}, onBack () {} })
   await redis.set(`${keyPrefix}cutoff:alice`, clock.seconds + ahead)
   return { clock, domain: buildDomain({ store, clock, ...(sign && { sign: sign(clock) }) }) }
 }
@@ -165,10 +165,11 @@ t.test('issue() looks up no jti of its own', async (t) => {
   const clock = new Clock()
   const store = new MemoryStore({ clock: clock.read })
   const looked: unknown[] = []
-  const check = store.check.bind(store)
-  store.check = (identity, subject, done) => {
-    looked.push(identity)
-    check(identity, subject, done)
+  const { denials } = store
+  const check = denials.check.bind(denials)
+  denials.check = (names, done) => {
+    looked.push(names.identity)
+    check(names, done)
   }
   const domain = buildDomain({ store, clock })
   await domain.issue({ sub: 'alice' })

@@ -2,13 +2,14 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { identityOf } from '../lib/domain/names.ts'
-import { fromWords, isId, isLater, secondOf, START, toWords, type LogEntry } from '../lib/stores/replica/log.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
+import { fromWords, isId, isLater, secondOf, START, toWords } from '../lib/stores/redis/log.ts'
 import { inSeconds, ownPrefix } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
+import type { Entry } from '../lib/stores/entry.ts'
+import { on, redisStore } from './support/stores.ts'
 
 /** As the scripts make it. */
-function written (entry: LogEntry, prev = START) {
+function written (entry: Entry, prev = START) {
   const [before, after] = toWords(entry)
   const { kind, at, exp, until } = entry
   return `${before}${kind === 'cutoff' ? ` ${at} ${exp ?? ''}` : ''} ${until ?? ''} ${prev} ${after}`
@@ -16,7 +17,7 @@ function written (entry: LogEntry, prev = START) {
 
 const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
 const seconds = fc.oneof(fc.nat(2 ** 31 - 1), fc.double({ min: 0, max: 1e12, noNaN: true }))
-const entry: fc.Arbitrary<LogEntry> = fc.record({
+const entry: fc.Arbitrary<Entry> = fc.record({
   kind: fc.constantFrom('revoked', 'cutoff'),
   name: fc.tuple(fc.option(name, { nil: undefined }), name).map(([iss, name]) => identityOf(iss, name)),
   at: seconds,
@@ -28,7 +29,7 @@ const entry: fc.Arbitrary<LogEntry> = fc.record({
 const id = fc.tuple(fc.nat(2 ** 45), fc.nat(1000)).map((parts) => parts.join('-'))
 
 t.test('the words of an entry tell all of it, and the entry before it', async (t) => {
-  const rows: Array<[entry: LogEntry, before: string, after: string]> = [
+  const rows: Array<[entry: Entry, before: string, after: string]> = [
     [{ kind: 'revoked', name: 'a', at: 1, exp: 2, until: 12, id: 'r', sub: 'alice' }, 'revoked:a 1 2', 'r alice'],
     [{ kind: 'revoked', name: 'i/a%2Fb', at: 1.5, exp: null, until: null }, 'revoked:i/a%2Fb 1.5 ', ' '],
     [{ kind: 'revoked', name: 'a:b', at: 0, exp: 0, until: 0 }, 'revoked:a:b 0 0', ' '],
@@ -97,7 +98,7 @@ t.test('on Redis each entry of the log tells the one before it, what was deleted
   const client = new Redis(server.url)
   t.teardown(() => client.disconnect())
   const storeOf = (keyPrefix: string, logSpan: number | null) => {
-    const store = new RedisStore(client, { keyPrefix, storeTimeout: 10_000, logSpan, minReplicas: 0 }, { clock: Date.now, onLost () {}, onBack () {} })
+    const store = redisStore(client, { keyPrefix, storeTimeout: 10_000, logSpan, minReplicas: 0 }, { clock: Date.now, onLost () {}, onBack () {} })
     t.teardown(() => store.close())
     return store
   }
@@ -106,11 +107,11 @@ t.test('on Redis each entry of the log tells the one before it, what was deleted
   const rows = async (key = log) => (await client.xrange(key, '-', '+')).map(([id, [field, words]]) => ({ id, field, ...fromWords(words!, true) }))
   const store = storeOf(keyPrefix, 3600)
   const exp = inSeconds(900)
-  await store.revoke('a', { at: 5, exp, id: 'r', sub: 'alice' }, exp + 10)
-  await store.revoke('a', { at: 6, exp }, exp + 20)
-  await store.cutOff('alice', 7, exp)
-  await store.cutOff('alice', 7, exp)
-  await store.revoke('b', { at: 8, exp: null }, null)
+  await on(store).revoke('a', { at: 5, exp, id: 'r', sub: 'alice' }, exp + 10)
+  await on(store).revoke('a', { at: 6, exp }, exp + 20)
+  await on(store).cutOff('alice', 7, exp)
+  await on(store).cutOff('alice', 7, exp)
+  await on(store).revoke('b', { at: 8, exp: null }, null)
   const first = await rows()
   t.strictSame(first.map(({ field, entry, prev }) => ({ field, entry, prev })), [
     { kind: 'revoked', name: 'a', at: 5, exp, until: exp + 10, id: 'r', sub: 'alice' },
@@ -121,11 +122,11 @@ t.test('on Redis each entry of the log tells the one before it, what was deleted
   ].map((entry, i) => ({ field: 'entry', entry, prev: first[i - 1]?.id ?? START })))
 
   await client.xdel(log, first.at(-1)!.id)
-  await store.revoke('c', { at: 9, exp: null }, exp)
+  await on(store).revoke('c', { at: 9, exp: null }, exp)
   t.equal((await rows()).at(-1)!.prev, first.at(-1)!.id)
   await client.xtrim(log, 'MAXLEN', 0)
   const last = (await client.xinfo('STREAM', log)) as unknown[]
-  await store.revoke('d', { at: 9, exp: null }, exp)
+  await on(store).revoke('d', { at: 9, exp: null }, exp)
   t.strictSame((await rows()).map(({ prev }) => prev), [last[last.indexOf('last-generated-id') + 1]])
 
   // Redis trims whole nodes of a stream, which hold a hundred entries.
@@ -134,7 +135,7 @@ t.test('on Redis each entry of the log tells the one before it, what was deleted
     const pipeline = client.pipeline()
     for (let i = 0; i < 300; i++) pipeline.xadd(`${prefix}log`, `${Date.now() - seconds * 1000 + i}-1`, 'entry', 'x')
     await pipeline.exec()
-    await storeOf(prefix, logSpan).revoke('a', { at: 5, exp }, exp + 10)
+    await on(storeOf(prefix, logSpan)).revoke('a', { at: 5, exp }, exp + 10)
     t.equal(await client.xlen(`${prefix}log`), left, what)
   }
 })

@@ -30,12 +30,12 @@ t.test('entries of a newer version cost no replica a second reading, and none of
   const nodes = [await startNode(t, server.url, { maxStaleness: 1000 }), await startNode(t, server.url, { maxStaleness: 1000 })]
   let broken = 0
   for (const { store } of nodes) {
-    const { unmark } = store.denylist
-    t.intercept(store.denylist, 'unmark', { value () { broken++; return unmark.call(store.denylist) } })
+    const { unlog } = store.denials.copy
+    t.intercept(store.denials.copy, 'unlog', { value () { broken++; return unlog.call(store.denials.copy) } })
   }
-  t.strictSame(nodes.map(({ store }) => store.copy.entries), [20, 20])
+  t.strictSame(nodes.map(({ store }) => store.status.copy.entries), [20, 20])
   await interleave(server, 10, 'after')
-  await eventually('all is known', async () => nodes.every(({ store }) => store.copy.entries === 40))
+  await eventually('all is known', async () => nodes.every(({ store }) => store.status.copy.entries === 40))
   for (const node of nodes) {
     for (let i = 0; i < 10; i++) {
       for (const name of [`before${i}`, `after${i}`]) {

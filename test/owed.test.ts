@@ -1,19 +1,19 @@
 import t from 'tap'
-import { Deadline } from '../lib/stores/redis/deadline.ts'
-import type { LogEntry } from '../lib/stores/replica/log.ts'
+import { Deadline } from '../lib/stores/deadline.ts'
 import { Owed, type OwedWrite, type Rewrite } from '../lib/stores/redis/owed.ts'
 import { eventually } from './support/redis.ts'
+import type { Entry } from '../lib/stores/entry.ts'
 
 /*
  * Goal: what may stand, and nobody was told of, is written again until it is known to stand (P3, P11).
  * Method: what becomes of each write is the test's; the second between two tries passes.
  */
 
-const entry = (name: string, fields: Partial<LogEntry> = {}): LogEntry => ({ kind: 'revoked', name, at: 5, exp: null, until: 100, ...fields })
+const entry = (name: string, fields: Partial<Entry> = {}): Entry => ({ kind: 'revoked', name, at: 5, exp: null, until: 100, ...fields })
 const cutoff = (at: number, until: number | null) => entry('alice', { kind: 'cutoff', at, until })
 
 function owedOf (t: { teardown: (fn: () => unknown) => void }, rewrite: Rewrite = async (some) => some.map(() => 'unknown')) {
-  const owed = new Owed(rewrite, new Deadline(10_000), () => {})
+  const owed = new Owed({ rewrite, deadline: new Deadline(10_000), onDisowned () {} })
   t.teardown(() => owed.close())
   return owed
 }

@@ -231,9 +231,12 @@ class CountingStore extends MemoryStore {
   recorded: string[] = []
   answer: () => Promise<void> = async () => {}
 
-  override async addRecord ({ record }: RecordEntry) {
-    this.recorded.push(record.jti)
-    return this.answer()
+  constructor (context: { clock: () => number }) {
+    super(context)
+    this.records.add = async ({ record }: RecordEntry) => {
+      this.recorded.push(record.jti)
+      return this.answer()
+    }
   }
 }
 

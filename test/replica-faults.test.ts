@@ -5,6 +5,7 @@ import { bearer, buildApp, inSeconds, revoked, signed } from './support/app.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startRedis, type RedisServer } from './support/redis.ts'
 import { allEqual, fill, held, keysOf, newcomerEquals, openNode, soon, startNode, type Node } from './support/replica.ts'
+import { on } from './support/stores.ts'
 
 t.jobs = 4
 
@@ -12,7 +13,7 @@ t.jobs = 4
 const QUICK = { maxStaleness: 1000, storeTimeout: 1000 }
 
 const lastId = async (server: RedisServer) => (await server.cli('XREVRANGE', 'r:log', '+', '-', 'COUNT', 1)).split('\n')[0]!
-const knows = (node: Node, name: string) => eventually(`${name} is known`, async () => node.store.denylist.isDenied(name))
+const knows = (node: Node, name: string) => eventually(`${name} is known`, async () => node.store.denials.copy.isRevoked(name))
 
 /** What was done to the log, or to all of Redis, and what it holds of the ten entries and one cutoff afterwards. */
 const LOSSES: Record<string, (server: RedisServer) => Promise<unknown>> = {
@@ -50,8 +51,8 @@ for (const [what, lose] of Object.entries(LOSSES)) {
       const proxy = await startProxy(t, server)
       await fill(server, 10)
       const nodes = await Promise.all([startNode(t, proxy.url, QUICK), startNode(t, proxy.url, QUICK)])
-      await nodes[0]!.store.cutOff('alice', soon(0), soon(3000))
-      await eventually('both know the cutoff', async () => nodes.every(({ store }) => store.denylist.cutoffOf('alice') !== null))
+      await on(nodes[0]!.store).cutOff('alice', soon(0), soon(3000))
+      await eventually('both know the cutoff', async () => nodes.every(({ store }) => store.denials.copy.cutoffOf('alice') !== null))
       if (cutOff) await proxy.set('refuse')
       await lose(server)
       if (cutOff) await proxy.set('pass')
@@ -102,7 +103,7 @@ for (const [what, lose] of [
     await eventually('the log is complete', async () => {
       const read = await startNode(t, server.url)
       read.close()
-      return read.store.denylist.size >= expected && [...read.store.denylist.entries(true)].flat().length <= 1
+      return read.store.denials.copy.size >= expected && [...read.store.denials.copy.entries(true)].flat().length <= 1
     })
   })
 }
@@ -120,12 +121,12 @@ t.test('a log that lost its last entry is not read without an end', async (t) =>
 
 function countBreaks ({ store }: Node) {
   let count = 0
-  const { unmark } = store.denylist
-  store.denylist.unmark = function () {
+  const { unlog } = store.denials.copy
+  store.denials.copy.unlog = function () {
     count++
-    return unmark.call(this)
+    return unlog.call(this)
   }
-  return { onBroken: () => { store.denylist.unmark = unmark }, broken: () => count }
+  return { onBroken: () => { store.denials.copy.unlog = unlog }, broken: () => count }
 }
 
 t.test('of many replicas that notice a loss nobody writes what another one has written', async (t) => {
@@ -163,8 +164,8 @@ t.test('what one answer of many refuses to put back is tried again', async (t) =
   await server.cli('EVAL', script, 0)
   await eventually('the others are back', async () => (await keysOf(server)).length >= 9)
   await server.cli('DEL', 'r:revoked:n5')
-  await eventually('its entry is back in the log', async () => node.store.denylist.isMarked({ kind: 'revoked', name: 'n5', at: 0, exp: null, until: null })).catch(() => {})
-  t.ok(node.store.denylist.isMarked({ kind: 'revoked', name: 'n5', at: 0, exp: null, until: null }))
+  await eventually('its entry is back in the log', async () => node.store.denials.copy.isLogged({ kind: 'revoked', name: 'n5', at: 0, exp: null, until: null })).catch(() => {})
+  t.ok(node.store.denials.copy.isLogged({ kind: 'revoked', name: 'n5', at: 0, exp: null, until: null }))
 })
 
 t.test('a cutoff of another process is told, although the log brings it while this process raises the cutoff as well', async (t) => {
@@ -189,10 +190,10 @@ t.test('a cutoff of another process is told, although the log brings it while th
     }
   })
   const now = soon(0)
-  const raised = one.store.cutOff('alice', now, soon(910))
+  const raised = on(one.store).cutOff('alice', now, soon(910))
   await eventually('it is written', async () => two.heard.length === 1)
-  const { cutoff } = await two.store.cutOff('alice', now, soon(910))
-  await eventually('both know the second one', async () => one.store.denylist.cutoffOf('alice') === cutoff)
+  const { cutoff } = await on(two.store).cutOff('alice', now, soon(910))
+  await eventually('both know the second one', async () => one.store.denials.copy.cutoffOf('alice') === cutoff)
   t.same(one.heard, [], 'nothing is told yet')
   answer()
   t.match(await raised, { cutoff: cutoff - 1 })
@@ -206,7 +207,7 @@ t.test('a key of another type keeps nothing else from being put back', async (t)
   const server = await startRedis(t)
   const node = await startNode(t, server.url, QUICK)
   await node.revoke('bad')
-  await node.store.cutOff('alice', soon(0), soon(910))
+  await on(node.store).cutOff('alice', soon(0), soon(910))
   await server.cli('EVAL', "redis.call('FLUSHALL') return redis.call('LPUSH', 'r:revoked:bad', 'x')", 0)
   await eventually('the other is back', async () => await server.cli('EXISTS', 'r:cutoff:alice') === '1')
 })
@@ -218,20 +219,20 @@ t.test('a loss in the middle of the first read is noticed, and what was read by 
   await proxy.set({ delayMs: 100 })
   const node = await openNode(t, proxy.url)
   const started = node.store.start()
-  await eventually('it has read a page', async () => node.store.denylist.size >= 1000)
+  await eventually('it has read a page', async () => node.store.denials.copy.size >= 1000)
   await server.cli('FLUSHALL')
   await fill(server, 1, { name: 'late' })
   await started
   await proxy.set('pass')
-  t.ok(node.store.denylist.size > 1000)
-  await eventually('all that it knows is back', async () => (await keysOf(server)).length === node.store.denylist.size)
+  t.ok(node.store.denials.copy.size > 1000)
+  await eventually('all that it knows is back', async () => (await keysOf(server)).length === node.store.denials.copy.size)
 })
 
 t.test('a foreign entry does not hide that all before it is gone', async (t) => {
   const server = await startRedis(t)
   const node = await startNode(t, server.url, QUICK)
   await node.revoke('a')
-  await eventually('it is read', async () => node.store.denylist.isMarked({ kind: 'revoked', name: 'a', at: 0, exp: null, until: null }))
+  await eventually('it is read', async () => node.store.denials.copy.isLogged({ kind: 'revoked', name: 'a', at: 0, exp: null, until: null }))
   await server.cli('EVAL', "redis.call('FLUSHALL') return redis.call('XADD', 'r:log', '*', 'x', 'y')", 0)
   await eventually('it is back', async () => (await keysOf(server)).length > 0)
   t.same((await keysOf(server)).map(({ name }) => name), ['a'])
@@ -268,13 +269,13 @@ t.test('a connection that is cut in the middle of the first read is made again, 
   const node = await openNode(t, proxy.url)
   const started = node.store.start()
   for (const size of [1, 3000, 6000]) {
-    await eventually('it has read a part', async () => node.store.denylist.size >= size)
-    t.ok(node.store.denylist.size < 8000)
+    await eventually('it has read a part', async () => node.store.denials.copy.size >= size)
+    t.ok(node.store.denials.copy.size < 8000)
     t.not(await node.ask('n7999'), 'accepted', 'what is not known yet is asked of Redis')
     proxy.cut()
   }
   await started
-  await eventually('it has read all', async () => node.store.denylist.size === 8000)
+  await eventually('it has read all', async () => node.store.denials.copy.size === 8000)
   await allEqual(t, 'cut', [node], server, 8000)
   t.same(node.heard, [], 'what was there before is no news')
 })
@@ -288,12 +289,12 @@ t.test('a connection that is half open in the middle of the scan is left, and th
   await proxy.set({ delayMs: 50 })
   const node = await openNode(t, proxy.url)
   const started = node.store.start()
-  await eventually('it scans', async () => node.store.denylist.size >= 1000)
+  await eventually('it scans', async () => node.store.denials.copy.size >= 1000)
   await proxy.set('blackhole')
   await sleep(1500)
   await proxy.set('pass')
   await started
-  await eventually('it is in step', async () => node.store.copy.stalenessMs !== undefined && node.store.denylist.size === 10_000)
+  await eventually('it is in step', async () => node.store.status.copy.stalenessMs !== undefined && node.store.denials.copy.size === 10_000)
 })
 
 t.test('a log under whose name something else is kept: checks go to Redis, whose connection stays', async (t) => {
@@ -329,7 +330,7 @@ for (const [what, count, delayMs] of [
     t.same(node.events, ['lost'])
     await sleep(2 * QUICK.maxStaleness)
     await proxy.set({ delayMs })
-    await eventually('it follows', async () => node.store.denylist.size === count)
+    await eventually('it follows', async () => node.store.denials.copy.size === count)
     await proxy.set('pass')
     await sleep(2500)
     t.same(node.events, ['lost', 'back'])
@@ -421,7 +422,7 @@ t.test('a replica with the least maxStaleness that there may be is in step while
   const server = await startRedis(t)
   const node = await startNode(t, server.url, { maxStaleness: 500 })
   const ages: number[] = []
-  for (const end = Date.now() + 1500; Date.now() < end; await sleep(10)) ages.push(node.store.copy.stalenessMs!)
+  for (const end = Date.now() + 1500; Date.now() < end; await sleep(10)) ages.push(node.store.status.copy.stalenessMs!)
   t.ok(ages.filter((age) => age > 500).length < ages.length / 10, `stale ${ages.filter((age) => age > 500).length} times of ${ages.length}`)
   t.same(node.events, [])
 })

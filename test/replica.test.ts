@@ -7,6 +7,7 @@ import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, sig
 import { commandsOf } from './support/domain.ts'
 import { eventually, startCluster, startRedis } from './support/redis.ts'
 import { allEqual, fill, openNode, soon, startNode } from './support/replica.ts'
+import { on } from './support/stores.ts'
 
 t.jobs = 3
 
@@ -28,12 +29,12 @@ t.test('what was revoked before a process starts is refused from its first reque
   const server = await startRedis(t)
   await fill(server, 2500)
   const one = await startNode(t, server.url)
-  await one.store.cutOff('alice', soon(0), soon(900))
+  await on(one.store).cutOff('alice', soon(0), soon(900))
   await eventually('it is read', async () => (await server.cli('XLEN', 'r:log')) === '2501')
   const other = await openNode(t, server.url)
-  t.equal(other.store.copy.stalenessMs, undefined, 'it is not complete before it has started')
+  t.equal(other.store.status.copy.stalenessMs, undefined, 'it is not complete before it has started')
   await other.store.start()
-  t.equal(other.store.copy.entries, 2501)
+  t.equal(other.store.status.copy.entries, 2501)
   for (const name of ['n0', 'n999', 'n1000', 'n2499']) t.equal(await other.ask(name), 'refused')
   t.equal(await other.ask('n2500'), 'accepted')
   t.equal(await other.ask('n2500', 'alice'), 'refused')

@@ -5,11 +5,11 @@ import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { identityOf } from '../lib/domain/names.ts'
 import { MemoryStore } from '../lib/stores/memory.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
-import type { Denial, Store } from '../lib/stores/store.ts'
+import type { Store } from '../lib/stores/store.ts'
 import type { RedisClient, TokenRecord } from '../lib/types.ts'
 import { bearer, buildApp, inSeconds, ownPrefix } from './support/app.ts'
 import { startCluster, startRedis } from './support/redis.ts'
+import { on, redisStore, type Revoked } from './support/stores.ts'
 
 /** Long enough for two busy cores: what a deadline does is another test's. */
 const PATIENCE = 10_000
@@ -46,8 +46,8 @@ interface Subject {
   recordUntil: (id: string) => Promise<number | null | undefined>
 }
 
-function redisStore (client: RedisClient, keyPrefix: string) {
-  return new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, {
+function storeOf (client: RedisClient, keyPrefix: string) {
+  return redisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, {
     clock: Date.now,
     onLost (error) { throw error },
     onBack () {}
@@ -57,7 +57,7 @@ function redisStore (client: RedisClient, keyPrefix: string) {
 function redisSubject (t: Test, connect: Connect): Subject {
   const client = connected(t, connect)
   const keyPrefix = ownPrefix()
-  const store = redisStore(client, keyPrefix)
+  const store = storeOf(client, keyPrefix)
   t.teardown(() => store.close())
   const until = (key: string) => expiryOf(client, key)
   return {
@@ -105,20 +105,20 @@ function memorySubject (t: Test): Subject {
   return {
     store,
     revokedUntil: (identity) => lastSecond(() => check(store, identity)),
-    recordUntil: (id) => lastSecond(async () => await store.record(id) !== null)
+    recordUntil: (id) => lastSecond(async () => await store.records.byId(id) !== null)
   }
 }
 
 function check (store: Store, identity: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    store.check(identity, undefined, (error, revoked) => {
+    on(store).check(identity, undefined, (error, revoked) => {
       if (error) reject(error)
       else resolve(revoked)
     })
   })
 }
 
-const denial = (at: number, exp: number | null = null): Denial => ({ at, exp })
+const denial = (at: number, exp: number | null = null): Revoked => ({ at, exp })
 
 const recordOf = (jti: string, more: Partial<TokenRecord> = {}): TokenRecord =>
   ({ id: randomUUID(), jti, issuedAt: '2026-11-01T00:00:00.000Z', expiresAt: '2026-11-01T00:15:00.000Z', ...more })
@@ -132,53 +132,53 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
   t.test(`every store keeps revocations and records alike: ${name}`, async (t) => {
     const { store, revokedUntil, recordUntil } = subjectOf(t)
     await store.start()
-    t.ok(store.available)
+    t.ok(store.status.available)
     const soon = inSeconds(600)
 
     await t.test('P3 a revocation is found once it has been acknowledged, and not before', async (t) => {
       const identity = randomUUID()
       t.equal(await check(store, identity), false)
-      t.strictSame(await store.revoke(identity, denial(1000, 2000), soon), { at: 1000, exp: 2000, first: true })
+      t.strictSame(await on(store).revoke(identity, denial(1000, 2000), soon), { at: 1000, exp: 2000, first: true })
       t.equal(await check(store, identity), true)
       t.equal(await check(store, randomUUID()), false, 'and no other')
     })
 
     await t.test('revoking again gives the first revocation', async (t) => {
       const identity = randomUUID()
-      t.strictSame(await store.revoke(identity, denial(1000), soon), { at: 1000, exp: null, first: true })
-      t.strictSame(await store.revoke(identity, denial(1001, 2000), soon + 1), { at: 1000, exp: null, first: false })
-      t.strictSame(await store.revoke(identity, denial(999, 3000), null), { at: 1000, exp: null, first: false })
+      t.strictSame(await on(store).revoke(identity, denial(1000), soon), { at: 1000, exp: null, first: true })
+      t.strictSame(await on(store).revoke(identity, denial(1001, 2000), soon + 1), { at: 1000, exp: null, first: false })
+      t.strictSame(await on(store).revoke(identity, denial(999, 3000), null), { at: 1000, exp: null, first: false })
       t.equal(await check(store, identity), true)
     })
 
     await t.test('P2 a revocation is kept until the given second, and longer but never shorter by another', async (t) => {
       const identity = randomUUID()
       t.equal(await revokedUntil(identity), undefined)
-      await store.revoke(identity, denial(1), soon)
+      await on(store).revoke(identity, denial(1), soon)
       t.equal(await revokedUntil(identity), soon)
-      await store.revoke(identity, denial(2), soon + 100)
+      await on(store).revoke(identity, denial(2), soon + 100)
       t.equal(await revokedUntil(identity), soon + 100, 'longer')
-      await store.revoke(identity, denial(3), soon)
+      await on(store).revoke(identity, denial(3), soon)
       t.equal(await revokedUntil(identity), soon + 100, 'not shorter')
-      await store.revoke(identity, denial(4), soon + 100)
+      await on(store).revoke(identity, denial(4), soon + 100)
       t.equal(await revokedUntil(identity), soon + 100, 'the same')
-      await store.revoke(identity, denial(5), null)
+      await on(store).revoke(identity, denial(5), null)
       t.equal(await revokedUntil(identity), null, 'for ever')
-      await store.revoke(identity, denial(6), soon + 200)
+      await on(store).revoke(identity, denial(6), soon + 200)
       t.equal(await revokedUntil(identity), null, 'still for ever')
     })
 
     await t.test('P2 a revocation is kept for ever, or as far away as a date can tell', async (t) => {
       const [forEver, far] = [randomUUID(), randomUUID()]
-      await store.revoke(forEver, denial(1), null)
+      await on(store).revoke(forEver, denial(1), null)
       t.equal(await revokedUntil(forEver), null)
-      await store.revoke(far, denial(1), 8.64e12 - 1)
+      await on(store).revoke(far, denial(1), 8.64e12 - 1)
       t.equal(await revokedUntil(far), 8.64e12 - 1)
     })
 
     await t.test('of many that revoke one identity at once, exactly one is the first', async (t) => {
       const identity = randomUUID()
-      const given = await Promise.all(Array.from({ length: 50 }, (_, i) => store.revoke(identity, denial(1000 + i), soon + i)))
+      const given = await Promise.all(Array.from({ length: 50 }, (_, i) => on(store).revoke(identity, denial(1000 + i), soon + i)))
       const first = given.filter(({ first }) => first)
       t.equal(first.length, 1)
       for (const { at, exp } of given) t.strictSame({ at, exp }, { at: first[0]!.at, exp: null })
@@ -187,7 +187,7 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
 
     await t.test('of many identities that are revoked at once, each is', async (t) => {
       const identities = Array.from({ length: 50 }, () => randomUUID())
-      const given = await Promise.all(identities.map((identity, i) => store.revoke(identity, denial(i), soon)))
+      const given = await Promise.all(identities.map((identity, i) => on(store).revoke(identity, denial(i), soon)))
       t.strictSame(given, identities.map((_, i) => ({ at: i, exp: null, first: true })))
       for (const identity of identities) t.equal(await check(store, identity), true)
     })
@@ -195,7 +195,7 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
     await t.test('a thousand checks at once are each answered for their own identity', async (t) => {
       const identities = Array.from({ length: 1000 }, () => randomUUID())
       for (const [i, identity] of identities.entries()) {
-        if (i % 3 === 0) await store.revoke(identity, denial(1), soon)
+        if (i % 3 === 0) await on(store).revoke(identity, denial(1), soon)
       }
       const answers = await Promise.all(identities.map((identity) => check(store, identity)))
       t.strictSame(answers, identities.map((_, i) => i % 3 === 0))
@@ -207,7 +207,7 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
       const identities = ODD.flatMap((odd) => [identityOf(undefined, own + odd), identityOf(own, odd), identityOf(own + odd, 'a')])
       t.equal(new Set(identities).size, identities.length)
       for (const [i, identity] of identities.entries()) {
-        if (i % 2) t.strictSame(await store.revoke(identity, denial(i), soon), { at: i, exp: null, first: true })
+        if (i % 2) t.strictSame(await on(store).revoke(identity, denial(i), soon), { at: i, exp: null, first: true })
       }
       t.strictSame(await Promise.all(identities.map((identity) => check(store, identity))), identities.map((_, i) => i % 2 === 1))
     })
@@ -225,11 +225,11 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
         ...ODD.map((jti) => recordOf(jti, { sub: jti }))
       ]) {
         const identity = identityOf(record.iss, randomUUID() + record.jti)
-        t.equal(await store.record(record.id), null)
-        t.equal(await store.recordOf(identity), null)
-        await store.saveRecord({ record, identity, exp: null, keptUntil: soon })
-        t.strictSame(await store.record(record.id), record)
-        t.strictSame(await store.recordOf(identity), record)
+        t.equal(await store.records.byId(record.id), null)
+        t.equal(await store.records.of(identity), null)
+        await store.records.save({ record, identity, exp: null, keptUntil: soon })
+        t.strictSame(await store.records.byId(record.id), record)
+        t.strictSame(await store.records.of(identity), record)
         t.equal(await check(store, identity), false, 'a record is no revocation')
         t.equal(await recordUntil(record.id), soon)
       }
@@ -239,25 +239,25 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
       const record = recordOf('a', { meta: { list: [1] } })
       const saved = structuredClone(record)
       const identity = randomUUID()
-      await store.saveRecord({ record, identity, exp: null, keptUntil: soon })
+      await store.records.save({ record, identity, exp: null, keptUntil: soon })
       ;(record.meta!.list as number[]).push(2)
       record.jti = 'b'
-      t.strictSame(await store.record(record.id), saved)
-      const given = await store.recordOf(identity)
+      t.strictSame(await store.records.byId(record.id), saved)
+      const given = await store.records.of(identity)
       given!.meta!.list = []
-      t.strictSame(await store.recordOf(identity), saved)
+      t.strictSame(await store.records.of(identity), saved)
     })
 
     await t.test('a record is kept until the given second or for ever, and the last one of an identity counts', async (t) => {
       const identity = randomUUID()
       const [first, second] = [recordOf('a'), recordOf('a', { expiresAt: null })]
       t.equal(await recordUntil(first.id), undefined)
-      await store.saveRecord({ record: first, identity, exp: null, keptUntil: soon })
+      await store.records.save({ record: first, identity, exp: null, keptUntil: soon })
       t.equal(await recordUntil(first.id), soon)
-      await store.saveRecord({ record: second, identity, exp: null, keptUntil: null })
+      await store.records.save({ record: second, identity, exp: null, keptUntil: null })
       t.equal(await recordUntil(second.id), null)
-      t.strictSame(await store.recordOf(identity), second)
-      t.strictSame(await store.record(first.id), first)
+      t.strictSame(await store.records.of(identity), second)
+      t.strictSame(await store.records.byId(first.id), first)
     })
 
     await t.test('a record that is added stands for its identity as long as the one before, or longer', async (t) => {
@@ -265,27 +265,27 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
       const [first, shorter, endless, last] = [recordOf('a'), recordOf('a'), recordOf('a', { expiresAt: null }), recordOf('a')]
       const later = soon + 60
       const lasting = (record: TokenRecord, keptUntil: number | null) => ({ ...record, expiresAt: keptUntil === null ? null : new Date(keptUntil * 1000).toISOString() })
-      const add = (record: TokenRecord, keptUntil: number | null) => store.addRecord({ record: lasting(record, keptUntil), identity, exp: keptUntil, keptUntil })
+      const add = (record: TokenRecord, keptUntil: number | null) => store.records.add({ record: lasting(record, keptUntil), identity, exp: keptUntil, keptUntil })
       await add(first, later)
-      t.equal((await store.recordOf(identity))?.id, first.id)
+      t.equal((await store.records.of(identity))?.id, first.id)
       await add(shorter, soon)
-      t.strictSame(await store.recordOf(identity), lasting(first, later))
+      t.strictSame(await store.records.of(identity), lasting(first, later))
       await add(endless, null)
-      t.match(await store.recordOf(identity), { expiresAt: null })
+      t.match(await store.records.of(identity), { expiresAt: null })
       await add(last, later)
-      t.match(await store.recordOf(identity), { expiresAt: null })
+      t.match(await store.records.of(identity), { expiresAt: null })
     })
 
     await t.test('a page after no record is empty', async (t) => {
       const record = recordOf('a', { sub: randomUUID() })
-      await store.saveRecord({ record, identity: randomUUID(), subject: record.sub!, exp: soon, keptUntil: soon })
-      t.strictSame(await store.records(record.sub!, 10), { records: [record] })
-      t.strictSame(await store.records(record.sub!, 10, ''), { records: [] })
+      await store.records.save({ record, identity: randomUUID(), subject: record.sub!, exp: soon, keptUntil: soon })
+      t.strictSame(await store.records.page(record.sub!, 10), { records: [record] })
+      t.strictSame(await store.records.page(record.sub!, 10, ''), { records: [] })
     })
 
     await t.test('an id that is none gives no record', async (t) => {
-      for (const id of ['', ' ', 'none', '__proto__', '*', '../a', '😀', '\u0000', 'a'.repeat(255)]) t.equal(await store.record(id), null, id.slice(0, 9))
-      t.equal(await store.recordOf(''), null)
+      for (const id of ['', ' ', 'none', '__proto__', '*', '../a', '😀', '\u0000', 'a'.repeat(255)]) t.equal(await store.records.byId(id), null, id.slice(0, 9))
+      t.equal(await store.records.of(''), null)
     })
   })
 }
@@ -301,8 +301,8 @@ t.test('memory lets go of what has expired, with its writes and with its sweeps'
   let now = 0
   const store = new MemoryStore({ clock: () => now })
   const write = async (keptUntil: number | null) => {
-    await store.revoke(randomUUID(), denial(1), keptUntil)
-    await store.saveRecord({ record: recordOf('a'), identity: randomUUID(), exp: null, keptUntil })
+    await on(store).revoke(randomUUID(), denial(1), keptUntil)
+    await store.records.save({ record: recordOf('a'), identity: randomUUID(), exp: null, keptUntil })
   }
   for (let i = 0; i < 1500; i++) await write(10)
   await write(null)
@@ -357,25 +357,25 @@ for (const [name, connect] of Object.entries(clients)) {
   t.test(`the keys and what they hold are those that other services read: ${name}`, async (t) => {
     const client = connected(t, connect)
     const keyPrefix = ownPrefix()
-    const store = redisStore(client, keyPrefix)
+    const store = storeOf(client, keyPrefix)
     const soon = inSeconds(600)
     const get = (key: string) => client.call('get', keyPrefix + key)
-    const isCounted = async (value: string, first: Denial & { first: boolean }) => {
+    const isCounted = async (value: string, first: Revoked & { first: boolean }) => {
       const identity = randomUUID()
       await client.call('set', `${keyPrefix}revoked:${identity}`, value)
       t.equal(await check(store, identity), true, `${JSON.stringify(value)} counts as revoked`)
-      t.strictSame(await store.revoke(identity, denial(7, 8), soon), first)
+      t.strictSame(await on(store).revoke(identity, denial(7, 8), soon), first)
       t.equal(await get(`revoked:${identity}`), value, 'and stays')
       t.equal(await expiryOf(client, `${keyPrefix}revoked:${identity}`), null, 'as long as it was to')
     }
 
-    await store.revoke(identityOf('https://i/', 'a/b😀'), denial(1000, 2000), soon)
+    await on(store).revoke(identityOf('https://i/', 'a/b😀'), denial(1000, 2000), soon)
     t.equal(await get('revoked:https%3A%2F%2Fi%2F/a%2Fb%F0%9F%98%80'), '{"at":1000,"exp":2000}')
-    await store.revoke(identityOf(undefined, 'a/b'), denial(1000), soon)
+    await on(store).revoke(identityOf(undefined, 'a/b'), denial(1000), soon)
     t.equal(await get('revoked:a%2Fb'), '{"at":1000,"exp":null}')
 
     const record = recordOf('a/b', { iss: 'i', sub: 's', meta: { a: 'é' } })
-    await store.saveRecord({ record, identity: identityOf('i', 'a/b'), exp: null, keptUntil: soon })
+    await store.records.save({ record, identity: identityOf('i', 'a/b'), exp: null, keptUntil: soon })
     t.strictSame(JSON.parse(String(await get(`token:${record.id}`))), record)
     t.equal(await get('id:i/a%2Fb'), record.id)
     for (const key of [`token:${record.id}`, 'id:i/a%2Fb']) t.equal(await expiryOf(client, keyPrefix + key), soon, 'both go together')
@@ -394,12 +394,12 @@ for (const [name, connect] of Object.entries(clients)) {
     const client = connected(t, connect)
     const keyPrefix = ownPrefix()
     const lost: unknown[] = []
-    const store = new RedisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, { clock: Date.now, onLost: (error) => lost.push(error), onBack () {} })
+    const store = redisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, { clock: Date.now, onLost: (error) => lost.push(error), onBack () {} })
     t.teardown(() => store.close())
     const key = `${keyPrefix}revoked:a`
     await client.call('rpush', key, 'x', 'y')
     for (const keptUntil of [inSeconds(600), null]) {
-      await t.rejects(store.revoke('a', denial(1), keptUntil), { message: /WRONGTYPE/ })
+      await t.rejects(on(store).revoke('a', denial(1), keptUntil), { message: /WRONGTYPE/ })
       t.strictSame(await client.call('lrange', key, 0, -1), ['x', 'y'])
       t.equal(await expiryOf(client, key), null)
     }
@@ -407,25 +407,25 @@ for (const [name, connect] of Object.entries(clients)) {
 
     const identity = randomUUID()
     await client.call('rpush', `${keyPrefix}id:${identity}`, 'x')
-    await t.rejects(store.recordOf(identity), { message: /WRONGTYPE/ })
+    await t.rejects(store.records.of(identity), { message: /WRONGTYPE/ })
     await client.call('set', `${keyPrefix}token:x`, '[]')
-    await t.rejects(store.record('x'), { message: 'Redis holds no record under the key of a record' })
+    await t.rejects(store.records.byId('x'), { message: 'Redis holds no record under the key of a record' })
     await client.call('set', `${keyPrefix}token:x`, '{')
-    await t.rejects(store.record('x'))
+    await t.rejects(store.records.byId('x'))
   })
 
   t.test(`a prefix of the client's own comes before ours: ${name}`, async (t) => {
     const theirs = ownPrefix()
     const plain = connected(t, connect)
     for (const enableAutoPipelining of [false, true]) {
-      const store = redisStore(connected(t, connect, { keyPrefix: theirs, enableAutoPipelining }), 'jwt:')
+      const store = storeOf(connected(t, connect, { keyPrefix: theirs, enableAutoPipelining }), 'jwt:')
       const record = recordOf('a')
       await store.start()
-      await store.revoke('a', denial(1), inSeconds(600))
-      await store.saveRecord({ record, identity: 'a', exp: null, keptUntil: null })
+      await on(store).revoke('a', denial(1), inSeconds(600))
+      await store.records.save({ record, identity: 'a', exp: null, keptUntil: null })
       t.equal(await check(store, 'a'), true)
       t.equal(await check(store, 'b'), false)
-      t.strictSame(await store.recordOf('a'), record)
+      t.strictSame(await store.records.of('a'), record)
       t.equal(await plain.call('get', `${theirs}jwt:revoked:a`), '{"at":1,"exp":null}')
       t.equal(await plain.call('get', `${theirs}jwt:id:a`), record.id)
       t.type(await plain.call('get', `${theirs}jwt:token:${record.id}`), 'string')
@@ -435,11 +435,11 @@ for (const [name, connect] of Object.entries(clients)) {
 
   t.test(`a client that does not queue is waited for at the start: ${name}`, async (t) => {
     const client = connected(t, connect, { enableOfflineQueue: false })
-    const store = redisStore(client, ownPrefix())
+    const store = storeOf(client, ownPrefix())
     await store.start()
-    t.ok(store.available)
+    t.ok(store.status.available)
     t.equal(await check(store, 'a'), false)
-    await store.revoke('a', denial(1), inSeconds(600))
+    await on(store).revoke('a', denial(1), inSeconds(600))
     t.equal(await check(store, 'a'), true)
   })
 }

@@ -4,12 +4,12 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import { bearer, buildApp, ownPrefix } from './support/app.ts'
 import { UNAVAILABLE } from './support/domain.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startCluster, startRedis } from './support/redis.ts'
 import { MASTER, startReplica } from './support/replicas.ts'
+import { on, redisStore } from './support/stores.ts'
 
 /*
  * Goal: each revocation is told once (P11), also where nobody knew at first what became of its write.
@@ -462,13 +462,13 @@ t.test('P11 what is published for a security team is published once as well', as
 t.test('P11 of the last 10,000 revocations it is known that they were told', async (t) => {
   const client = new Redis(server.url)
   t.teardown(() => client.disconnect())
-  const store = new RedisStore(client, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, {
+  const store = redisStore(client, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, {
     clock: Date.now, onLost () {}, onBack () {}
   })
   t.teardown(() => store.close())
   const told: string[] = []
   const at = Math.floor(Date.now() / 1000)
-  const revoke = (name: string) => store.revoke(name, { at, exp: null }, at + 600, { made: () => told.push(name) })
+  const revoke = (name: string) => on(store).revoke(name, { at, exp: null }, at + 600, { made: () => told.push(name) })
   await revoke('long ago')
   for (let i = 0; i < 10_000; i += 1000) await Promise.all(Array.from({ length: 1000 }, (_, j) => revoke(`${i + j}`)))
   t.equal(told.length, 10_001)

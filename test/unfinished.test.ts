@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { ReplicaStore } from '../lib/stores/replica/replica.ts'
-import { RedisStore } from '../lib/stores/redis/denials.ts'
 import { APPEND, REVOKE } from '../lib/stores/redis/scripts.ts'
 import type { RedisClient } from '../lib/types.ts'
 import { eventually } from './support/redis.ts'
+import type { RedisStore } from '../lib/stores/redis/store.ts'
+import { on, redisStore } from './support/stores.ts'
 
 const OPTIONS = { keyPrefix: 'x:', storeTimeout: 5000, logSpan: 3600, minReplicas: 0 }
 const CONTEXT = { clock: Date.now, onLost () {}, onBack () {} }
@@ -26,12 +27,12 @@ function clusterOf (t: Test, answer: Answer, logSpan: number | null = 3600) {
       }))
     })
   }
-  const store = new RedisStore(client as unknown as RedisClient, { ...OPTIONS, logSpan }, CONTEXT)
+  const store = redisStore(client as unknown as RedisClient, { ...OPTIONS, logSpan }, CONTEXT)
   t.teardown(() => store.close())
   return store
 }
 
-const revoke = (store: RedisStore, name: string) => store.revoke(name, { at: 1, exp: null }, Math.ceil(Date.now() / 1000) + 60)
+const revoke = (store: RedisStore, name: string) => on(store).revoke(name, { at: 1, exp: null }, Math.ceil(Date.now() / 1000) + 60)
 const denied = (name: unknown) => [1, '{"at":1,"exp":null}', `revoked:${String(name)} 1  9`]
 
 t.test('on a cluster a revocation that failed halfway is tried until it is whole', async (t) => {
@@ -108,11 +109,11 @@ t.test('a replica that is not in step asks Redis, and goes by the later cutoff',
     call: async () => { if (answer instanceof Error) throw answer; return answer },
     pipeline: () => ({ exec: async () => [] })
   } as unknown as RedisClient
-  const store = new ReplicaStore(client, { client, reconnect () {} }, { ...OPTIONS, maxStaleness: 1000 }, CONTEXT)
+  const store = new ReplicaStore({ connection: { client }, log: { client }, options: { ...OPTIONS, maxStaleness: 1000 }, context: CONTEXT })
   t.teardown(() => store.close())
-  const check = (subject: string) => new Promise((resolve) => store.check('a', subject, (...result) => resolve(result)))
+  const check = (subject: string) => new Promise((resolve) => on(store).check('a', subject, (...result) => resolve(result)))
   const until = Math.ceil(Date.now() / 1000) + 60
-  store.denylist.add({ kind: 'cutoff', name: 'alice', at: 7, exp: null, until }, true)
+  store.denials.copy.add({ kind: 'cutoff', name: 'alice', at: 7, exp: null, until }, true)
   answer = [null, '9']
   t.strictSame(await check('alice'), [null, false, 9])
   answer = [null, '5']
@@ -123,8 +124,8 @@ t.test('a replica that is not in step asks Redis, and goes by the later cutoff',
   t.strictSame(await check('bob'), [null, false, 5])
   answer = [null, null]
   t.strictSame(await check('bob'), [null, false, null])
-  const shared = (identity: string | undefined, subject: string | undefined) => new Promise((resolve) => store.checkShared(identity, subject, (...result) => resolve(result)))
-  store.denylist.add({ kind: 'revoked', name: 'c', at: 7, exp: null, until }, true)
+  const shared = (identity: string | undefined, subject: string | undefined) => new Promise((resolve) => on(store).checkShared(identity, subject, (...result) => resolve(result)))
+  store.denials.copy.add({ kind: 'revoked', name: 'c', at: 7, exp: null, until }, true)
   for (const [found, identity, subject, expected] of [
     [['{}'], 'c', undefined, [null, true, null]],
     [[null], 'c', undefined, [null, false, null]],
@@ -155,10 +156,10 @@ t.test('nonsense from the scripts is no acknowledgement', async (t) => {
     await t.rejects(revoke(store, 'a'), { name: 'TypeError', message: 'Redis answered nonsense to a revocation' }, JSON.stringify(answer))
   }
   for (answer of [[null, '', 'w'], ['1', '', 'w']]) {
-    await t.rejects(store.cutOff('alice', 5, null), { name: 'TypeError', message: 'Redis answered nonsense to a cutoff' }, JSON.stringify(answer))
+    await t.rejects(on(store).cutOff('alice', 5, null), { name: 'TypeError', message: 'Redis answered nonsense to a cutoff' }, JSON.stringify(answer))
   }
   for (answer of [['x', '', 'w'], ['5', undefined, 'w']]) {
-    await t.rejects(store.cutOff('alice', 5, null), { name: 'TypeError', message: 'Redis holds no number under the key of a cutoff' }, JSON.stringify(answer))
+    await t.rejects(on(store).cutOff('alice', 5, null), { name: 'TypeError', message: 'Redis holds no number under the key of a cutoff' }, JSON.stringify(answer))
   }
   t.strictSame([...new Set(spans)], [''], 'kept for ever, in the log as well')
 })

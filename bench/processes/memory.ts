@@ -86,7 +86,7 @@ const FACTORIES: Record<Container, () => Filled | Promise<Filled>> = {
     const exp = at + LIFETIME
     return {
       insert: (name) => list.add({ kind: 'revoked', name, at, exp, until: exp + 10 }, true),
-      has: (name) => list.isDenied(name),
+      has: (name) => list.isRevoked(name),
       get size () { return list.size }
     }
   },

@@ -1,9 +1,9 @@
-import { byOf } from './audit.ts'
-import type { CheckedClaims, TokenClaims } from './claims.ts'
 import { FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND } from '../errors.ts'
-import type { TokenRevocation } from './decorator.ts'
 import type { Budget } from '../stores/store.ts'
 import type { AuthorizeTarget, CutoffResult, ListedToken, RevocationResult, TokenRecord, TokensPage } from '../types.ts'
+import { byOf } from './audit.ts'
+import type { CheckedClaims, TokenClaims } from './claims.ts'
+import type { TokenRevocation } from './decorator.ts'
 
 /** Somebody who wants to act on a token: the claims of the token that speaks for them, and what else lets them. */
 export interface Actor {

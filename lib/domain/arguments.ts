@@ -1,5 +1,5 @@
-import { isJti, isName, subOf } from './claims.ts'
 import type { RevocationEvents, SubjectOptions, TokensOptions } from '../types.ts'
+import { isJti, isName, subOf } from './claims.ts'
 
 const MAX_META_BYTES = 4096
 const MAX_PAGE = 1000

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
-import type { CheckedClaims } from './claims.ts'
-import type { Milliseconds } from './retention.ts'
+import type { Milliseconds } from '../time.ts'
 import type { CutoffEvent, RevocationResult } from '../types.ts'
+import type { CheckedClaims } from './claims.ts'
 
 /** Who did something: the token that spoke for them, or nobody where the application called `app.revocation` itself. */
 export interface By {

@@ -1,6 +1,6 @@
 import type { FastifyJWT } from '@fastify/jwt'
-import { identityOf } from './names.ts'
-import { EXPIRY_MARGIN, IAT_AHEAD, type Lifetimes, type Milliseconds } from './retention.ts'
+import type { Milliseconds } from '../time.ts'
+import { EXPIRY_MARGIN, IAT_AHEAD, type Lifetimes } from './retention.ts'
 
 /** What a token says, as it was signed: nothing here has been checked but the signature. */
 export interface TokenClaims {
@@ -152,14 +152,4 @@ export function untimely ({ exp, iat }: CheckedClaims, rules: Rules, now: Millis
  */
 export function isCutOff ({ iat }: CheckedClaims, cutoff: number | null): boolean {
   return cutoff !== null && (iat === undefined || Math.floor(iat) <= cutoff)
-}
-
-/** The subject of checked claims, or undefined where there is no sub. */
-export function subjectOfClaims (claims: CheckedClaims): string | undefined {
-  return claims.sub === undefined ? undefined : identityOf(claims.iss, claims.sub)
-}
-
-/** The identity of checked claims, or undefined where there is no jti. */
-export function identityOfClaims (claims: CheckedClaims): string | undefined {
-  return claims.jti === undefined ? undefined : identityOf(claims.iss, claims.jti)
 }

@@ -1,25 +1,20 @@
+import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, TooMuch } from '../errors.ts'
+import type { Entry } from '../stores/entry.ts'
+import type { Store } from '../stores/store.ts'
+import type { Milliseconds } from '../time.ts'
+import type { CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationStatus, RevokeResult, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from '../types.ts'
 import { checkId, checkIssuer, checkListener, checkObject, checkPage, checkSubject, checkSubjectOptions, checkTarget } from './arguments.ts'
 import { Audit, type AuditLog } from './audit.ts'
 import {
-  BROKEN, checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, untimely,
+  BROKEN, checkClaims, claimsOf, isCutOff, selectClaims, untimely,
   type CheckedClaims, type Rules, type TokenClaims
 } from './claims.ts'
-import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
 import { Events } from './events.ts'
-import type { Milliseconds } from './retention.ts'
 import { History, type HistoryContext } from './history.ts'
-import { namesOf } from './names.ts'
+import { namesOf, partsOf, type Names } from './names.ts'
 import { Notices } from './notices.ts'
 import { Revoker, revocationOf, withFirst } from './revoke.ts'
-import { TooMuch } from '../stores/redis/deadline.ts'
-import type { LogEntry } from '../stores/replica/log.ts'
-import type { Store } from '../stores/store.ts'
 import { SUBJECT_PAGE } from './subjects.ts'
-import { TokenReader } from './token-reader.ts'
-import type {
-  CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationStatus, RevokeResult, SubjectOptions,
-  TokenRecord, TokensOptions, TokensPage
-} from '../types.ts'
 
 /** The requests whose tokens the guards verify. */
 export interface Requests {
@@ -46,7 +41,6 @@ export class TokenRevocation implements Revocation {
   readonly events: Events
   readonly #store: Store
   readonly #rules: Rules
-  readonly #reader: TokenReader
   readonly #mode: RevocationContext['mode']
   readonly #acceptUnchecked: boolean
   readonly #recordOnUse: boolean
@@ -63,7 +57,6 @@ export class TokenRevocation implements Revocation {
     this.history = new History(context)
     this.#store = context.store
     this.#rules = context.rules
-    this.#reader = new TokenReader(context.rules)
     this.#mode = context.mode
     this.#acceptUnchecked = context.onStoreFailure === 'accept'
     this.#recordOnUse = context.recordOnUse
@@ -90,14 +83,15 @@ export class TokenRevocation implements Revocation {
    * if it is accepted anyway. A token that is not revocable is looked up as well: revoked comes before not revocable.
    */
   check (verifiedToken: string, done: (refusal: Error | null, unchecked: Error | null) => void) {
-    const { claims, broken, identity, subject, note } = this.#reader.read(verifiedToken)
+    const { claims, broken } = selectClaims(claimsOf(verifiedToken), this.#rules)
+    const names = namesOf(claims)
     const rule = broken ?? untimely(claims, this.#rules, this.#clock())
     if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
     this.#notices.jti(claims.jti)
-    if (identity === undefined && subject === undefined) return done(refusalBy(rule), null)
-    this.#store.check(identity, subject, (error, revoked, cutoff) => {
+    if (isEmpty(names)) return done(refusalBy(rule), null)
+    this.#store.denials.check(names, (error, revoked, cutoff) => {
       if (revoked || isCutOff(claims, cutoff)) {
-        this.#audit.reused(identity ?? `${subject}?`, claims)
+        this.#audit.reused(names.identity ?? `${names.subject}?`, claims)
         return done(new FST_JWT_REVOKED(), null)
       }
       if (error) {
@@ -108,17 +102,16 @@ export class TokenRevocation implements Revocation {
       }
       if (rule === undefined && this.#recordOnUse) this.history.noteUse(claims)
       done(refusalBy(rule), null)
-    }, note)
+    })
   }
 
   async isRevoked (claims: TokenClaims): Promise<boolean> {
     checkObject('isRevoked', 'claims', '{ jti, iat, exp }', claims)
     const checked = this.checked(claims)
-    const identity = identityOfClaims(checked)
-    const subject = subjectOfClaims(checked)
-    if (identity === undefined && subject === undefined) return false
+    const names = namesOf(checked)
+    if (isEmpty(names)) return false
     return new Promise((resolve, reject) => {
-      this.#store.check(identity, subject, (cause, revoked, cutoff) => {
+      this.#store.denials.check(names, (cause, revoked, cutoff) => {
         if (revoked || isCutOff(checked, cutoff)) resolve(true)
         else if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
         else resolve(false)
@@ -183,7 +176,7 @@ export class TokenRevocation implements Revocation {
   }
 
   status (): RevocationStatus {
-    const { kind, available, warnings, copy: { entries, stalenessMs } = {} } = this.#store
+    const { kind, available, warnings, copy: { entries, stalenessMs } = {} } = this.#store.status
     return {
       mode: this.#mode,
       store: kind,
@@ -207,8 +200,8 @@ export class TokenRevocation implements Revocation {
   }
 
   /** Another process has revoked something. */
-  hear ({ kind, name, at, exp, id, sub }: LogEntry) {
-    const { iss, name: own } = namesOf(name) ?? {}
+  hear ({ kind, name, at, exp, id, sub }: Entry) {
+    const { iss, name: own } = partsOf(name) ?? {}
     if (own === undefined) return
     this.events.emit('revoked', kind === 'cutoff'
       ? { sub: own, ...(iss && { iss }), cutoff: at }
@@ -242,6 +235,10 @@ export class TokenRevocation implements Revocation {
     if (this.#issuer !== null) return this.#issuer
     throw new TypeError(`${method}() needs iss, because tokens may be of several issuers here: give { iss }, '' for tokens without one`)
   }
+}
+
+function isEmpty ({ identity, subject }: Names): boolean {
+  return identity === undefined && subject === undefined
 }
 
 function refusalBy (rule: string | undefined): Error | null {

@@ -1,15 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { checkMeta } from './arguments.ts'
-import { BROKEN, checkClaims, claimsOf, identityOfClaims, isCutOff, subjectOfClaims, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
-import { culpritOf } from './culprit.ts'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
-import { isoTime, keptUntil, LEAD, type Milliseconds, type Seconds } from './retention.ts'
-import { identityOf } from './names.ts'
-import { Known } from './known.ts'
-import { iatOf } from './records.ts'
-import { signerOf, type Signer, type SignOptions } from './signers.ts'
+import { LEAD } from '../stores/entry.ts'
 import type { Budget, RecordEntry, Store } from '../stores/store.ts'
+import type { Milliseconds, Seconds } from '../time.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from '../types.ts'
+import { checkMeta } from './arguments.ts'
+import { BROKEN, checkClaims, claimsOf, isCutOff, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { culpritOf } from './culprit.ts'
+import { Known } from './known.ts'
+import { identityOf, namesOf, type Names } from './names.ts'
+import { iatOf } from './records.ts'
+import { isoTime, keptUntil } from './retention.ts'
+import { signerOf, type Signer, type SignOptions } from './signers.ts'
 import { unverifiable } from './verifiable.ts'
 
 export interface HistoryContext extends Signer {
@@ -99,13 +101,13 @@ export class History {
    * where many are under way; the token's next request is the next attempt.
    */
   noteUse (claims: CheckedClaims) {
-    const identity = identityOfClaims(claims)
-    if (identity === undefined || this.#recording >= MAX_RECORDING || !this.#store.available) return
+    const { identity } = namesOf(claims)
+    if (identity === undefined || this.#recording >= MAX_RECORDING || !this.#store.status.available) return
     const name = knownAs(identity, claims.exp)
     if (this.#known.has(name)) return
     this.#known.add(name)
     this.#recording++
-    this.#store.addRecord(this.#entry(this.#recordOf(claims, undefined, randomUUID()), claims))
+    this.#store.records.add(this.#entry(this.#recordOf(claims, undefined, randomUUID()), claims))
       .catch(() => { this.#known.delete(name) })
       .finally(() => { this.#recording-- })
   }
@@ -116,11 +118,11 @@ export class History {
   }
 
   async token (id: string, budget?: Budget): Promise<TokenRecord | null> {
-    return RECORD_ID.test(id) ? orUnavailable(this.#store.record(id, budget)) : null
+    return RECORD_ID.test(id) ? orUnavailable(this.#store.records.byId(id, budget)) : null
   }
 
   tokenOf (iss: string | undefined, jti: string, budget?: Budget): Promise<TokenRecord | null> {
-    return orUnavailable(this.#store.recordOf(identityOf(iss, jti), budget))
+    return orUnavailable(this.#store.records.of(identityOf(iss, jti), budget))
   }
 
   /** The record of an id, and the one of its identity that ends latest. The same commands run where there is none (P6). */
@@ -134,22 +136,21 @@ export class History {
     // A cursor is the id of a record, and one of no record leads nowhere.
     if (cursor !== undefined && !RECORD_ID.test(cursor)) return { tokens: [] }
     return orUnavailable(this.#store.within(async () => {
-      const { records, after } = await this.#store.records(identityOf(iss, sub), limit, cursor, this.#clock() / 1000)
+      const { records, after } = await this.#store.records.page(identityOf(iss, sub), limit, cursor, this.#clock() / 1000)
       const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
       return { tokens, ...(after !== undefined && { cursor: after }) }
     }))
   }
 
   async withStatus (record: TokenRecord, how: Lookup = 'check'): Promise<ListedToken> {
-    const { jti, iss, sub } = record
-    const { revoked, cutoff } = await this.lookUp(identityOf(iss, jti), sub && identityOf(iss, sub), how)
+    const { revoked, cutoff } = await this.lookUp(namesOf(record), how)
     return { ...record, status: revoked || isCutOff(iatOf(record), cutoff) ? 'revoked' : 'active' }
   }
 
-  /** What the store has under an identity and a subject. What is asked for in one turn shares a round trip. */
-  lookUp (identity: string | undefined, subject: string | undefined, how: Lookup = 'check'): Promise<{ revoked: boolean, cutoff: Seconds | null }> {
+  /** What the store has under these names. What is asked for in one turn shares a round trip. */
+  lookUp (names: Names, how: Lookup = 'check'): Promise<{ revoked: boolean, cutoff: Seconds | null }> {
     return new Promise((resolve, reject) => {
-      this.#store[how](identity, subject, (cause, revoked, cutoff) => {
+      this.#store.denials[how](names, (cause, revoked, cutoff) => {
         if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
         else resolve({ revoked, cutoff })
       })
@@ -161,7 +162,7 @@ export class History {
     if (claims.iat !== undefined && claims.iat > this.#latest()) {
       throw new TypeError(`issue() signs no iat that is more than ${LEAD} seconds ahead; leave "iat" out of the claims`)
     }
-    if (isOwnJti && (await this.lookUp(identityOfClaims(claims), undefined)).revoked) throw new FST_JWT_REVOKED()
+    if (isOwnJti && (await this.lookUp({ identity: namesOf(claims).identity })).revoked) throw new FST_JWT_REVOKED()
   }
 
   /** The second after a cutoff, if that is within the lead. */
@@ -181,7 +182,7 @@ export class History {
 
   /** No iat says that a token is from after a cutoff: none is signed, or recorded, where there is one. */
   async #refuseTimeless (claims: CheckedClaims) {
-    const { cutoff } = await this.lookUp(undefined, subjectOfClaims(claims))
+    const { cutoff } = await this.lookUp({ subject: namesOf(claims).subject })
     if (cutoff !== null) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
   }
 
@@ -209,13 +210,13 @@ export class History {
 
   async #save (record: TokenRecord, claims: CheckedClaims, isFirst = false) {
     const entry = this.#entry(record, claims)
-    const cutoff = await orUnavailable(this.#store.saveRecord(entry, isFirst))
+    const cutoff = await orUnavailable(this.#store.records.save(entry, isFirst))
     this.#known.add(knownAs(entry.identity, claims.exp))
     return cutoff
   }
 
   #entry (record: TokenRecord, claims: CheckedClaims): RecordEntry {
-    const subject = subjectOfClaims(claims)
+    const { subject } = namesOf(claims)
     return {
       record,
       identity: identityOf(record.iss, record.jti),

@@ -1,4 +1,4 @@
-import type { Milliseconds } from './retention.ts'
+import type { Milliseconds } from '../time.ts'
 
 /** How many names are kept. */
 const MAX_KNOWN = 10_000

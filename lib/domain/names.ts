@@ -1,3 +1,13 @@
+import type { CheckedClaims } from './claims.ts'
+
+/** What a token can be denied by. Each name is what `identityOf` makes of an issuer and a jti or a sub. */
+export interface Names {
+  /** Absent where the token has no usable jti. */
+  identity?: string | undefined
+  /** Absent where it has no sub. */
+  subject?: string | undefined
+}
+
 /**
  * The part of a Redis key that names a token or a subject: `e(name)` without an issuer, `e(iss)/e(name)` with one,
  * `e` being encodeURIComponent. No two pairs share one: an encoded name has no slash.
@@ -14,7 +24,7 @@ function e (name: string): string {
 }
 
 /** What `identityOf` was made of; null where it can't have been. */
-export function namesOf (identity: string): { iss?: string, name: string } | null {
+export function partsOf (identity: string): { iss?: string, name: string } | null {
   const slash = identity.indexOf('/')
   try {
     const name = decodeURIComponent(identity.slice(slash + 1))
@@ -24,17 +34,10 @@ export function namesOf (identity: string): { iss?: string, name: string } | nul
   }
 }
 
-/** The plugin's keys in Redis. They are public: other services may read them. */
-export function keysUnder (prefix: string) {
+/** What a token of these checked claims can be denied by. */
+export function namesOf ({ iss, jti, sub }: CheckedClaims): Names {
   return {
-    revoked: (identity: string) => `${prefix}revoked:${identity}`,
-    cutoff: (subject: string) => `${prefix}cutoff:${subject}`,
-    token: (id: string) => `${prefix}token:${id}`,
-    id: (identity: string) => `${prefix}id:${identity}`,
-    tokens: (subject: string) => `${prefix}tokens:${subject}`,
-    log: `${prefix}log`,
-    same: `${prefix}same`
+    ...(jti !== undefined && { identity: identityOf(iss, jti) }),
+    ...(sub !== undefined && { subject: identityOf(iss, sub) })
   }
 }
-
-export type Keys = ReturnType<typeof keysUnder>

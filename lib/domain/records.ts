@@ -1,6 +1,6 @@
-import type { CheckedClaims } from './claims.ts'
-import type { Seconds } from './retention.ts'
+import type { Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
+import type { CheckedClaims } from './claims.ts'
 
 /** As much of a record's token as tells whether a cutoff ends it. */
 export function iatOf ({ issuedAt }: TokenRecord): CheckedClaims {

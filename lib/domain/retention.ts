@@ -1,5 +1,5 @@
-export type Seconds = number
-export type Milliseconds = number
+import { LEAD } from '../stores/entry.ts'
+import type { Milliseconds, Seconds } from '../time.ts'
 
 export interface Lifetimes {
   /** null: unbounded. */
@@ -12,9 +12,6 @@ export const EXPIRY_MARGIN: Seconds = 10
 
 /** How far ahead of the clock an `iat` may be, beside the clock tolerance. What is further ahead could escape every cutoff. */
 export const IAT_AHEAD: Seconds = 60
-
-/** How far ahead of the clock a cutoff, and the `iat` of a token that `issue()` signs, may be at most. */
-export const LEAD: Seconds = 5
 
 /** The last moment a JavaScript Date can tell. Past it "until" means "for ever": it also keeps TTLs within Redis' range. */
 const END_OF_TIME: Seconds = 8.64e12

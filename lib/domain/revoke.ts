@@ -1,13 +1,15 @@
+import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
+import type { Entry } from '../stores/entry.ts'
+import type { Budget, Store } from '../stores/store.ts'
+import type { Milliseconds, Seconds } from '../time.ts'
+import type { CutoffEvent, CutoffResult, RevocationResult, RevokeResult, TokenRecord } from '../types.ts'
 import { byOf, type By } from './audit.ts'
 import { isCutOff, type CheckedClaims, type Rules } from './claims.ts'
-import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
-import { isoTime, keptUntil, type Milliseconds, type Seconds } from './retention.ts'
 import { orUnavailable, type History } from './history.ts'
 import { identityOf } from './names.ts'
 import { endOf } from './records.ts'
-import type { Budget, Denial, Store } from '../stores/store.ts'
+import { isoTime, keptUntil } from './retention.ts'
 import { Subjects } from './subjects.ts'
-import type { CutoffEvent, CutoffResult, RevocationResult, RevokeResult, TokenRecord } from '../types.ts'
 
 export interface RevokerContext {
   store: Store
@@ -37,7 +39,7 @@ export interface EndOptions {
   except?: string | undefined
   by?: By
   /** A cutoff that stands at this second or later is not raised. */
-  enough?: Seconds | undefined
+  unlessFrom?: Seconds | undefined
 }
 
 /** Revokes one token, a subject, or all tokens of a subject but one. */
@@ -87,26 +89,33 @@ export class Revoker {
     const { sub, iss, jti, iat } = claims
     if (sub === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no sub to revoke all tokens of, sign it with one')
     // Concurrent requests with one token share one cutoff; otherwise each would raise it by a second.
-    const result = await this.endSubject(sub, iss, { except, by: byOf(claims), enough: iat })
+    const result = await this.endSubject(sub, iss, { except, by: byOf(claims), unlessFrom: iat })
     // Signed by a clock that is ahead: the cutoff does not reach it.
     if (result.cutoff !== null && jti !== undefined && !isCutOff(claims, result.cutoff)) await this.revokeOwn(claims)
     return result
   }
 
-  endSubject (sub: string, iss: string | undefined, { except, by, enough }: EndOptions = {}): Promise<CutoffResult> {
-    return except === undefined ? this.#subjects.cutOff(sub, iss, by, enough) : this.#subjects.revokeOthers(sub, iss, except, by)
+  endSubject (sub: string, iss: string | undefined, { except, by, unlessFrom }: EndOptions = {}): Promise<CutoffResult> {
+    return except === undefined ? this.#subjects.cutOff(sub, iss, by, unlessFrom) : this.#subjects.revokeOthers(sub, iss, except, by)
   }
 
   async #deny ({ jti, iss }: Target, record: TokenRecord | null, end: Seconds | undefined, budget: Budget | undefined, by: By | undefined): Promise<Made> {
     const now = this.#clock()
     const exp = end === undefined || end === Infinity ? null : end
-    const revocation = (kept: Denial) => revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, kept.at, exp ?? kept.exp)
-    const made = (kept: Denial, isHeard: boolean) => this.#onMade(revocation(kept), by, isHeard)
-    const denial = { at: Math.floor(now / 1000), exp, ...(record && { id: record.id }), ...(record?.sub && { sub: record.sub }) }
-    const options = { made, ...(budget && { budget }) }
-    const kept = await orUnavailable(this.#store.revoke(identityOf(iss, jti), denial, keptUntil(end, this.#rules, now), options))
+    const revocation = (standing: Entry) => revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, standing.at, exp ?? standing.exp)
+    const entry: Entry = {
+      kind: 'revoked',
+      name: identityOf(iss, jti),
+      at: Math.floor(now / 1000),
+      exp,
+      until: keptUntil(end, this.#rules, now),
+      ...(record && { id: record.id }),
+      ...(record?.sub && { sub: record.sub })
+    }
+    const made = (standing: Entry, isHeard: boolean) => this.#onMade(revocation(standing), by, isHeard)
+    const { standing, first } = await orUnavailable(this.#store.denials.write(entry, { made, budget }))
     this.#onChange()
-    return { revocation: revocation(kept), first: kept.first }
+    return { revocation: revocation(standing), first }
   }
 }
 

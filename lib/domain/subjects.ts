@@ -1,13 +1,16 @@
+import { FST_JWT_REVOKED } from '../errors.ts'
+import type { Entry } from '../stores/entry.ts'
+import { LEAD } from '../stores/entry.ts'
+import type { Store } from '../stores/store.ts'
+import type { Milliseconds, Seconds } from '../time.ts'
+import type { CutoffEvent, CutoffResult, TokenRecord } from '../types.ts'
 import type { By } from './audit.ts'
 import { isCutOff, isJti, type Rules } from './claims.ts'
-import { FST_JWT_REVOKED } from '../errors.ts'
-import { keptUntil, LEAD, type Milliseconds, type Seconds } from './retention.ts'
 import { orUnavailable, type History } from './history.ts'
 import { identityOf } from './names.ts'
 import { endOf, iatOf } from './records.ts'
-import type { Store } from '../stores/store.ts'
+import { keptUntil } from './retention.ts'
 import { Turns } from './turns.ts'
-import type { CutoffEvent, CutoffResult, TokenRecord } from '../types.ts'
 
 export interface SubjectsContext {
   store: Store
@@ -48,7 +51,7 @@ export class Subjects {
     this.#onMade = onMade
   }
 
-  async cutOff (sub: string, iss: string | undefined, by: By | undefined, enough: Seconds | undefined): Promise<CutoffResult> {
+  async cutOff (sub: string, iss: string | undefined, by: By | undefined, unlessFrom: Seconds | undefined): Promise<CutoffResult> {
     const subject = identityOf(iss, sub)
     const names = { sub, ...(iss && { iss }) }
     const now = this.#clock()
@@ -56,14 +59,17 @@ export class Subjects {
     // A token may have been recorded more than once.
     const ended = new Set<string>()
     let cutoff = seconds
-    let before: number | null = null
-    const made = (cutoff: Seconds, isHeard: boolean) => this.#onMade({ ...names, cutoff }, by, isHeard)
+    let before: Seconds | null = null
+    const made = ({ at }: Entry, isHeard: boolean) => this.#onMade({ ...names, cutoff: at }, by, isHeard)
     const older = new Set<string>()
     const cutOff = async () => {
       // The cutoff comes as well where they can't be read.
-      const { records } = await this.#store.records(subject, SUBJECT_PAGE).catch(() => ({ records: [] }))
-      for (const { id } of records) older.add(id);
-      ({ cutoff, before } = await this.#store.cutOff(subject, seconds, keptUntil(undefined, this.#rules, now), { enough, made }))
+      const { records } = await this.#store.records.page(subject, SUBJECT_PAGE).catch(() => ({ records: [] }))
+      for (const { id } of records) older.add(id)
+      const asked: Entry = { kind: 'cutoff', name: subject, at: seconds, exp: null, until: keptUntil(undefined, this.#rules, now) }
+      const written = await this.#store.denials.write(asked, { unlessFrom, made })
+      cutoff = written.standing.at
+      before = written.before
       this.#onChange()
     }
     const ahead: TokenRecord[] = []
@@ -73,7 +79,7 @@ export class Subjects {
       // Signed by a clock that is ahead: a cutoff does not reach it. What issue() has signed since is not meant.
       const isAhead = !isCutOff(claims, cutoff)
       if (isAhead && !older.has(record.id) && claims.iat! <= Math.floor(this.#clock() / 1000) + LEAD) return
-      const { revoked } = await this.#history.lookUp(identityOf(iss, record.jti), undefined, 'checkShared')
+      const { revoked } = await this.#history.lookUp({ identity: identityOf(iss, record.jti) }, 'checkShared')
       if (revoked) return
       if (this.#counts(record)) ended.add(record.jti)
       if (isAhead) ahead.push(record)
@@ -88,7 +94,7 @@ export class Subjects {
   async revokeOthers (sub: string, iss: string | undefined, except: string, by: By | undefined): Promise<CutoffResult> {
     return orUnavailable(this.#sparing.take(identityOf(iss, sub), this.#store.budget().left, async (hasWaited) => {
       // Whoever had the turn before may have ended this one: two devices must not end each other.
-      if (hasWaited && isJti(except) && (await this.#history.lookUp(identityOf(iss, except), undefined)).revoked) throw new FST_JWT_REVOKED()
+      if (hasWaited && isJti(except) && (await this.#history.lookUp({ identity: identityOf(iss, except) })).revoked) throw new FST_JWT_REVOKED()
       let revoked = 0
       const pages = this.#pages(sub, iss, async (record) => (await this.#history.withStatus(record, 'checkShared')).status)
       for await (const page of pages) {
@@ -115,7 +121,7 @@ export class Subjects {
     do {
       const page = await orUnavailable(this.#store.within(async () => {
         if (after === undefined) await first?.()
-        const { records, after: next } = await this.#store.records(identityOf(iss, sub), SUBJECT_PAGE, after)
+        const { records, after: next } = await this.#store.records.page(identityOf(iss, sub), SUBJECT_PAGE, after)
         const seen = await Promise.all(records.map(async (record) => ({ record, seen: await see(record) })))
         return { seen, next }
       }))

@@ -1,5 +1,6 @@
-import type { Milliseconds } from './retention.ts'
-import { Deadline, TooMuch } from '../stores/redis/deadline.ts'
+import { TooMuch } from '../errors.ts'
+import { Deadline } from '../stores/deadline.ts'
+import type { Milliseconds } from '../time.ts'
 
 /** Of those who want the same, one at a time, in the order in which they came. */
 export class Turns {
@@ -22,10 +23,7 @@ export class Turns {
 }
 
 function inTime (turn: Promise<void>, patience: Milliseconds): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const cancel = new Deadline(patience).start(() => reject(new TooMuch(`others kept the turn for ${patience} ms`)))
-    turn.then(resolve).finally(cancel)
-  })
+  return new Deadline(patience).run(() => turn).catch(() => { throw new TooMuch(`others kept the turn for ${patience} ms`) })
 }
 
 function withResolvers () {

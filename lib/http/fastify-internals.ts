@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { badOption } from '../options.ts'
+import { badOption } from '../errors.ts'
 
 /*
  * Fastify has no public way to replace a decorator, and none to reach the scopes that were registered before a plugin.

@@ -1,14 +1,13 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { claimsOf, type TokenClaims } from '../domain/claims.ts'
+import type { TokenRevocation } from '../domain/decorator.ts'
+import { badOption, FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import { mayHaveCookie, withCookies } from './cookies.ts'
-import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
+import { requestPrototype } from './fastify-internals.ts'
 import {
   changesLookupOnly, kindOfDecorator, verifyOptionsOf, withExtractor,
   type Callback, type JwtDecorator, type Verify, type VerifyOptions
 } from './jwt.ts'
-import { badOption } from '../options.ts'
-import type { TokenRevocation } from '../domain/decorator.ts'
-import { requestPrototype } from './fastify-internals.ts'
 import { Calls, Verification, type FoundToken } from './outcome.ts'
 
 type VerifiedCallback = (error: Error | null, user?: unknown, verification?: Verification) => void

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Guard } from './guard.ts'
 import type { Settings } from '../options.ts'
+import type { Guard } from './guard.ts'
 
 type Done = (error?: Error) => void
 

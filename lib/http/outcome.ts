@@ -1,6 +1,5 @@
-import type { Milliseconds } from '../domain/retention.ts'
+import { type Milliseconds, monotonic } from '../time.ts'
 import type { Callback, VerifyOptions } from './jwt.ts'
-import { monotonic } from '../time.ts'
 
 /**
  * How long an outcome counts within one request. The hook and the route share one verification and one check. A request

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { Guard } from './guard.ts'
 import type { Requests } from '../domain/decorator.ts'
+import type { Guard } from './guard.ts'
 
 /** The requests of a scope, and the tokens that they present to any of its guards. */
 export function requestsOf (guards: Guard[]): Requests {

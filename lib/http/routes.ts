@@ -3,9 +3,9 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
 import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
 import type { Access, Actor } from '../domain/access.ts'
+import type { Authorize, RoutesOptions } from '../types.ts'
 import type { Guard } from './guard.ts'
 import * as schemas from './schemas.ts'
-import type { Authorize, RoutesOptions } from '../types.ts'
 
 export interface RoutesContext {
   access: Access

@@ -4,7 +4,8 @@ import fastifyJwt from '@fastify/jwt'
 import Fastify, { LogController } from 'fastify'
 import type { AddressInfo } from 'node:net'
 import { revocationPlugin } from '../../lib/index.ts'
-import { now, type Interval, type Milliseconds, type Telling } from './history.ts'
+import { now, type Interval, type Telling } from './history.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 /*
  * One application of the chaos, as a process of its own. It tells its parent where it listens, when it did not run, what

@@ -5,10 +5,11 @@ import { startRedis, type Owner } from '../support/redis.ts'
 import { Client, isAlive, ROUTES, send, type World } from './client.ts'
 import { PUT_BACK } from './durability.ts'
 import { happen } from './faults.ts'
-import { now, outcomeOf, type Fault, type History, type Interval, type Milliseconds, type Mode, type Run } from './history.ts'
+import { now, outcomeOf, type Fault, type History, type Interval, type Mode, type Run } from './history.ts'
 import { Member, USER } from './member.ts'
 import { plan, type PlannedFault } from './plan.ts'
 import { Random } from './random.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 export interface ChaosOptions {
   seed: number

@@ -1,8 +1,9 @@
 import { aheadOf, shown } from './clocks.ts'
 import { Durability, MEASURING } from './durability.ts'
-import { outcomeOf, overlap, type History, type Interval, type Milliseconds, type Request, type Run, type Token } from './history.ts'
+import { outcomeOf, overlap, type History, type Interval, type Request, type Run, type Token } from './history.ts'
 import { Revocations } from './revocations.ts'
 import { Tellings, type Told } from './tellings.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 export const KINDS = [
   'accepted after its revocation', 'refused and never revoked', 'given and already revoked', 'lived too long', 'too far ahead',

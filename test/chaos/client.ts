@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ask } from './http.ts'
-import { now, outcomeOf, type Milliseconds, type Request, type Target, type Token } from './history.ts'
+import { now, outcomeOf, type Request, type Target, type Token } from './history.ts'
 import type { Member } from './member.ts'
 import type { Random } from './random.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 /** A token as its holder has it. */
 export interface Held extends Token {

@@ -1,5 +1,6 @@
-import { now, type Milliseconds } from './history.ts'
+import { now } from './history.ts'
 import type { WrongClock } from './plan.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 /*
  * The clock of a process that the environment says is ahead: Date shows too much, from before anything else is loaded.

@@ -1,4 +1,5 @@
-import type { History, Interval, Milliseconds, Run } from './history.ts'
+import type { History, Interval, Run } from './history.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 /** How far Node's clocks of the wall and of the machine drift apart at most while a test runs. */
 const CLOCKS: Milliseconds = 50

@@ -1,4 +1,5 @@
-import { overlap, type Fault, type History, type Interval, type Milliseconds, type Request, type Run } from './history.ts'
+import { overlap, type Fault, type History, type Interval, type Request, type Run } from './history.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 /**
  * How long after Redis has lost a revocation it is back there, once Redis and a replica that knew it run undisturbed:

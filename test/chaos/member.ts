@@ -6,8 +6,9 @@ import { fileURLToPath } from 'node:url'
 import { bareEnv, node } from '../support/child.ts'
 import type { Owner } from '../support/redis.ts'
 import type { Message } from './app.ts'
-import { now, type Milliseconds, type Mode, type Run } from './history.ts'
+import { now, type Mode, type Run } from './history.ts'
 import { MAX_SIGNING_AHEAD, type WrongClock } from './plan.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 const APP = fileURLToPath(new URL('app.ts', import.meta.url))
 const START = 60_000

@@ -1,5 +1,5 @@
-import type { Milliseconds } from './history.ts'
 import type { Random } from './random.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 export const REDIS_FAULTS = [
   'redis killed', 'redis replaced', 'redis paused', 'memory full', 'everything flushed', 'clients killed', 'scripts flushed',

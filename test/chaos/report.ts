@@ -1,7 +1,8 @@
 import { KINDS, type Verdict, type Violation } from './checker.ts'
-import { overlap, outcomeOf, OUTCOMES, type Fault, type History, type Milliseconds, type Request } from './history.ts'
+import { overlap, outcomeOf, OUTCOMES, type Fault, type History, type Request } from './history.ts'
 import { FAULTS } from './plan.ts'
 import type { Told } from './tellings.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 const SHOWN = 5
 

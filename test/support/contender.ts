@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TokenRevocation } from '../../lib/domain/decorator.ts'
-import { RedisStore } from '../../lib/stores/redis/denials.ts'
+import { redisStore } from './stores.ts'
 
 /*
  * One of many processes that issue and revoke the tokens of one subject at once: the domain on Redis, without HTTP,
@@ -34,7 +34,7 @@ const { REDIS_URL, KEY_PREFIX, SECRET, SUBJECT } = process.env as Record<string,
 
 if (process.send !== undefined && REDIS_URL !== undefined) {
   const redis = new Redis(REDIS_URL)
-  const store = new RedisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000, logSpan: 3600, minReplicas: 0 }, { clock: Date.now, onLost (error) { throw error }, onBack () {} })
+  const store = redisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000, logSpan: 3600, minReplicas: 0 }, { clock: Date.now, onLost (error) { throw error }, onBack () {} })
   const revocation = new TokenRevocation({
     store,
     rules: { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject' },

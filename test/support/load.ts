@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Milliseconds } from '../../lib/domain/retention.ts'
 import { genuine } from './app.ts'
 import type { Outcome, Rig } from './outage.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 /** A client of an application that goes on whatever becomes of Redis, and remembers what it must not have seen. */
 export class Load {

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Milliseconds } from '../../lib/domain/retention.ts'
 import { bearer, genuine } from './app.ts'
+import type { Milliseconds } from '../../lib/time.ts'
 
 const HISTORY = '/v1/jwt/history'
 

@@ -1,19 +1,20 @@
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
-import type { DenylistEntry } from '../../lib/stores/replica/denylist.ts'
-import { toWords, type LogEntry } from '../../lib/stores/replica/log.ts'
-import { openStore, type StoreSettings } from '../../lib/stores/redis/open.ts'
+import { toWords } from '../../lib/stores/redis/log.ts'
+import { openStore, type StoreSettings } from '../../lib/stores/open.ts'
 import type { ReplicaStore } from '../../lib/stores/replica/replica.ts'
 import { APPEND } from '../../lib/stores/redis/scripts.ts'
 import type { StoreContext } from '../../lib/stores/store.ts'
 import { eventually, type RedisServer } from './redis.ts'
+import type { Entry } from '../../lib/stores/entry.ts'
+import { on } from './stores.ts'
 
 export const HOUR = 3600
 
 /** One process in replica mode, without an application: its store, and what it said. */
 export interface Node {
   store: ReplicaStore
-  heard: LogEntry[]
+  heard: Entry[]
   events: Array<'lost' | 'back'>
   close: () => void
   revoke: (name: string, fields?: { at?: number, exp?: number | null, until?: number | null }) => Promise<unknown>
@@ -27,11 +28,11 @@ export const soon = (seconds: number) => Math.ceil(Date.now() / 1000) + seconds
 export async function openNode (
   t: Test, redis: NonNullable<StoreSettings['redis']>, { onWarning, ...settings }: Partial<StoreSettings> & Pick<StoreContext, 'onWarning'> = {}
 ): Promise<Node> {
-  const heard: LogEntry[] = []
+  const heard: Entry[] = []
   const events: Node['events'] = []
   const { store, close } = await openStore(
     { redis, mode: 'replica', keyPrefix: 'r:', storeTimeout: 1000, maxStaleness: 5000, logSpan: 30 * 24 * HOUR + 70, minReplicas: 0, ...settings },
-    { clock: Date.now, onLost: () => events.push('lost'), onBack: () => events.push('back'), onHeard: (entry) => heard.push(entry), ...(onWarning && { onWarning }) }
+    { clock: Date.now, onLost: () => events.push('lost'), onBack: () => events.push('back'), onEntry: (entry) => heard.push(entry), ...(onWarning && { onWarning }) }
   )
   t.teardown(close)
   return {
@@ -39,9 +40,9 @@ export async function openNode (
     heard,
     events,
     close,
-    revoke: (name, { at = soon(0), exp = soon(900), until = soon(910) } = {}) => store.revoke(name, { at, exp }, until),
+    revoke: (name, { at = soon(0), exp = soon(900), until = soon(910) } = {}) => on(store).revoke(name, { at, exp }, until),
     ask: (name, subject) => new Promise((resolve) => {
-      store.check(name, subject, (error, revoked, cutoff) => resolve(revoked || cutoff !== null ? 'refused' : error ? 'failed' : 'accepted'))
+      on(store).check(name, subject, (error, revoked, cutoff) => resolve(revoked || cutoff !== null ? 'refused' : error ? 'failed' : 'accepted'))
     })
   }
 }
@@ -54,15 +55,15 @@ export async function startNode (t: Test, redis: NonNullable<StoreSettings['redi
   return node
 }
 
-const inStep = ({ store }: Node) => store.copy.stalenessMs !== undefined && store.copy.stalenessMs < 2000
+const inStep = ({ store }: Node) => store.status.copy.stalenessMs !== undefined && store.status.copy.stalenessMs < 2000
 
-const byKey = (a: DenylistEntry, b: DenylistEntry) => a.kind + a.name < b.kind + b.name ? -1 : 1
+const byKey = (a: Entry, b: Entry) => a.kind + a.name < b.kind + b.name ? -1 : 1
 
-export const held = ({ store }: Pick<Node, 'store'>) => [...store.denylist.entries()].flat().sort(byKey)
+export const held = ({ store }: Pick<Node, 'store'>) => [...store.denials.copy.entries()].flat().sort(byKey)
 
 /** The denylist as the keys of one server have it. */
-export async function keysOf (server: RedisServer, keyPrefix = 'r:'): Promise<DenylistEntry[]> {
-  const entries: DenylistEntry[] = []
+export async function keysOf (server: RedisServer, keyPrefix = 'r:'): Promise<Entry[]> {
+  const entries: Entry[] = []
   for (const kind of ['revoked', 'cutoff'] as const) {
     const keys = await server.keys(`${keyPrefix}${kind}:?*`)
     for (let i = 0; i < keys.length; i += 500) {
@@ -83,7 +84,7 @@ export async function keysOf (server: RedisServer, keyPrefix = 'r:'): Promise<De
 }
 
 /** What of the one the other has not, to two seconds of its end; the ends of entries that are about to end do not count. */
-export function differences (one: DenylistEntry[], other: DenylistEntry[]): string[] {
+export function differences (one: Entry[], other: Entry[]): string[] {
   const others = new Map(other.map((entry) => [`${entry.kind}:${entry.name}`, entry]))
   const near = (a: number | null, b: number | null) => a === b || (a !== null && b !== null && Math.abs(a - b) <= 2)
   const ending = soon(2)
@@ -137,7 +138,7 @@ export async function fill (server: RedisServer, count: number, { name = 'n', ke
 }
 
 /** What the scripts make of an entry, for APPEND. */
-function written (entry: LogEntry): [before: string, after: string] {
+function written (entry: Entry): [before: string, after: string] {
   const [before, after] = toWords(entry)
   return [`${before} ${entry.until ?? ''}`, after]
 }

@@ -1,6 +1,7 @@
+import { isOfOneKey, nonsense } from '../../errors.ts'
 import { afterTurn } from '../../time.ts'
-import { isOfOneKey, type Deadline } from './deadline.ts'
-import type { Health } from './health.ts'
+import type { Probe } from './health.ts'
+import type { Link } from './link.ts'
 
 /** Reads what is under each key and answers each one once. Resolves, never rejects, when nothing is outstanding. */
 export type ReadMany = (keys: string[], answer: (index: number, error: unknown, value?: unknown) => void) => Promise<unknown>
@@ -10,8 +11,6 @@ type ReadCallback = (error: unknown, values: Array<string | null | undefined>) =
 
 /** One MGET of more would keep Redis from others for long. */
 const MAX_BATCH = 500
-/** So many batches without an answer, and further reads fail at once: a client queues without bound while Redis is away. */
-const MAX_OUTSTANDING = 1000
 
 /** What Redis may hold under a key of ours. */
 export function isValue (value: unknown): value is string | null {
@@ -41,21 +40,22 @@ class Read {
 
 /** Gathers the reads of one turn of the event loop into one round trip (P9). */
 export class Batcher {
-  readonly #deadline: Deadline
-  readonly #health: Health
+  readonly #link: Link
   readonly #read: ReadMany
+  readonly #needs: Probe
   #gathered = new Map<string, Read[]>()
-  #outstanding = 0
   readonly #flushGathered = () => this.#flush()
 
-  constructor (deadline: Deadline, health: Health, read: ReadMany) {
-    this.#deadline = deadline
-    this.#health = health
+  /** `needs`: what has to work again before the store is back, if a batch fails. */
+  constructor (link: Link, read: ReadMany, needs: Probe) {
+    this.#link = link
     this.#read = read
+    this.#needs = needs
   }
 
   read (keys: string[], done: ReadCallback) {
-    if (this.#outstanding >= MAX_OUTSTANDING) return this.#refuse(done)
+    const refusal = this.#link.refusal('reads')
+    if (refusal !== undefined) return done(refusal, [])
     const read = new Read(keys, done)
     // Not a microtask: those run between two requests that arrive in the same turn.
     if (this.#gathered.size === 0) afterTurn(this.#flushGathered)
@@ -73,30 +73,20 @@ export class Batcher {
     const waiting: Array<Read[] | undefined> = [...this.#gathered.values()]
     this.#gathered = new Map()
 
-    let unanswered = keys.length
     const settle = (index: number, error: unknown, value: string | null) => {
       const reads = waiting[index]
       if (reads === undefined) return
       waiting[index] = undefined
-      if (--unanswered === 0) cancel()
       for (const read of reads) read.answer(keys[index]!, error, value)
     }
-    const cancel = this.#deadline.start((error) => {
-      this.#health.failed(error)
-      for (let i = 0; i < waiting.length; i++) settle(i, error, null)
-    })
     const answer = (index: number, failure: unknown, value?: unknown) => {
       // Only a clear "nothing" is acceptance.
-      const error = failure ?? (isValue(value) ? null : new TypeError('Redis answered nonsense'))
-      if (error !== null && !isOfOneKey(error)) this.#health.failed(error)
+      const error = failure ?? (isValue(value) ? null : nonsense('to a check'))
+      if (error !== null && !isOfOneKey(error)) this.#link.failed(error, this.#needs)
       settle(index, error, value as string | null)
     }
-
-    this.#outstanding++
-    this.#read(keys, answer).then(() => { this.#outstanding-- })
-  }
-
-  #refuse (done: ReadCallback) {
-    done(this.#health.refusal(`Redis owes answers to ${MAX_OUTSTANDING} reads`), [])
+    this.#link.run(() => this.#read(keys, answer), { needs: this.#needs, as: 'reads' }).catch((error) => {
+      for (let i = 0; i < keys.length; i++) settle(i, error, null)
+    })
   }
 }

@@ -1,30 +1,54 @@
+import { nonsense } from '../../errors.ts'
 import type { RedisClient } from '../../types.ts'
 import { isOfRedis, withoutArguments } from './advice.ts'
 import type { ReadMany } from './batcher.ts'
-import { whyFailed, whyNoAnswer } from './diagnosis.ts'
+import { whyFailed } from './diagnosis.ts'
 
-type Answer = Parameters<ReadMany>[1]
 export type Command = [name: string, ...args: Array<string | number>]
 /** What a command failed with, or null, and what it gave. */
 export type Settled = [error: Error | null, result?: unknown]
 
-/** How commands reach one node, or the nodes of a cluster. A client that throws is a client that rejects. */
-export class Commands {
-  readonly #client: RedisClient
+/** Runs what counts only while a connection is proven to see the data that it should (P7). */
+export interface Proven {
+  during<T> (act: () => Promise<T>): Promise<T>
+}
+
+/** What stands at the other end of a client, as far as it matters whether that is one node or a cluster. */
+export interface Topology {
+  /**
+   * Whether keys and log may be on different nodes: then they are written by two commands, and lost apart. Else both are
+   * written by one script.
+   */
+  readonly isApart: boolean
   /** What is under each key: in one command, or one for each, which a cluster's client sends to its node. */
   readonly read: ReadMany
+  /** One flush to the socket where one node takes all; on a cluster each command goes to the node of its key. */
+  all (commands: Command[]): Promise<unknown[]>
+  /** Commands that must run on one connection, the first of them a write. */
+  inStep (commands: Command[]): Promise<Settled[]>
+  /** The connections that it has now: to be compared with later ones. */
+  connections (): unknown[]
+  /** The nodes whose keys make up the whole. */
+  masters (): RedisClient[]
+}
 
-  get isCluster () {
-    return this.#client.isCluster
+/** How commands reach Redis. A client that throws is a client that rejects. */
+export abstract class Commands implements Topology {
+  readonly client: RedisClient
+  readonly #proof: Proven | undefined
+  abstract readonly isApart: boolean
+
+  /** `proof`: answers to `together` count only where it holds. */
+  constructor (client: RedisClient, proof?: Proven) {
+    this.client = client
+    this.#proof = proof
   }
 
-  constructor (client: RedisClient) {
-    this.#client = client
-    this.read = client.isCluster ? (keys, answer) => this.#readEach(keys, answer) : (keys, answer) => this.#readAll(keys, answer)
-  }
-
-  /** Why nothing comes. */
-  readonly why = () => whyNoAnswer(this.#client)
+  abstract readonly read: ReadMany
+  abstract all (commands: Command[]): Promise<unknown[]>
+  abstract inStep (commands: Command[]): Promise<Settled[]>
+  abstract connections (): unknown[]
+  abstract masters (): RedisClient[]
 
   async eval (script: string, key: string, ...args: Array<string | number>): Promise<unknown> {
     const [answer] = await this.all([['eval', script, 1, key, ...args]])
@@ -33,18 +57,10 @@ export class Commands {
 
   async send (command: Command): Promise<unknown> {
     try {
-      return await this.#client.call(...command)
+      return await this.client.call(...command)
     } catch (error) {
       throw this.#explained(error)
     }
-  }
-
-  /** One flush to the socket where one node takes all; on a cluster each command goes to the node of its key. */
-  async all (commands: Command[]): Promise<unknown[]> {
-    if (commands.length === 0) return []
-    if (!this.#client.isCluster) return this.together(commands)
-    const answers = await Promise.all(commands.map((command) => this.together([command])))
-    return answers.map(([answer]) => answer)
   }
 
   /**
@@ -52,41 +68,18 @@ export class Commands {
    * which can take an EVAL's script for its key.
    */
   async together (commands: Command[]): Promise<unknown[]> {
-    return (await this.pipelined(commands)).map(([error, result]) => {
+    const run = async () => (await this.pipelined(commands)).map(([error, result]) => {
       if (error) throw error
       return result
     })
+    return this.#proof === undefined ? run() : this.#proof.during(run)
   }
 
   /** The same, and what became of each of them. */
   async pipelined (commands: Command[]): Promise<Settled[]> {
-    return (await this.#executed(commands)).map(([error, result]) => [error && this.#explained(error) as Error, result])
-  }
-
-  async #executed (commands: Command[]) {
-    const results = await this.#client.pipeline(commands).exec()
-    if (results?.length !== commands.length) throw new TypeError('Redis answered nonsense to a pipeline')
-    return results
-  }
-
-  async #readAll (keys: string[], answer: Answer) {
-    try {
-      const values = await this.send(['mget', ...keys])
-      if (!Array.isArray(values) || values.length !== keys.length) throw new TypeError('Redis answered nonsense to MGET')
-      for (let i = 0; i < values.length; i++) answer(i, null, values[i])
-    } catch (error) {
-      for (let i = 0; i < keys.length; i++) answer(i, error)
-    }
-  }
-
-  async #readEach (keys: string[], answer: Answer) {
-    await Promise.all(keys.map(async (key, i) => {
-      try {
-        answer(i, null, await this.send(['get', key]))
-      } catch (error) {
-        answer(i, error)
-      }
-    }))
+    const results = await this.client.pipeline(commands).exec().catch((error) => { throw this.#explained(error) })
+    if (results?.length !== commands.length) throw nonsense('to a pipeline')
+    return results.map(([error, result]) => [error && this.#explained(error) as Error, result])
   }
 
   /**
@@ -96,7 +89,7 @@ export class Commands {
   #explained (error: unknown): unknown {
     if (!(error instanceof Error)) return error
     const { name, message, stack, lastNodeError } = error as Error & { lastNodeError?: unknown }
-    const cause = isOfRedis(error) ? undefined : isOfRedis(lastNodeError) ? this.#explained(lastNodeError) : whyFailed(this.#client, error)
+    const cause = isOfRedis(error) ? undefined : isOfRedis(lastNodeError) ? this.#explained(lastNodeError) : whyFailed(this.client, error)
     return Object.assign(new Error(withoutArguments(message), cause === undefined ? {} : { cause }), { name, stack: withoutArguments(String(stack)) })
   }
 }

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Milliseconds } from '../../domain/retention.ts'
-import { monotonic } from '../../time.ts'
+import { type Milliseconds, monotonic } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { adviceOn, chainOf, isOfRedis, withoutArguments } from './advice.ts'
 

@@ -1,6 +1,6 @@
-import type { Milliseconds } from '../../domain/retention.ts'
-import { cancel, every, monotonic, sleep } from '../../time.ts'
-import { Deadline, TooMuch } from './deadline.ts'
+import { TooMuch } from '../../errors.ts'
+import { cancel, every, type Milliseconds, monotonic, sleep } from '../../time.ts'
+import { Deadline } from '../deadline.ts'
 import type { StoreContext } from '../store.ts'
 
 const PROBE_INTERVAL: Milliseconds = 1000
@@ -8,7 +8,15 @@ const START_INTERVAL: Milliseconds = 50
 /** Within Fastify's pluginTimeout, whatever storeTimeout is. */
 const MAX_START: Milliseconds = 5000
 
-type Probe = () => Promise<void>
+/** Tries again what failed. */
+export type Probe = () => Promise<void>
+
+export interface HealthContext extends Pick<StoreContext, 'onLost' | 'onBack' | 'onStuck'> {
+  /** What shows that the store answers at all. */
+  probe: Probe
+  /** What is known of the reason when it does not answer. */
+  why?: () => Error | undefined
+}
 
 /**
  * Whether the store answers. The first failure loses it. It is back after a second without failures, when what failed
@@ -23,8 +31,6 @@ export class Health {
   readonly #onLost: StoreContext['onLost']
   readonly #onBack: StoreContext['onBack']
   readonly #onStuck: StoreContext['onStuck']
-  /** What has to work as well before it is back. */
-  readonly #needed: Probe[] = []
   #lastFailure: unknown
   #trying = false
   #failures = 0
@@ -32,7 +38,7 @@ export class Health {
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor (probe: Probe, { onLost, onBack, onStuck }: Pick<StoreContext, 'onLost' | 'onBack' | 'onStuck'>, why?: () => Error | undefined) {
+  constructor ({ probe, why, onLost, onBack, onStuck }: HealthContext) {
     this.#why = why
     this.#probe = probe
     this.#onLost = onLost
@@ -40,19 +46,12 @@ export class Health {
     this.#onStuck = onStuck
   }
 
-  need (probe: Probe) {
-    this.#needed.push(probe)
-  }
-
-  /** Waits for the first answer. A client that does not queue refuses everything until it has connected: hence again and again. */
+  /** Waits for the first answer. Polls, because a client without an offline queue rejects until it is connected. */
   async start (timeout: Milliseconds) {
     const patience = Math.min(timeout, MAX_START)
     const end = monotonic() + patience
     try {
-      await new Promise<void>((resolve, reject) => {
-        const stop = new Deadline(patience, this.#why).start(reject)
-        this.#answers(end).then(resolve, reject).finally(stop)
-      })
+      await new Deadline(patience, this.#why).run(() => this.#answers(end))
     } catch (error) {
       // What was tried says more than that the time is up.
       if (error !== this.#lastFailure && error instanceof Error && this.#lastFailure) error.cause = this.#lastFailure
@@ -89,9 +88,9 @@ export class Health {
     this.#broken.add(probe)
     if (!this.available || this.#closed) return
     this.available = false
-    this.#failuresSeen = this.#failures
     this.#timer = every(() => { this.#tryAgain() }, PROBE_INTERVAL).unref()
     this.#onLost(error)
+    this.#failuresSeen = this.#failures
   }
 
   async #tryAgain () {
@@ -102,7 +101,7 @@ export class Health {
     this.#trying = true
     let tried = this.#probe
     try {
-      for (tried of [...this.#broken, ...this.#needed]) await tried()
+      for (tried of [...this.#broken]) await tried()
     } catch {
       if (tried === this.#probe || !await this.#answersAtAll()) this.#stuck()
       return

@@ -1,21 +1,11 @@
 import { Redis, type RedisOptions } from 'ioredis'
-import { FST_JWT_REVOCATION_BAD_OPTION } from '../../errors.ts'
-import type { Milliseconds } from '../../domain/retention.ts'
-import { keysUnder } from '../../domain/names.ts'
-import { monotonic } from '../../time.ts'
+import { badOption } from '../../errors.ts'
+import { monotonic, type Milliseconds } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
-import { databaseOf } from './connections.ts'
-import { placeOf, rememberErrors } from './diagnosis.ts'
-import { MemoryStore } from '../memory.ts'
+import { databaseOf, type Connection } from './connection.ts'
+import { rememberErrors } from './diagnosis.ts'
+import { keysUnder } from './keys.ts'
 import { Proof } from './proof.ts'
-import { RedisStore } from './denials.ts'
-import { ReplicaStore, type ReplicaOptions } from '../replica/replica.ts'
-import type { Store, StoreContext } from '../store.ts'
-
-export interface StoreSettings extends ReplicaOptions {
-  redis: string | RedisOptions | RedisClient | undefined
-  mode: 'strict' | 'replica'
-}
 
 /** What every client of ioredis and iovalkey has, for a second connection. */
 interface Duplicable extends RedisClient {
@@ -33,58 +23,19 @@ interface Leavable {
   disconnect (reconnect: boolean): void
 }
 
-export function isRedisClient (value: unknown): value is RedisClient {
-  return typeof value === 'object' && value !== null &&
-    typeof (value as RedisClient).call === 'function' && typeof (value as RedisClient).pipeline === 'function'
+export interface ConnectionSettings {
+  keyPrefix: string
+  storeTimeout: Milliseconds
 }
 
-export interface OpenedStore {
-  store: Store
-  /** A client that was given stays open (P7). */
-  close: () => void
-  /** Where Redis is, as far as the client shows it. */
-  place: string | undefined
-}
-
-export async function openStore (settings: StoreSettings, context: StoreContext): Promise<OpenedStore> {
-  const { redis } = settings
-  if (redis === undefined || redis === 'memory') {
-    const store = new MemoryStore(context)
-    return { store, close: () => store.close(), place: undefined }
-  }
-  refuseReplicaReads(typeof redis === 'string' ? undefined : isRedisClient(redis) ? (redis as { options?: ReadOptions }).options : redis)
-  if (isRedisClient(redis)) return opened(redis, settings, context)
-  const client = connect(redis, settings.storeTimeout)
-  const { store, close, place } = opened(client, settings, { ...context, onStuck: () => leave(client) })
+/** A connection of our own, for commands that wait, with the proof that it sees what the client sees. */
+export function connectionBeside (client: RedisClient, purpose: 'log' | 'minReplicas', { keyPrefix, storeTimeout }: ConnectionSettings): Connection & { close: () => void } {
+  const own = ownConnection(client, purpose, storeTimeout)
   return {
-    store,
-    place,
-    close () {
-      close()
-      client.disconnect()
-    }
-  }
-}
-
-function opened (client: RedisClient, settings: StoreSettings, context: StoreContext): OpenedStore {
-  const made: Duplicable[] = []
-  const beside = (purpose: string) => {
-    const own = ownConnection(client, purpose, settings)
-    made.push(own)
-    return { client: own, proof: new Proof(client, own, keysUnder(settings.keyPrefix).same), reconnect: () => leave(own) }
-  }
-  // WAIT keeps its connection waiting, and counts what that connection wrote.
-  const writer = settings.minReplicas > 0 ? beside('minReplicas') : { client }
-  const store = settings.mode === 'replica'
-    ? new ReplicaStore(client, beside('log'), settings, context, writer)
-    : new RedisStore(client, settings, context, writer)
-  return {
-    store,
-    place: placeOf(client),
-    close () {
-      store.close()
-      for (const own of made) own.disconnect()
-    }
+    client: own,
+    proof: new Proof(client, own, keysUnder(keyPrefix).same),
+    renew: () => leave(own),
+    close: () => own.disconnect()
   }
 }
 
@@ -92,14 +43,14 @@ function opened (client: RedisClient, settings: StoreSettings, context: StoreCon
  * Leaves a peer that takes commands and never answers for a new connection: the operating system notices after many
  * minutes. A client that is told to while it asks Sentinel ends for good, so one that is connecting goes on.
  */
-function leave (own: Leavable) {
+export function leave (own: Leavable) {
   if (own.status === 'ready' || own.status === 'connect') own.disconnect(true)
 }
 
 /** A connection for commands that wait: nobody else's queue behind them. */
-function ownConnection (client: RedisClient, purpose: string, { storeTimeout }: StoreSettings): Duplicable {
+function ownConnection (client: RedisClient, purpose: string, storeTimeout: Milliseconds): Duplicable {
   if (typeof (client as Partial<Duplicable>).duplicate !== 'function') {
-    throw new FST_JWT_REVOCATION_BAD_OPTION('mode "replica" and option "minReplicas" need a connection of their own; give option "redis" a URL, ioredis options, or a client with duplicate()')
+    throw badOption('mode "replica" and option "minReplicas" need a connection of their own; give option "redis" a URL, ioredis options, or a client with duplicate()')
   }
   const options = {
     ...ownLimits(storeTimeout),
@@ -143,14 +94,14 @@ function leavesReplica () {
 }
 
 /** Where a client reads, as far as it says so: `scaleReads` of a cluster's, `role` of one that asks Sentinel. */
-interface ReadOptions {
+export interface ReadOptions {
   scaleReads?: unknown
   role?: unknown
 }
 
-function refuseReplicaReads ({ scaleReads = 'master', role = 'master' }: ReadOptions = {}) {
+export function refuseReplicaReads ({ scaleReads = 'master', role = 'master' }: ReadOptions = {}) {
   if (scaleReads === 'master' && role === 'master') return
-  throw new FST_JWT_REVOCATION_BAD_OPTION(
+  throw badOption(
     'option "redis" must read from masters, because a replica may not know of a revocation yet; give it a client without "scaleReads" and "role"'
   )
 }
@@ -171,7 +122,8 @@ function ownLimits (storeTimeout: Milliseconds) {
   }
 }
 
-function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
+/** The client of a URL, or of options of ioredis. */
+export function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
   const defaults = { ...ownLimits(storeTimeout), connectionName: 'fastify-jwt-revocation' }
   const client = clientOf(() => typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' }))
   // Without a listener ioredis prints each failed attempt to connect. The store's health reports the loss, once.
@@ -185,6 +137,6 @@ function clientOf (make: () => Redis): Redis {
   try {
     return make()
   } catch (cause) {
-    throw new FST_JWT_REVOCATION_BAD_OPTION('option "redis" must be what ioredis can make a client of; the cause says why it can not', { cause })
+    throw badOption('option "redis" must be what ioredis can make a client of; the cause says why it can not', { cause })
   }
 }

@@ -2,7 +2,7 @@ import type { RedisOptions } from 'ioredis'
 import { FST_JWT_REVOCATION_BAD_OPTION } from '../../errors.ts'
 import type { RedisClient } from '../../types.ts'
 import { isKnown, misshapen, misshapenInUrl } from './client-options.ts'
-import { isRedisClient } from './open.ts'
+import { isRedisClient } from './connection.ts'
 
 export const MEMORY = 'memory'
 

@@ -1,14 +1,14 @@
-import type { Milliseconds, Seconds } from '../../domain/retention.ts'
-import { sleep } from '../../time.ts'
-import type { Deadline } from './deadline.ts'
-import type { LogEntry } from '../replica/log.ts'
+import { sleep, type Milliseconds, type Seconds } from '../../time.ts'
+import type { Deadline } from '../deadline.ts'
+import { keyOf, merged, type Entry } from '../entry.ts'
+import type { Written } from '../store.ts'
 
 /** A write whose outcome this process does not know. */
 export interface OwedWrite {
-  entry: LogEntry
+  entry: Entry
   /** When each attempt said that it revokes: by this it is known which attempt made what stands. */
   ats: Set<Seconds>
-  made: ((answer: unknown) => void) | undefined
+  made: ((written: Written) => void) | undefined
 }
 
 const INTERVAL: Milliseconds = 1000
@@ -17,6 +17,16 @@ const AT_ONCE = 100
 
 /** What becomes of each write that is tried again, in the order of the writes. Never rejects. */
 export type Rewrite = (some: OwedWrite[]) => Promise<Array<'acknowledged' | 'refused' | 'unknown'>>
+
+export interface OwedContext {
+  rewrite: Rewrite
+  /** Of one rewrite. */
+  deadline: Deadline
+  /** Called when one is given up, because too many others are owed. */
+  onDisowned: () => void
+  /** How many are written again at once. Default: 100. */
+  atOnce?: number
+}
 
 /**
  * Revocations whose outcome is unknown: a connection broke before the answer, or a cluster took one of two writes. Each
@@ -32,25 +42,24 @@ export class Owed {
   #isFull = false
   #closed = false
 
-  constructor (rewrite: Rewrite, deadline: Deadline, onDisowned: () => void, atOnce = AT_ONCE) {
+  constructor ({ rewrite, deadline, onDisowned, atOnce = AT_ONCE }: OwedContext) {
     this.#rewrite = rewrite
     this.#deadline = deadline
     this.#onDisowned = onDisowned
     this.#atOnce = atOnce
   }
 
-  of (entry: LogEntry): OwedWrite | undefined {
+  of (entry: Entry): OwedWrite | undefined {
     return this.#writes.get(keyOf(entry))
   }
 
   /** A second attempt at the same revocation joins the first: they are one, and told once. */
-  add (entry: LogEntry, made: OwedWrite['made']) {
+  add (entry: Entry, made: OwedWrite['made']) {
     const key = keyOf(entry)
     const standing = this.#writes.get(key)
     if (standing !== undefined) {
       standing.ats.add(entry.at)
-      const later = entry.kind === 'cutoff' && entry.at > standing.entry.at
-      standing.entry = { ...later ? entry : standing.entry, until: latest(standing.entry.until, entry.until) }
+      standing.entry = merged(standing.entry, entry)
       return
     }
     if (this.#writes.size >= MAX_OWED) {
@@ -62,7 +71,7 @@ export class Owed {
     this.#working ??= this.#work()
   }
 
-  settle (entry: LogEntry) {
+  settle (entry: Entry) {
     this.#writes.delete(keyOf(entry))
   }
 
@@ -95,17 +104,6 @@ export class Owed {
 
   /** A connection that swallowed the answer must not keep the others waiting. */
   #inTime (some: OwedWrite[]): ReturnType<Rewrite> {
-    return new Promise((resolve) => {
-      const cancel = this.#deadline.start(() => resolve(some.map(() => 'unknown')))
-      this.#rewrite(some).then(resolve).finally(cancel)
-    })
+    return this.#deadline.run(() => this.#rewrite(some)).catch(() => some.map(() => 'unknown'))
   }
-}
-
-function keyOf ({ kind, name }: LogEntry): string {
-  return `${kind}:${name}`
-}
-
-function latest (a: Seconds | null, b: Seconds | null): Seconds | null {
-  return a === null || b === null ? null : Math.max(a, b)
 }

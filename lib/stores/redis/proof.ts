@@ -1,12 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import type { Seconds } from '../../domain/retention.ts'
-import { sleep } from '../../time.ts'
+import { OtherData } from '../../errors.ts'
+import { type Seconds, sleep } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
-import { Commands, type Command } from './commands.ts'
-import { Connections, databaseOf } from './connections.ts'
-
-/** Two connections that were to see the same data do not. */
-export class OtherData extends Error {}
+import { Connections, databaseOf } from './connection.ts'
+import { commandsOf } from './topology.ts'
 
 /** How long a marker stays, for nobody. */
 const MARKER_LIFE: Seconds = 60
@@ -30,7 +27,7 @@ export class Proof {
     this.#client = client
     this.#own = own
     this.#key = key
-    this.#connections = new Connections(client, own)
+    this.#connections = new Connections(commandsOf({ client }), commandsOf({ client: own }))
   }
 
   /** Resolves where the two see the same, by the connections that they have now. @throws OtherData */
@@ -57,7 +54,7 @@ export class Proof {
 
   async #prove () {
     this.#proven = undefined
-    const [client, own] = [new Commands(this.#client), new Commands(this.#own)]
+    const [client, own] = [commandsOf({ client: this.#client }), commandsOf({ client: this.#own })]
     const database = databaseOf(this.#client)
     if (databaseOf(this.#own) !== database) await own.send(['select', database])
     const connections = this.#connections.now()
@@ -74,19 +71,5 @@ export class Proof {
       await sleep(Math.random() * 20)
     }
     throw new OtherData('a connection of the plugin sees other data than the client: both must lead to the same database of the same server')
-  }
-}
-
-/** Commands whose answers count only where their connection is proven. */
-export class ProvenCommands extends Commands {
-  readonly #proof: Proof | undefined
-
-  constructor ({ client, proof }: { client: RedisClient, proof?: Proof }) {
-    super(client)
-    this.#proof = proof
-  }
-
-  override async together (commands: Command[]) {
-    return this.#proof === undefined ? super.together(commands) : this.#proof.during(() => super.together(commands))
   }
 }

@@ -1,27 +1,72 @@
-import type { Milliseconds, Seconds } from '../../domain/retention.ts'
-import type { Keys } from '../../domain/names.ts'
+import { BadValue, nonsense } from '../../errors.ts'
+import type { Milliseconds, Seconds } from '../../time.ts'
 import type { TokenRecord } from '../../types.ts'
-import { lasting, longestOf } from './answers.ts'
+import type { Budget, RecordEntry, Records } from '../store.ts'
+import { longestOf, parseCutoff, ttlArguments } from './answers.ts'
 import type { Command, Commands } from './commands.ts'
+import type { Probe } from './health.ts'
+import type { Keys } from './keys.ts'
+import type { Link } from './link.ts'
 import { ADD_TOKEN, NAME_RECORD, PAGE } from './scripts.ts'
-import type { RecordEntry } from '../store.ts'
-import { parseCutoff, parseRecord } from './values.ts'
+
+export interface RecordsContext {
+  redis: Commands
+  link: Link
+  keys: Keys
+  /** How long anything is kept at most. */
+  longest: Seconds | null | undefined
+  clock: () => Milliseconds
+  canRead: Probe
+  canWrite: Probe
+}
 
 /** The history in Redis: each record, the one that an identity leads to, and those of a subject. */
-export class RedisRecords {
+export class RedisRecords implements Records {
   readonly #redis: Commands
+  readonly #link: Link
   readonly #keys: Keys
   readonly #longest: Milliseconds | ''
   readonly #clock: () => Milliseconds
+  readonly #canRead: Probe
+  readonly #canWrite: Probe
 
-  constructor (redis: Commands, keys: Keys, longest: Seconds | null | undefined, clock: () => Milliseconds) {
+  constructor ({ redis, link, keys, longest, clock, canRead, canWrite }: RecordsContext) {
     this.#redis = redis
+    this.#link = link
     this.#keys = keys
     this.#longest = longestOf(longest)
     this.#clock = clock
+    this.#canRead = canRead
+    this.#canWrite = canWrite
   }
 
-  async save (entry: RecordEntry, isFirst: boolean): Promise<Seconds | null> {
+  save (entry: RecordEntry, isFirst = false) {
+    return this.#link.run(() => this.#save(entry, isFirst), { needs: this.#canWrite })
+  }
+
+  add (entry: RecordEntry) {
+    return this.#link.run(() => this.#add(entry), { needs: this.#canWrite })
+  }
+
+  byId (id: string, budget?: Budget) {
+    return this.#link.run(() => this.#byId(id), { needs: this.#canRead, budget })
+  }
+
+  of (identity: string, budget?: Budget) {
+    return this.#link.run(async () => {
+      const id = await this.#redis.send(['get', this.#keys.id(identity)])
+      // Without an id this reads a key that is never there: the same commands run (P6).
+      return this.#byId(typeof id === 'string' ? id : '')
+    }, { needs: this.#canRead, budget })
+  }
+
+  async page (subject: string, limit: number, after?: string, now?: Seconds) {
+    // Nobody has an empty id, and to the script it means none.
+    if (after === '') return { records: [] }
+    return this.#link.run(() => this.#page(subject, limit, after, now), { needs: this.#canRead })
+  }
+
+  async #save (entry: RecordEntry, isFirst: boolean): Promise<Seconds | null> {
     const { record, identity, subject } = entry
     const end = expireAt(entry)
     const id = this.#keys.id(identity)
@@ -29,20 +74,20 @@ export class RedisRecords {
       ['set', this.#keys.token(record.id), JSON.stringify(record), ...end],
       isFirst ? ['set', id, record.id, ...end] : nameRecord(id, entry)
     ]
-    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject), ['get', this.#keys.cutoff(subject)])
+    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject), ['get', this.#keys.of({ kind: 'cutoff', name: subject })])
     const [saved, named, , cutoff] = await this.#redis.all(commands)
-    if (saved !== 'OK' || typeof named !== 'string') throw new TypeError('Redis answered nonsense to a record')
+    if (saved !== 'OK' || typeof named !== 'string') throw nonsense('to a record')
     return subject === undefined ? null : parseCutoff(cutoff)
   }
 
   /** The record comes last: an id that has none was left by somebody who failed on the way, and is taken up again. */
-  async add (entry: RecordEntry): Promise<void> {
+  async #add (entry: RecordEntry): Promise<void> {
     const { record, identity, subject } = entry
     const key = this.#keys.id(identity)
     let id = await this.#redis.send(['get', key]) ??
       (await this.#redis.send(['set', key, record.id, 'NX', ...expireAt(entry)]) === 'OK' ? record.id : await this.#redis.send(['get', key]))
     if (id !== record.id) {
-      const standing = await this.byId(String(id))
+      const standing = await this.#byId(String(id))
       if (standing !== null && endsAsLate(standing, record)) return
       if (standing !== null) [id] = await this.#redis.all([nameRecord(key, entry)])
     }
@@ -51,19 +96,13 @@ export class RedisRecords {
     await this.#redis.send(['set', this.#keys.token(own.id), JSON.stringify(own), ...expireAt(entry)])
   }
 
-  async byId (id: string): Promise<TokenRecord | null> {
+  async #byId (id: string): Promise<TokenRecord | null> {
     return parseRecord(await this.#redis.send(['get', this.#keys.token(id)]))
   }
 
-  async of (identity: string): Promise<TokenRecord | null> {
-    const id = await this.#redis.send(['get', this.#keys.id(identity)])
-    // Without an id this reads a key that is never there: the same commands run (P6).
-    return this.byId(typeof id === 'string' ? id : '')
-  }
-
-  async page (subject: string, limit: number, after: string | undefined, now: Seconds | undefined) {
+  async #page (subject: string, limit: number, after: string | undefined, now: Seconds | undefined) {
     const answer = await this.#redis.eval(PAGE, this.#keys.tokens(subject), limit + 1, after ?? '', now ?? '')
-    if (!Array.isArray(answer)) throw new TypeError('Redis answered nonsense to a page of records')
+    if (!Array.isArray(answer)) throw nonsense('to a page of records')
     const ids = answer.slice(0, limit).map(String)
     const found = await this.#redis.all(ids.map((id) => ['get', this.#keys.token(id)]))
     const records = found.map(parseRecord).filter((record) => record !== null)
@@ -71,7 +110,7 @@ export class RedisRecords {
   }
 
   #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
-    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...lasting(keptUntil, this.#clock()), this.#longest]
+    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...ttlArguments(keptUntil, this.#clock()), this.#longest]
   }
 }
 
@@ -85,4 +124,20 @@ function endsAsLate (standing: TokenRecord, record: TokenRecord): boolean {
 
 function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
   return keptUntil === null ? [] : ['EXAT', keptUntil]
+}
+
+/** What is under the key of a record; null: nothing. @throws BadValue */
+function parseRecord (value: unknown): TokenRecord | null {
+  if (value === null) return null
+  const record = parsed(String(value))
+  if (typeof record?.id !== 'string' || typeof record.jti !== 'string') throw new BadValue('Redis holds no record under the key of a record')
+  return record as TokenRecord
+}
+
+function parsed (json: string): Partial<TokenRecord> | null {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return null
+  }
 }

@@ -1,20 +1,12 @@
-import type { Milliseconds, Seconds } from '../../domain/retention.ts'
-import { monotonic, sleep } from '../../time.ts'
-import type { RedisClient } from '../../types.ts'
+import { NoAnswer, nonsense } from '../../errors.ts'
+import { monotonic, sleep, type Milliseconds, type Seconds } from '../../time.ts'
+import { Deadline } from '../deadline.ts'
+import type { Entry } from '../entry.ts'
 import type { Command, Commands } from '../redis/commands.ts'
-import { Deadline } from '../redis/deadline.ts'
-import { fromWords, isId, isLater, secondOf, START, type LogEntry } from './log.ts'
-import type { RedisTime } from './redis-time.ts'
-import type { Proof } from '../redis/proof.ts'
+import { whyNoAnswer } from '../redis/diagnosis.ts'
+import { fromWords, isId, isLater, secondOf, START } from '../redis/log.ts'
 import { LOG_PAGE } from '../redis/scripts.ts'
-
-/** A connection for the log alone, and how to leave it for a new one. */
-export interface LogClient {
-  client: RedisClient
-  reconnect: () => void
-  /** That it sees what the other connections write. */
-  proof?: Proof
-}
+import type { RedisTime } from './redis-time.ts'
 
 export interface FollowerOptions {
   key: string
@@ -23,15 +15,13 @@ export interface FollowerOptions {
   storeTimeout: Milliseconds
   /** How long an entry matters; null: for ever. Older ones may be trimmed. */
   span: Seconds | null
-  /** Then what the log's node has lost may stand under keys of other nodes. */
-  isCluster: boolean
 }
 
 export interface FollowerContext {
   /** Is told what Redis' clock says. */
   time: RedisTime
   /** What was read; `news` where the log had been read to its end once before. */
-  onEntries: (entries: LogEntry[], news: boolean) => void
+  onEntries: (entries: Entry[], news: boolean) => void
   /** The log does not go on where it was left: it is about to be read from its start. */
   onBroken: () => Promise<void>
   /** It has been read to its end. Not `complete`: something that may still matter is missing from it. */
@@ -39,7 +29,7 @@ export interface FollowerContext {
   /** Once for each read that failed. */
   onFailed: (error: unknown) => void
   /** Leaves a connection that gives no answer. */
-  reconnect: () => void
+  renew: () => void
 }
 
 const PAGE = 1000
@@ -67,6 +57,12 @@ interface Read {
 }
 
 /**
+ * `reading`: towards the end of the log. `following`: its end has been reached, and each read waits for more. `broken`:
+ * the log does not go on where it was left, and is to be read from its start.
+ */
+type Phase = 'reading' | 'following' | 'broken'
+
+/**
  * Reads the log from its start and goes on as it grows, over a connection that nobody else uses. Each entry tells the
  * one before it, and each read that finds none tells the last id of the log: so it is noticed when entries are missing,
  * whatever took them (a flush, a failover that lost writes, somebody who trimmed it).
@@ -84,9 +80,9 @@ export class Follower {
   #next: Read | undefined
   readonly #gaps = new Set<string>()
   #isLate = false
-  #broken = false
+  /** Of what the reading has found so far. */
   #complete = true
-  #following = false
+  #phase: Phase = 'reading'
   #closed = false
 
   constructor (redis: Commands, options: FollowerOptions, context: FollowerContext) {
@@ -114,10 +110,14 @@ export class Follower {
     this.#closed = true
   }
 
+  get #isFollowing (): boolean {
+    return this.#phase === 'following'
+  }
+
   async #step () {
-    if (this.#broken) {
+    if (this.#phase === 'broken') {
       await this.#context.onBroken()
-      this.#broken = false
+      this.#phase = 'reading'
       this.#next = undefined
       this.#complete = true
       this.#last = START
@@ -128,36 +128,37 @@ export class Follower {
     if (this.#closed) return
     this.#context.time.hear(time, sentAt + waited)
     // Entries that the last one had, and that never came here, it may not have.
-    if (run !== this.#run) this.#following = false
+    if (run !== this.#run) this.#phase = 'reading'
     this.#run = run
     // Redis gathers the next page while this one is taken in.
     const isFull = lines.length === 2 * count
-    if (isFull && !this.#following) this.#next = this.#read(lines[lines.length - 2]!)
-    if (!this.#take(lines)) return this.#break()
+    if (isFull && !this.#isFollowing) this.#next = this.#read(lines[lines.length - 2]!)
+    if (!this.#take(lines)) {
+      this.#phase = 'broken'
+      return
+    }
     if (isFull) {
       this.progressAt = sentAt
       return
     }
     if (last !== this.#last) {
       // The end of the log is gone, or all of it.
-      if (this.#following || !isLater(last, this.#last)) return this.#break()
+      if (this.#isFollowing || !isLater(last, this.#last)) {
+        this.#phase = 'broken'
+        return
+      }
       this.#complete = false
       this.#last = last
     }
-    if (!this.#following) {
+    if (!this.#isFollowing) {
       // No log at all, where there may be keys: it was deleted, or never there.
       await this.#context.onRead(this.#complete && last !== START)
-      this.#following = true
+      this.#phase = 'following'
       this.#gaps.clear()
     }
     this.progressAt = this.heardAt = sentAt + waited
     // What was read is old when it is read late, after a pause of the process: the next read does not wait.
     this.#isLate = monotonic() - this.heardAt > 2 * this.#options.block
-  }
-
-  #break () {
-    this.#broken = true
-    this.#following = false
   }
 
   #read (after: string): Read {
@@ -170,31 +171,30 @@ export class Follower {
 
   /** The last id of the log, and what came after an entry: as they were at one moment. */
   async #page (after: string, count: number): Promise<Page> {
-    const { key, block, storeTimeout, isCluster } = this.#options
-    const waits = this.#following && !this.#isLate
+    const { key, block, storeTimeout } = this.#options
+    const waits = this.#isFollowing && !this.#isLate
     const wait: Command[] = waits ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
-    const answers = await new Promise<unknown[]>((resolve, reject) => {
-      const cancel = new Deadline(storeTimeout + (waits ? block : 0), this.#redis.why).start((error) => {
-        this.#context.reconnect()
-        reject(error)
-      })
-      this.#redis.together([...wait, ['eval', LOG_PAGE, 1, key, after, count, this.#following ? 0 : 1, isCluster ? 1 : 0]]).then(resolve, reject).finally(cancel)
+    const page: Command = ['eval', LOG_PAGE, 1, key, after, count, this.#isFollowing ? 0 : 1, this.#redis.isApart ? 1 : 0]
+    const deadline = new Deadline(storeTimeout + (waits ? block : 0), () => whyNoAnswer(this.#redis.client))
+    const answers = await deadline.run(() => this.#redis.together([...wait, page])).catch((error) => {
+      if (error instanceof NoAnswer) this.#context.renew()
+      throw error
     })
     const [last, lines, time, run] = Array.isArray(answers.at(-1)) ? answers.at(-1) as unknown[] : []
-    if (!isId(last) || typeof lines !== 'string' || !(Number(time) > 0) || typeof run !== 'string') throw new TypeError('Redis answered nonsense about the log')
+    if (!isId(last) || typeof lines !== 'string' || !(Number(time) > 0) || typeof run !== 'string') throw nonsense('about the log')
     // Where nothing came, Redis looked no earlier than it stopped waiting.
     return { last, lines: lines === '' ? [] : lines.split('\n'), time: Number(time), run, waited: waits && answers[0] === null ? block : 0 }
   }
 
   /** Gives false where entries are missing between those that were read before and these. */
   #take (lines: string[]): boolean {
-    const entries: LogEntry[] = []
+    const entries: Entry[] = []
     const isNews = this.heardAt !== undefined
     let isWhole = true
     for (let i = 0; i < lines.length; i += 2) {
       const id = lines[i]!
       const words = lines[i + 1]
-      if (!isId(id) || words === undefined) throw new TypeError('Redis answered nonsense about the log')
+      if (!isId(id) || words === undefined) throw nonsense('about the log')
       const read = fromWords(words, isNews)
       if (read?.prev !== this.#last && !this.#isAccounted(id, read?.prev)) {
         isWhole = false
@@ -213,7 +213,7 @@ export class Follower {
    * one that is there again when the log is read anew is a hole, and the keys are read for what is missing.
    */
   #isAccounted (id: string, prev: string | undefined): boolean {
-    if (this.#following) return false
+    if (this.#isFollowing) return false
     if (isId(prev) && this.#isPast(prev)) return true
     this.#complete = false
     if (prev === undefined || this.#last === START || this.#gaps.has(id)) return true

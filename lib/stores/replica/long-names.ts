@@ -1,4 +1,4 @@
-import type { Seconds } from '../../domain/retention.ts'
+import type { Seconds } from '../../time.ts'
 import type { Kept } from './segment.ts'
 
 /** How many are looked at in one go. A part of the table takes about as long. */

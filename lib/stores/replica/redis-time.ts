@@ -1,5 +1,4 @@
-import type { Milliseconds, Seconds } from '../../domain/retention.ts'
-import { monotonic } from '../../time.ts'
+import { type Milliseconds, monotonic, type Seconds } from '../../time.ts'
 
 /**
  * The clock of Redis, as its answers tell it, counted on by the monotonic clock. An answer says what that clock was at

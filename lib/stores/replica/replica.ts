@@ -1,22 +1,29 @@
-import type { Milliseconds, Seconds } from '../../domain/retention.ts'
-import { keysUnder } from '../../domain/names.ts'
-import { cancel, every, monotonic, sleep, turn } from '../../time.ts'
-import type { RedisClient } from '../../types.ts'
+import { OtherData } from '../../errors.ts'
+import { cancel, every, monotonic, sleep, type Milliseconds } from '../../time.ts'
 import type { Commands } from '../redis/commands.ts'
-import { Denylist, type Note } from './denylist.ts'
-import { Echoes } from './echoes.ts'
-import { Follower, type LogClient } from './follower.ts'
-import type { LogEntry } from './log.ts'
-import { OtherData, ProvenCommands } from '../redis/proof.ts'
+import type { Connection } from '../redis/connection.ts'
+import { keysUnder } from '../redis/keys.ts'
+import { RedisStore, type RedisOptions } from '../redis/store.ts'
+import { commandsOf } from '../redis/topology.ts'
+import type { Store, StoreContext, StoreStatus } from '../store.ts'
+import { ReplicaDenials } from './denials.ts'
+import { Follower } from './follower.ts'
 import { RedisTime } from './redis-time.ts'
-import { RedisStore, type RedisStoreOptions } from '../redis/denials.ts'
+import { Repair } from './repair.ts'
 import { scanDenylist } from './scan.ts'
 import { SlotsMove } from './slots.ts'
-import type { CheckCallback, CutoffOptions, Denial, NewDenial, StoreContext, WriteOptions } from '../store.ts'
-import type { WritingClient } from '../redis/writer.ts'
 
-export interface ReplicaOptions extends RedisStoreOptions {
+export interface ReplicaOptions extends RedisOptions {
   maxStaleness: Milliseconds
+}
+
+export interface ReplicaStoreContext {
+  connection: Connection
+  writing?: Connection | undefined
+  /** For the log alone. */
+  log: Connection
+  options: ReplicaOptions
+  context: StoreContext
 }
 
 const MAX_BLOCK: Milliseconds = 1000
@@ -25,123 +32,106 @@ const MAX_START: Milliseconds = 5000
 const TICK: Milliseconds = 250
 /** Parts of the denylist, so that a million entries are looked at every minute. */
 const SWEPT_AT_ONCE = 4
-/** Many processes notice a loss at once. Each waits a part of this, and skips what others have put back by then. */
-const PUT_BACK_SPREAD: Milliseconds = 500
-const PUT_BACK_BATCH = 100
 
 /** A store on Redis whose checks look into a copy of the denylist in this process, as long as that is not stale. */
-export class ReplicaStore extends RedisStore {
-  readonly denylist: Denylist
+export class ReplicaStore implements Store {
+  readonly denials: ReplicaDenials
+  readonly #redis: RedisStore
   readonly #time = new RedisTime()
   readonly #maxStaleness: Milliseconds
   readonly #keyPrefix: string
-  readonly #context: StoreContext
-  readonly #log: LogClient
-  readonly #redis: Commands
+  readonly #onWarning: StoreContext['onWarning']
+  readonly #log: Connection
+  readonly #commands: Commands
   readonly #follower: Follower
+  readonly #repair: Repair
   readonly #ticker: NodeJS.Timeout
   #started = monotonic()
   #complete!: () => void
   readonly #whenComplete = new Promise<void>((resolve) => { this.#complete = resolve })
   #lastFailure: unknown
-  readonly #echoes: Echoes
-  #suspect = false
-  #unmarked = false
-  /** What is unmarked is to be put back. */
-  #owes = false
-  #puttingBack = false
-  #closed = false
+  #isSuspect = false
 
-  constructor (client: RedisClient, log: LogClient, options: ReplicaOptions, context: StoreContext, writing?: WritingClient) {
-    super(client, options, context, writing)
+  constructor ({ connection, writing, log, options, context }: ReplicaStoreContext) {
     this.#maxStaleness = options.maxStaleness
     this.#keyPrefix = options.keyPrefix
-    this.#context = context
-    // Redis' clock decides. A process that is behind accepts tokens for longer, and so remembers for longer.
-    this.denylist = new Denylist(() => Math.min(this.#time.earliest, context.clock()) / 1000)
+    this.#onWarning = context.onWarning
     this.#log = log
-    this.#redis = new ProvenCommands(log)
-    this.#echoes = new Echoes(this.denylist, context)
-    this.#follower = new Follower(this.#redis, {
+    this.#commands = commandsOf(log)
+    this.#redis = new RedisStore({
+      connection,
+      writing,
+      options,
+      context: {
+        ...context,
+        onLost: (error) => {
+          // Back is who is in step again, whatever it was that failed.
+          this.#redis.link.health.failed(error, this.#canFollow)
+          context.onLost(error)
+        }
+      }
+    })
+    this.denials = new ReplicaDenials({ redis: this.#redis.denials, time: this.#time, isStale: () => this.#isStale(), context })
+    this.#repair = new Repair(this.denials.copy, (entries) => this.#redis.denials.putBack(entries))
+    this.#follower = new Follower(this.#commands, {
       key: keysUnder(options.keyPrefix).log,
       // Silence is heard several times before it counts.
       block: Math.min(Math.ceil(options.maxStaleness / 4), MAX_BLOCK),
       storeTimeout: options.storeTimeout,
-      span: options.logSpan,
-      isCluster: log.client.isCluster
+      span: options.logSpan
     }, {
       time: this.#time,
-      onEntries: (entries, news) => this.#learn(entries, news),
-      onBroken: () => this.#unmark(),
+      onEntries: (entries, isNews) => { for (const entry of entries) this.denials.learn(entry, { isLogged: true, isNews }) },
+      onBroken: () => {
+        this.#redis.forget()
+        return this.#repair.begin()
+      },
       onRead: (complete) => this.#read(complete),
       onFailed: (error) => this.#failed(error),
-      reconnect: log.reconnect
+      renew: () => log.renew?.()
     })
-    // Back is who is in step again, whatever it was that failed.
-    this.health.need(this.#canFollow)
     this.#ticker = every(() => this.#tick(), TICK).unref()
   }
 
-  get copy () {
-    return { entries: this.denylist.size, stalenessMs: this.#follower.heardAt && monotonic() - this.#follower.heardAt }
+  get records () {
+    return this.#redis.records
   }
 
-  /** The process that revokes knows at once. */
-  override revoke (identity: string, denial: NewDenial, keptUntil: Seconds | null, { made: tell, ...options }: WriteOptions<Denial> = {}) {
-    const until = this.#time.endOf(keptUntil, this.#context.clock())
-    const entryOf = ({ at, exp }: Denial): LogEntry => ({ kind: 'revoked', name: identity, ...denial, at, exp, until })
-    return this.#echoes.during(entryOf(denial), entryOf, tell, async (made) => {
-      const standing = await super.revoke(identity, denial, keptUntil, { ...options, made })
-      return [standing, standing]
-    })
+  get generation () {
+    return this.#redis.generation
   }
 
-  override cutOff (subject: string, cutoff: Seconds, keptUntil: Seconds | null, { made: tell, ...options }: CutoffOptions = {}) {
-    const until = this.#time.endOf(keptUntil, this.#context.clock())
-    const entryOf = (at: Seconds): LogEntry => ({ kind: 'cutoff', name: subject, at, exp: null, until: until && until + Math.max(at - cutoff, 0) })
-    return this.#echoes.during(entryOf(cutoff), entryOf, tell, async (made) => {
-      const standing = await super.cutOff(subject, cutoff, keptUntil, { ...options, made })
-      return [standing, standing.cutoff]
-    })
+  get status (): StoreStatus & Required<Pick<StoreStatus, 'copy'>> {
+    const { heardAt } = this.#follower
+    const stalenessMs = heardAt === undefined ? undefined : monotonic() - heardAt
+    return { ...this.#redis.status, copy: { entries: this.denials.copy.size, stalenessMs } }
   }
 
-  override async start () {
+  budget () {
+    return this.#redis.budget()
+  }
+
+  within<T> (calls: () => Promise<T>) {
+    return this.#redis.within(calls)
+  }
+
+  async start () {
     this.#started = monotonic()
     this.#follower.run()
-    await super.start()
-    if (!this.available) return
-    await this.#isProven().catch((error) => this.health.failed(error, this.#isProven))
+    await this.#redis.start()
+    if (!this.#redis.status.available) return
+    await this.#isProven().catch((error) => this.#redis.link.failed(error, this.#isProven))
     const patience = new AbortController()
     await Promise.race([this.#whenComplete, sleep(MAX_START, undefined, { signal: patience.signal })])
     patience.abort()
   }
 
-  override close () {
-    this.#closed = true
+  close () {
     this.#complete()
     cancel(this.#ticker)
     this.#follower.close()
-    super.close()
-  }
-
-  override check (identity: string | undefined, subject: string | undefined, done: CheckCallback, note?: Note) {
-    const known = this.denylist.knows(identity, subject, note)
-    const revoked = known && identity !== undefined && this.denylist.isDenied(identity)
-    const cutoff = known && subject !== undefined ? this.denylist.cutoffOf(subject) : null
-    // What is known to be revoked stays so, however old that is.
-    if (revoked || !this.#isStale()) return done(null, revoked, cutoff)
-    this.checkInRedis(identity, subject, (error, revoked, inRedis) => {
-      done(error, revoked, cutoff === null || inRedis === null ? cutoff ?? inRedis : Math.max(cutoff, inRedis))
-    })
-  }
-
-  /** Redis may have lost what this process knows, and the log what is under a key. */
-  override checkShared (identity: string | undefined, subject: string | undefined, done: CheckCallback) {
-    const isDenied = identity !== undefined && this.denylist.isDenied(identity)
-    const cutoff = subject === undefined ? null : this.denylist.cutoffOf(subject)
-    this.checkInRedis(identity, subject, (error, revoked, inRedis) => {
-      done(error, revoked && isDenied, cutoff === null || inRedis === null ? null : Math.min(cutoff, inRedis))
-    })
+    this.#repair.close()
+    this.#redis.close()
   }
 
   #isStale (): boolean {
@@ -163,78 +153,42 @@ export class ReplicaStore extends RedisStore {
   }
 
   #tick () {
-    for (let part = 0; part < SWEPT_AT_ONCE; part++) this.denylist.sweep()
-    if (this.#owes && !this.#puttingBack && !this.#isStale()) this.#putBackMissing()
+    for (let part = 0; part < SWEPT_AT_ONCE; part++) this.denials.copy.sweep()
+    if (!this.#isStale()) this.#repair.tick()
     // Twice: after a stall of the event loop the answer still lies in the socket.
-    const isSuspect = this.available && this.#isSilent(this.#maxStaleness)
-    if (isSuspect && this.#suspect) this.#canFollow().catch((error) => this.health.failed(error, this.#canFollow))
-    this.#suspect = isSuspect
-  }
-
-  #learn (entries: LogEntry[], news: boolean) {
-    for (const entry of entries) this.#add(entry, true, news)
-  }
-
-  #add (entry: LogEntry, marked: boolean, news: boolean) {
-    if (!this.denylist.add(entry, marked) || !news) return
-    this.#context.onLearned?.()
-    this.#echoes.hear(entry)
+    const isSuspect = this.#redis.status.available && this.#isSilent(this.#maxStaleness)
+    if (isSuspect && this.#isSuspect) this.#canFollow().catch((error) => this.#redis.link.failed(error, this.#canFollow))
+    this.#isSuspect = isSuspect
   }
 
   #failed (error: unknown) {
-    if (error instanceof OtherData) this.health.failed(error, this.#isProven)
+    if (error instanceof OtherData) this.#redis.link.failed(error, this.#isProven)
     if (error instanceof SlotsMove) {
       // The store is not lost: Redis answers, and each check asks it.
       this.#follower.progressAt = monotonic()
-      if (!(this.#lastFailure instanceof SlotsMove)) this.#context.onWarning?.(`each check asks Redis as long as this holds: ${error.message}`)
+      if (!(this.#lastFailure instanceof SlotsMove)) this.#onWarning?.(`each check asks Redis as long as this holds: ${error.message}`)
     }
     this.#lastFailure = error
   }
 
-  async #unmark () {
-    this.forgotten()
-    this.#unmarked = true
-    const parts = this.denylist.unmark()
-    while (!parts.next().done) await turn()
-  }
-
   async #read (complete: boolean) {
     // One node loses its log and its keys together. On a cluster the keys of other nodes know what the log's has lost.
-    const needsKeys = !complete || this.#log.client.isCluster
-    if (needsKeys) {
-      const entries = scanDenylist(this.#log.client, this.#redis, this.#keyPrefix, (call) => this.within(call), () => this.#time.latest)
-      const news = this.#follower.heardAt !== undefined
-      for await (const part of entries) {
-        for (const entry of part) this.#add(entry, false, news)
+    const withKeys = !complete || this.#commands.isApart
+    if (withKeys) {
+      const isNews = this.#follower.heardAt !== undefined
+      const parts = scanDenylist({
+        redis: this.#commands,
+        keyPrefix: this.#keyPrefix,
+        within: (call) => this.within(call),
+        clock: () => this.#time.latest
+      })
+      for await (const part of parts) {
+        for (const entry of part) this.denials.learn(entry, { isLogged: false, isNews })
         this.#follower.progressAt = monotonic()
       }
     }
-    if (this.#unmarked || needsKeys) this.#owes = true
-    this.#unmarked = false
+    this.#repair.ready(withKeys)
     this.#lastFailure = undefined
     this.#complete()
-  }
-
-  /** Writes what this process knows and the log does not. What it has written it will read there. */
-  async #putBackMissing () {
-    this.#puttingBack = true
-    await sleep(Math.random() * PUT_BACK_SPREAD, undefined, { ref: false })
-    this.#owes = false
-    for (const part of this.denylist.entries(true)) {
-      await turn()
-      // Others begin elsewhere.
-      const first = Math.floor(Math.random() * part.length)
-      const entries = [...part.slice(first), ...part.slice(0, first)]
-      for (let i = 0; i < entries.length && !this.#closed; i += PUT_BACK_BATCH) {
-        const missing = entries.slice(i, i + PUT_BACK_BATCH).filter((entry) => !this.denylist.isMarked(entry))
-        try {
-          if (missing.length > 0) await this.putBack(missing)
-        } catch {
-          // The next tick tries again.
-          this.#owes = true
-        }
-      }
-    }
-    this.#puttingBack = false
   }
 }

@@ -1,5 +1,6 @@
-import type { Seconds } from '../../domain/retention.ts'
-import { hashOf, ISSUER_UUID, UUID, type PackedName } from './packed-name.ts'
+import type { Seconds } from '../../time.ts'
+import { hashOf } from './hash.ts'
+import { ISSUER_UUID, UUID, type PackedName } from './packed-name.ts'
 
 /** What is kept of one name. Whole seconds since the epoch. */
 export interface Kept {
@@ -9,7 +10,7 @@ export interface Kept {
   exp: Seconds | null
   /** FOR_EVER: never forgotten. */
   until: Seconds
-  marked: boolean
+  logged: boolean
 }
 
 /** No later time fits. */
@@ -18,12 +19,12 @@ export const FOR_EVER: Seconds = 2 ** 32 - 1
 /*
  * A record, in 32-bit words, an even number of them:
  *   until
- *   bits 0-1 form of the name, 2 wide, 3 marked, 4-8 until − exp (31: no exp), 9-31 until − at
+ *   bits 0-1 form of the name, 2 wide, 3 logged, 4-8 until − exp (31: no exp), 9-31 until − at
  *   if wide, where one of these does not fit: at, exp (0: none)
  *   the name
  */
 const WIDE = 4
-const MARKED = 8
+const LOGGED = 8
 const NO_EXP = 31
 const MAX_AGE = 2 ** 23 - 1
 /** In the place of `until`: another record has taken this one's. */
@@ -109,10 +110,10 @@ export class Segment {
     const { data } = this
     const until = data[offset]!
     const header = data[offset + 1]!
-    const marked = (header & MARKED) !== 0
-    if (header & WIDE) return { at: data[offset + 2]!, exp: data[offset + 3] || null, until, marked }
+    const logged = (header & LOGGED) !== 0
+    if (header & WIDE) return { at: data[offset + 2]!, exp: data[offset + 3] || null, until, logged }
     const slack = header >>> 4 & NO_EXP
-    return { at: until - (header >>> 9), exp: slack === NO_EXP ? null : until - slack, until, marked }
+    return { at: until - (header >>> 9), exp: slack === NO_EXP ? null : until - slack, until, logged }
   }
 
   identityAt (offset: number, name: PackedName): string {
@@ -126,9 +127,9 @@ export class Segment {
 
   write (offset: number, kept: Kept, { form, words, length }: PackedName) {
     const { data } = this
-    const { at, exp, until, marked } = kept
+    const { at, exp, until, logged } = kept
     data[offset] = until
-    data[offset + 1] = form | (marked ? MARKED : 0)
+    data[offset + 1] = form | (logged ? LOGGED : 0)
     if (isWide(kept)) {
       data[offset + 1]! |= WIDE
       data[offset + 2] = at
@@ -138,8 +139,8 @@ export class Segment {
     for (let i = 0; i < length; i++) data[start + i] = words[i]!
   }
 
-  unmark (offset: number) {
-    this.data[offset + 1]! &= ~MARKED
+  unlog (offset: number) {
+    this.data[offset + 1]! &= ~LOGGED
   }
 
   /** For one of another size, whose place is given. The index leads to that one from now on. */

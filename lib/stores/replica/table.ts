@@ -1,5 +1,6 @@
-import type { Seconds } from '../../domain/retention.ts'
-import { hashOf, type PackedName } from './packed-name.ts'
+import type { Seconds } from '../../time.ts'
+import { hashOf } from './hash.ts'
+import type { PackedName } from './packed-name.ts'
 import { Segment, sizeOf, type Kept } from './segment.ts'
 
 /**
@@ -82,9 +83,9 @@ export class Table {
     this.#words -= segment.used - left.used
   }
 
-  unmark (number: number) {
+  unlog (number: number) {
     const segment = this.#segments[number]!
-    segment.each((offset) => segment.unmark(offset))
+    segment.each((offset) => segment.unlog(offset))
   }
 
   /** What one segment holds. */

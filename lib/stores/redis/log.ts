@@ -1,12 +1,5 @@
-import type { Seconds } from '../../domain/retention.ts'
-import type { DenylistEntry } from './denylist.ts'
-
-/** One revocation, or one cutoff, as the log has it. */
-export interface LogEntry extends DenylistEntry {
-  /** The id of its record, where it has one. */
-  id?: string
-  sub?: string
-}
+import type { Seconds } from '../../time.ts'
+import { keyOf, kindOfKey, KINDS, type Entry } from '../entry.ts'
 
 /** Before the first entry of a log. */
 export const START = '0-0'
@@ -16,23 +9,26 @@ export const START = '0-0'
  * Words are separated by one space: `key at exp until prev id sub`, what is not known is empty. Further words are a newer
  * version's, and so are keys of other kinds.
  */
-export function toWords ({ kind, name, at, exp, id, sub }: LogEntry): [before: string, after: string] {
-  return [kind === 'cutoff' ? `cutoff:${name}` : `revoked:${name} ${at} ${exp ?? ''}`, `${id ?? ''} ${sub === undefined ? '' : encodeURIComponent(sub)}`]
+export function toWords (entry: Entry): [before: string, after: string] {
+  const { kind, at, exp, id = '', sub = '' } = entry
+  // What a cutoff rises to only the script knows.
+  const before = KINDS[kind].rises ? keyOf(entry) : `${keyOf(entry)} ${at} ${exp ?? ''}`
+  return [before, `${id} ${encodeURIComponent(sub)}`]
 }
 
 /**
  * An entry, or null where it is of a kind that is unknown here, and the id of the one before it. null: it is none, or
- * one that can't be read. A million of these are read at a start, of which nobody is told: without `told`, what only
+ * one that can't be read. A million of these are read at a start, of which nobody is told: without `withNames`, what only
  * listeners want to know is left out.
  */
-export function fromWords (words: string, told: boolean): { entry: LogEntry | null, prev: string } | null {
+export function fromWords (words: string, withNames: boolean): { entry: Entry | null, prev: string } | null {
   const atKey = words.indexOf(' ')
   const atAt = words.indexOf(' ', atKey + 1)
   const atExp = words.indexOf(' ', atAt + 1)
   const atUntil = words.indexOf(' ', atExp + 1)
   // Where there is no further space, the search begins anew and finds an earlier one.
   if (!(atKey > 0 && atAt > atKey && atExp > atAt && atUntil > atExp)) return null
-  const kind = words.startsWith('revoked:') ? 'revoked' : words.startsWith('cutoff:') ? 'cutoff' : null
+  const kind = kindOfKey(words)
   const atPrev = words.indexOf(' ', atUntil + 1)
   const prev = words.slice(atUntil + 1, atPrev < 0 ? undefined : atPrev)
   if (kind === null) return isId(prev) ? { entry: null, prev } : null
@@ -42,8 +38,8 @@ export function fromWords (words: string, told: boolean): { entry: LogEntry | nu
   const exp = secondsOf(words, atAt, atExp)
   const until = secondsOf(words, atExp, atUntil)
   if (at === null || !Number.isFinite(at + (exp ?? 0) + (until ?? 0))) return null
-  const entry: LogEntry = { kind, name: words.slice(kind.length + 1, atKey), at, exp, until }
-  if (told) {
+  const entry: Entry = { kind, name: words.slice(kind.length + 1, atKey), at, exp, until }
+  if (withNames) {
     const id = words.slice(atPrev + 1, atId)
     const atSub = words.indexOf(' ', atId + 1)
     const sub = decoded(words.slice(atId + 1, atSub < 0 ? undefined : atSub))

@@ -1,16 +1,31 @@
 import type { RedisClient } from '../../types.ts'
+import type { Proven } from './commands.ts'
+
+/** One connection, and what the plugin may do with it. */
+export interface Connection {
+  client: RedisClient
+  /** That it sees the data of the client that checks, where it is another one. */
+  proof?: Proven & { require: () => Promise<void> }
+  /** Leaves it for a new one, where it is ours to leave. */
+  renew?: () => void
+}
 
 /** What ioredis and iovalkey keep of a client's connection: a new object for each one. */
-interface Connected {
+export interface ClientState {
   condition?: { select?: number } | null
   options?: { host?: string, port?: number, db?: number }
   /** Of a cluster: it connects to each when there is something to send. */
-  nodes? (role: 'master'): Connected[]
+  nodes? (role: 'master'): ClientState[]
+}
+
+export function isRedisClient (value: unknown): value is RedisClient {
+  return typeof value === 'object' && value !== null &&
+    typeof (value as RedisClient).call === 'function' && typeof (value as RedisClient).pipeline === 'function'
 }
 
 /** The database that a client uses now: `select()` changes it, and no option tells. */
 export function databaseOf (client: RedisClient): number {
-  const { condition, options } = client as Connected
+  const { condition, options } = client as ClientState
   return condition?.select ?? options?.db ?? 0
 }
 
@@ -19,19 +34,15 @@ export function databaseOf (client: RedisClient): number {
  * client that was given to us is left as it is (P7).
  */
 export class Connections {
-  readonly #clients: RedisClient[]
+  readonly #of: Array<{ connections: () => unknown[] }>
 
-  constructor (...clients: RedisClient[]) {
-    this.#clients = clients
+  constructor (...of: Array<{ connections: () => unknown[] }>) {
+    this.#of = of
   }
 
   /** To be compared with a later one. */
   now (): unknown[] {
-    return this.#clients.flatMap((client): unknown[] => {
-      const { condition, nodes } = client as Connected
-      if (!client.isCluster) return [condition, databaseOf(client)]
-      return (nodes?.call(client, 'master') ?? []).flatMap(({ condition, options }) => [`${options?.host}:${options?.port}`, condition])
-    })
+    return this.#of.flatMap((one) => one.connections())
   }
 
   areStill (before: unknown[]): boolean {

@@ -1,22 +1,9 @@
-import type { Milliseconds } from '../../domain/retention.ts'
-import { after, afterTurn, cancel, cancelTurn } from '../../time.ts'
-
-export class NoAnswer extends Error {}
-
-/** So much is under way that the plugin refuses more, while the store answers: a limit of ours, and no failure of the store (P4). */
-export class TooMuch extends Error {}
-
-/** What is under one key is not what belongs there. The store answers, and other keys are well. */
-export class BadValue extends TypeError {}
-
-/** Whether an error is about one key alone. */
-export function isOfOneKey (error: unknown): boolean {
-  return error instanceof BadValue || (error instanceof Error && /\b(?:WRONGTYPE|BADVALUE) /.test(error.message))
-}
+import { NoAnswer } from '../errors.ts'
+import { after, afterTurn, cancel, cancelTurn, type Milliseconds } from '../time.ts'
 
 const MAX_TIMER: Milliseconds = 2 ** 31 - 1
 
-/** The store's own deadline: a client's limits do not hold for a cluster that never connected, or are off. */
+/** The plugin's own time limit: a client's limits do not hold for a cluster that never connected, or are off. */
 export class Deadline {
   readonly timeout: Milliseconds
   readonly #why: () => Error | undefined
@@ -27,8 +14,16 @@ export class Deadline {
     this.#why = why
   }
 
+  /** What the operation gives, within its time. @throws NoAnswer */
+  run<T> (operation: () => Promise<T>, left = this.timeout): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const stop = this.#start(reject, left)
+      operation().then(resolve, reject).finally(stop)
+    })
+  }
+
   /** Calls `expired` when the time is up, unless the function it returns was called before. */
-  start (expired: (error: Error) => void, left = this.timeout): () => void {
+  #start (expired: (error: Error) => void, left: Milliseconds): () => void {
     let immediate: NodeJS.Immediate | undefined
     const timer = after(() => {
       // After a stall of the event loop the timer runs before the answer that lies in the socket: let that be read first.

@@ -1,0 +1,84 @@
+import { BadValue } from '../errors.ts'
+import type { Seconds } from '../time.ts'
+
+/** A revocation, or a cutoff: as it is asked for, kept, logged and copied. */
+export interface Entry {
+  kind: 'revoked' | 'cutoff'
+  /** The identity of a token, or the name of a subject. */
+  name: string
+  /** When the token was revoked; or the cutoff. */
+  at: Seconds
+  /** When the token itself ends; null: unknown, and always of a cutoff. */
+  exp: Seconds | null
+  /** How long the entry is kept; null: for ever. */
+  until: Seconds | null
+  /** The id of the token's record, and its sub, for those who listen. Absent where unknown. */
+  id?: string
+  sub?: string
+}
+
+/** How far ahead of the clock a cutoff may rise by itself. */
+export const LEAD: Seconds = 5
+
+interface Kind {
+  /** Whether a later `at` takes the place of one that stands: a token is revoked once, a cutoff rises. */
+  rises: boolean
+  /** What its key holds. Public: other services read it. */
+  value: (entry: Pick<Entry, 'at' | 'exp'>) => string
+  /** What such a value says; `otherwise` where it is in a form of another service's. @throws BadValue */
+  parse: (value: string, otherwise?: Pick<Entry, 'at' | 'exp'>) => Pick<Entry, 'at' | 'exp'>
+}
+
+export const KINDS: Record<Entry['kind'], Kind> = {
+  revoked: {
+    rises: false,
+    value: ({ at, exp }) => JSON.stringify({ at, exp }),
+    // Whatever is kept under an identity says: revoked.
+    parse: (value, { at, exp } = { at: 0, exp: null }) => parseRevocation(value) ?? { at, exp }
+  },
+  cutoff: {
+    rises: true,
+    value: ({ at }) => String(at),
+    parse: (value) => ({ at: cutoffOf(value), exp: null })
+  }
+}
+
+/** Names an entry among all entries: the end of its key in Redis, and its first word in the log. */
+export function keyOf ({ kind, name }: Pick<Entry, 'kind' | 'name'>): string {
+  return `${kind}:${name}`
+}
+
+/** Of a key without its prefix, whatever comes behind it; null: of neither kind. */
+export function kindOfKey (key: string): Entry['kind'] | null {
+  return key.startsWith('revoked:') ? 'revoked' : key.startsWith('cutoff:') ? 'cutoff' : null
+}
+
+/** What stands after an entry came to one of the same key. */
+export function merged (standing: Entry, fresh: Entry): Entry {
+  return {
+    ...standing,
+    at: KINDS[fresh.kind].rises ? Math.max(standing.at, fresh.at) : standing.at,
+    exp: standing.exp ?? fresh.exp,
+    until: laterOf(standing.until, fresh.until)
+  }
+}
+
+/** null: for ever. */
+function laterOf (a: Seconds | null, b: Seconds | null): Seconds | null {
+  return a === null || b === null ? null : Math.max(a, b)
+}
+
+function parseRevocation (value: string): Pick<Entry, 'at' | 'exp'> | null {
+  try {
+    const { at, exp } = JSON.parse(value)
+    return typeof at === 'number' ? { at, exp: typeof exp === 'number' ? exp : null } : null
+  } catch {
+    return null
+  }
+}
+
+function cutoffOf (value: string): Seconds {
+  const cutoff = value.trim() === '' ? NaN : Number(value)
+  if (Number.isNaN(cutoff)) throw new BadValue('Redis holds no number under the key of a cutoff')
+  return cutoff
+}

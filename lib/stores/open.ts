@@ -1,0 +1,67 @@
+import type { RedisOptions } from 'ioredis'
+import type { RedisClient } from '../types.ts'
+import { MemoryStore } from './memory.ts'
+import { isRedisClient, type Connection } from './redis/connection.ts'
+import { placeOf } from './redis/diagnosis.ts'
+import { connect, connectionBeside, leave, refuseReplicaReads, type ReadOptions } from './redis/open.ts'
+import { RedisStore } from './redis/store.ts'
+import { ReplicaStore, type ReplicaOptions } from './replica/replica.ts'
+import type { Store, StoreContext } from './store.ts'
+
+export interface StoreSettings extends ReplicaOptions {
+  redis: string | RedisOptions | RedisClient | undefined
+  mode: 'strict' | 'replica'
+}
+
+export interface OpenedStore {
+  store: Store
+  /** A client that was given stays open (P7). */
+  close: () => void
+  /** Where Redis is, as far as the client shows it. */
+  place: string | undefined
+}
+
+/** The store that the settings ask for: which connections it has, and who closes them. */
+export function openStore (settings: StoreSettings, context: StoreContext): OpenedStore {
+  const { redis } = settings
+  if (redis === undefined || redis === 'memory') {
+    const store = new MemoryStore(context)
+    return { store, close: () => store.close(), place: undefined }
+  }
+  if (isRedisClient(redis)) {
+    refuseReplicaReads((redis as { options?: ReadOptions }).options)
+    return storeOver(redis, settings, context)
+  }
+  if (typeof redis === 'object') refuseReplicaReads(redis)
+  const client = connect(redis, settings.storeTimeout)
+  const { store, close, place } = storeOver(client, settings, { ...context, onStuck: () => leave(client) })
+  return {
+    store,
+    place,
+    close () {
+      close()
+      client.disconnect()
+    }
+  }
+}
+
+function storeOver (client: RedisClient, settings: StoreSettings, context: StoreContext): OpenedStore {
+  const made: Array<{ close: () => void }> = []
+  const beside = (purpose: 'log' | 'minReplicas'): Connection => {
+    const connection = connectionBeside(client, purpose, settings)
+    made.push(connection)
+    return connection
+  }
+  // WAIT keeps its connection waiting, and counts what that connection wrote.
+  const writing = settings.minReplicas > 0 ? beside('minReplicas') : undefined
+  const common = { connection: { client }, writing, options: settings, context }
+  const store = settings.mode === 'replica' ? new ReplicaStore({ ...common, log: beside('log') }) : new RedisStore(common)
+  return {
+    store,
+    place: placeOf(client),
+    close () {
+      store.close()
+      for (const connection of made) connection.close()
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import { nonsense } from '../../errors.ts'
+import type { RedisClient } from '../../types.ts'
+import type { ReadMany } from './batcher.ts'
+import { Commands, type Command, type Settled } from './commands.ts'
+import { databaseOf, type ClientState } from './connection.ts'
+
+/** One server, found by its address or by Sentinel. */
+export class Node extends Commands {
+  readonly isApart = false
+
+  readonly read: ReadMany = async (keys, answer) => {
+    try {
+      const values = await this.send(['mget', ...keys])
+      if (!Array.isArray(values) || values.length !== keys.length) throw nonsense('to MGET')
+      for (let i = 0; i < values.length; i++) answer(i, null, values[i])
+    } catch (error) {
+      for (let i = 0; i < keys.length; i++) answer(i, error)
+    }
+  }
+
+  async all (commands: Command[]): Promise<unknown[]> {
+    return commands.length === 0 ? [] : this.together(commands)
+  }
+
+  inStep (commands: Command[]): Promise<Settled[]> {
+    return this.pipelined(commands)
+  }
+
+  connections (): unknown[] {
+    return [(this.client as ClientState).condition, databaseOf(this.client)]
+  }
+
+  masters (): RedisClient[] {
+    return [this.client]
+  }
+}

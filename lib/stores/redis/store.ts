@@ -1,0 +1,129 @@
+import { nonsense } from '../../errors.ts'
+import type { Milliseconds } from '../../time.ts'
+import type { Store, StoreContext, StoreStatus } from '../store.ts'
+import { isValue } from './batcher.ts'
+import type { Commands } from './commands.ts'
+import { Connections, type Connection } from './connection.ts'
+import { RedisDenials } from './denials.ts'
+import { whyFailed, whyNoAnswer } from './diagnosis.ts'
+import { inspect } from './inspection.ts'
+import { keysUnder } from './keys.ts'
+import { Link } from './link.ts'
+import { RedisRecords } from './records.ts'
+import { commandsOf } from './topology.ts'
+import { Writer, type WriterOptions } from './writer.ts'
+
+export interface RedisOptions extends WriterOptions {
+  keyPrefix: string
+  storeTimeout: Milliseconds
+}
+
+export interface RedisStoreContext {
+  connection: Connection
+  /** What writes revocations, where that is another connection. */
+  writing?: Connection | undefined
+  options: RedisOptions
+  context: StoreContext
+}
+
+/** Keeps everything in Redis, on one node or a cluster: each command touches the slot of one key, but for MGET on one node (P8). */
+export class RedisStore implements Store {
+  readonly denials: RedisDenials
+  readonly records: RedisRecords
+  readonly link: Link
+  readonly #redis: Commands
+  readonly #writer: Writer
+  readonly #writing: Connection
+  readonly #onWarning: (sentence: string) => void
+  readonly #minReplicas: number
+  readonly #connections: Connections
+  #warnings: readonly string[] = []
+  #connected: unknown[] = []
+  #generation = 0
+  #isInspected = false
+
+  constructor ({ connection, writing = connection, options, context }: RedisStoreContext) {
+    const redis = commandsOf(connection)
+    const keys = keysUnder(options.keyPrefix)
+    const { clock } = context
+    this.#redis = redis
+    this.#writing = writing
+    this.#minReplicas = options.minReplicas
+    this.#connections = new Connections(redis)
+    this.#onWarning = context.onWarning ?? (() => {})
+    const canRead = () => this.within(() => this.#readNothing(keys.of({ kind: 'revoked', name: '' })))
+    this.link = new Link({
+      ...context,
+      timeout: options.storeTimeout,
+      probe: canRead,
+      why: () => whyFailed(writing.client) ?? whyNoAnswer(connection.client),
+      onBack: () => {
+        this.forget()
+        context.onBack()
+        this.#inspect()
+      }
+    })
+    this.#writer = new Writer({ ...options, ...context, connection: writing, keys, link: this.link })
+    this.denials = new RedisDenials({ redis, link: this.link, keys, writer: this.#writer, writing, canRead })
+    const { canWrite } = this.denials
+    this.records = new RedisRecords({ redis, link: this.link, keys, longest: options.longest, clock, canRead, canWrite })
+  }
+
+  budget () {
+    return this.link.budget()
+  }
+
+  within<T> (calls: () => Promise<T>) {
+    return this.link.within(calls)
+  }
+
+  /** Looked at when it is asked for: nobody listens to a client that was given. */
+  get generation () {
+    if (!this.#connections.areStill(this.#connected)) this.forget()
+    return this.#generation
+  }
+
+  get status (): StoreStatus {
+    return { kind: 'redis', available: this.link.health.available, warnings: this.#warnings }
+  }
+
+  /** What Redis held may be lost. */
+  forget () {
+    this.#connected = this.#connections.now()
+    this.#generation++
+  }
+
+  async start () {
+    await this.link.health.start(this.link.deadline.timeout)
+    if (!this.link.health.available) return
+    await this.#inspect()
+    const { proof } = this.#writing
+    if (proof !== undefined) await this.within(proof.require).catch((error) => this.link.failed(error, this.denials.canWrite))
+  }
+
+  close () {
+    this.link.health.close()
+    this.#writer.close()
+  }
+
+  /** Once: at the start, or when it answers for the first time. A user that may not ask INFO gets no warnings. */
+  async #inspect () {
+    if (this.#isInspected) return
+    this.#isInspected = true
+    try {
+      this.#warnings = await this.within(async () => inspect(String(await this.#redis.send(['info'])), this.#minReplicas))
+    } catch {
+      return
+    }
+    for (const sentence of this.#warnings) this.#onWarning(sentence)
+  }
+
+  /** What a check does, on the key of no token: no identity is empty. */
+  async #readNothing (key: string) {
+    let failure: unknown
+    await this.#redis.read([key], (_index, error, value) => {
+      if (error || !isValue(value)) failure = error ?? nonsense('to a check')
+    })
+    if (failure !== undefined) throw failure
+  }
+}
