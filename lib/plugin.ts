@@ -79,7 +79,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
       revocation.events.emit('storeBack')
     },
     onLearned: () => { revocation.epoch++ },
-    onEntry: (entry) => revocation.hear(entry),
+    onEntry: (entry) => revocation.onEntry(entry),
     onDisowned: () => app.log.fatal('jwt revocation: too many revocations are of unknown outcome (10,000 are tried again until they stand); those that were answered 503 since must be asked for again'),
     onWarning: (sentence) => app.log.warn(`jwt revocation: ${sentence}`)
   })

@@ -98,7 +98,7 @@ export function claimsOf (verifiedToken: string): TokenClaims {
  */
 export function checkClaims (claims: TokenClaims, rules: Rules, now: Milliseconds): CheckedClaims | string {
   const { claims: checked, broken } = selectClaims(claims, rules)
-  return broken ?? untimely(checked, rules, now) ?? checked
+  return broken ?? brokenTimeRule(checked, rules, now) ?? checked
 }
 
 /** The part of `checkClaims` that gives the same at any time. */
@@ -130,7 +130,7 @@ function brokenRule (checked: CheckedClaims, { jti, iss, sub }: TokenClaims, rul
 }
 
 /** The rule for which a token with these claims is not accepted now. */
-export function untimely ({ exp, iat }: CheckedClaims, rules: Rules, now: Milliseconds): string | undefined {
+export function brokenTimeRule ({ exp, iat }: CheckedClaims, rules: Rules, now: Milliseconds): string | undefined {
   const { clockTolerance, maxTokenLifetime } = rules
   if (exp === undefined) return
   const seconds = now / 1000
@@ -144,12 +144,4 @@ export function untimely ({ exp, iat }: CheckedClaims, rules: Rules, now: Millis
   // A revocation of an unknown exp, and a cutoff, are kept for maxTokenLifetime: a token that lives longer from its
   // iat would outlive them, and come within the bound above when they are gone.
   if (exp - iat > maxTokenLifetime + EXPIRY_MARGIN) return BROKEN.tooLong
-}
-
-/**
- * Whether a subject's cutoff ends a token. `iat` has whole seconds with most signers: a token of the cutoff's own second
- * may be from before it, and is refused. So is one without iat, which may be from any time.
- */
-export function isCutOff ({ iat }: CheckedClaims, cutoff: number | null): boolean {
-  return cutoff !== null && (iat === undefined || Math.floor(iat) <= cutoff)
 }

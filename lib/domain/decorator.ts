@@ -1,17 +1,14 @@
-import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, TooMuch } from '../errors.ts'
+import { FST_JWT_REVOCATION_NOT_FOUND } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
-import type { Milliseconds } from '../time.ts'
 import type { CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationStatus, RevokeResult, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from '../types.ts'
 import { checkId, checkIssuer, checkListener, checkObject, checkPage, checkSubject, checkSubjectOptions, checkTarget } from './arguments.ts'
 import { Audit, type AuditLog } from './audit.ts'
-import {
-  BROKEN, checkClaims, claimsOf, isCutOff, selectClaims, untimely,
-  type CheckedClaims, type Rules, type TokenClaims
-} from './claims.ts'
+import { Check, type Checked } from './check.ts'
+import { claimsOf, type CheckedClaims, type TokenClaims } from './claims.ts'
 import { Events } from './events.ts'
 import { History, type HistoryContext } from './history.ts'
-import { namesOf, partsOf, type Names } from './names.ts'
+import { partsOf } from './names.ts'
 import { Notices } from './notices.ts'
 import { Revoker, revocationOf, withFirst } from './revoke.ts'
 import { SUBJECT_PAGE } from './subjects.ts'
@@ -40,12 +37,8 @@ export class TokenRevocation implements Revocation {
   readonly revoker: Revoker
   readonly events: Events
   readonly #store: Store
-  readonly #rules: Rules
+  readonly #check: Check
   readonly #mode: RevocationContext['mode']
-  readonly #acceptUnchecked: boolean
-  readonly #recordOnUse: boolean
-  readonly #clock: () => Milliseconds
-  readonly #audit: Audit
   readonly #notices: Notices
   readonly #requests: Requests | undefined
   /** undefined: there is none; null: none that all namespaces have in common. */
@@ -54,69 +47,42 @@ export class TokenRevocation implements Revocation {
   epoch = 0
 
   constructor (context: RevocationContext) {
+    const { store, log, clock } = context
+    const audit = new Audit(log, clock)
     this.history = new History(context)
-    this.#store = context.store
-    this.#rules = context.rules
+    this.events = new Events((event, error) => log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`))
+    this.#store = store
     this.#mode = context.mode
-    this.#acceptUnchecked = context.onStoreFailure === 'accept'
-    this.#recordOnUse = context.recordOnUse
-    this.#clock = context.clock
-    this.events = new Events((event, error) => context.log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`))
-    this.#audit = new Audit(context.log, context.clock)
-    this.#notices = new Notices(context.log, context.longestJti ?? Infinity)
+    this.#notices = new Notices(log, context.longestJti ?? Infinity)
     this.#requests = context.requests
     this.#issuer = context.issuer
+    this.#check = new Check({
+      ...context,
+      denials: store.denials,
+      audit,
+      notices: this.#notices,
+      onUse: context.recordOnUse ? (claims) => this.history.noteUse(claims) : undefined
+    })
     this.revoker = new Revoker({
       ...context,
       history: this.history,
       onChange: () => { this.epoch++ },
       onMade: (revocation, by, isHeard) => {
         this.epoch++
-        this.#audit.revoked(revocation, by)
+        audit.revoked(revocation, by)
         if (!isHeard) this.events.emit('revoked', revocation)
       }
     })
   }
 
-  /**
-   * Calls `done(refusal, unchecked)`: the error that refuses a verified token, or null; and why the token went unchecked,
-   * if it is accepted anyway. A token that is not revocable is looked up as well: revoked comes before not revocable.
-   */
-  check (verifiedToken: string, done: (refusal: Error | null, unchecked: Error | null) => void) {
-    const { claims, broken } = selectClaims(claimsOf(verifiedToken), this.#rules)
-    const names = namesOf(claims)
-    const rule = broken ?? untimely(claims, this.#rules, this.#clock())
-    if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
-    this.#notices.jti(claims.jti)
-    if (isEmpty(names)) return done(refusalBy(rule), null)
-    this.#store.denials.check(names, (error, revoked, cutoff) => {
-      if (revoked || isCutOff(claims, cutoff)) {
-        this.#audit.reused(names.identity ?? `${names.subject}?`, claims)
-        return done(new FST_JWT_REVOKED(), null)
-      }
-      if (error) {
-        const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause: error })
-        // Who could provoke a limit of ours could have a revoked token accepted.
-        if (!this.#acceptUnchecked || error instanceof TooMuch) return done(unavailable, null)
-        return rule === undefined ? done(null, unavailable) : done(refusalBy(rule), null)
-      }
-      if (rule === undefined && this.#recordOnUse) this.history.noteUse(claims)
-      done(refusalBy(rule), null)
-    })
+  /** Calls `done` once. It must not throw. */
+  check (verifiedToken: string, done: Checked) {
+    this.#check.token(verifiedToken, done)
   }
 
   async isRevoked (claims: TokenClaims): Promise<boolean> {
     checkObject('isRevoked', 'claims', '{ jti, iat, exp }', claims)
-    const checked = this.checked(claims)
-    const names = namesOf(checked)
-    if (isEmpty(names)) return false
-    return new Promise((resolve, reject) => {
-      this.#store.denials.check(names, (cause, revoked, cutoff) => {
-        if (revoked || isCutOff(checked, cutoff)) resolve(true)
-        else if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
-        else resolve(false)
-      })
-    })
+    return this.#check.isRevoked(this.checked(claims))
   }
 
   async issue (claims: object, options: IssueOptions = {}): Promise<IssuedToken> {
@@ -170,7 +136,7 @@ export class TokenRevocation implements Revocation {
     const { iss, except } = options
     if (this.#requests?.has(of)) {
       if (iss !== undefined) throw new TypeError('revokeSubject() takes no iss beside a request: its token says the issuer')
-      return this.revoker.endOwnSubject(await this.#acting(await this.#requests.tokenOf(of)), except)
+      return this.revoker.endOwnSubject(await this.#check.acting(await this.#requests.tokenOf(of)), except)
     }
     return this.revoker.endSubject(checkSubject('revokeSubject', of), this.#issuerOf('revokeSubject', iss), { except })
   }
@@ -200,7 +166,7 @@ export class TokenRevocation implements Revocation {
   }
 
   /** Another process has revoked something. */
-  hear ({ kind, name, at, exp, id, sub }: Entry) {
+  onEntry ({ kind, name, at, exp, id, sub }: Entry) {
     const { iss, name: own } = partsOf(name) ?? {}
     if (own === undefined) return
     this.events.emit('revoked', kind === 'cutoff'
@@ -210,22 +176,7 @@ export class TokenRevocation implements Revocation {
 
   /** @throws FST_JWT_NOT_REVOCABLE */
   checked (claims: TokenClaims): CheckedClaims {
-    const checked = checkClaims(claims, this.#rules, this.#clock())
-    if (typeof checked === 'string') throw new FST_JWT_NOT_REVOCABLE(checked)
-    this.#notices.jti(checked.jti)
-    return checked
-  }
-
-  /** The claims of a verified token that may act on others: it is not revoked, and that is known (P6). */
-  async #acting (verifiedToken: string): Promise<CheckedClaims> {
-    await new Promise<void>((resolve, reject) => {
-      this.check(verifiedToken, (refusal, unchecked) => {
-        const error = refusal ?? unchecked
-        if (error === null) resolve()
-        else reject(error)
-      })
-    })
-    return this.checked(claimsOf(verifiedToken))
+    return this.#check.claims(claims)
   }
 
   /** The issuer of a name that was given with this one, or with none. */
@@ -235,12 +186,4 @@ export class TokenRevocation implements Revocation {
     if (this.#issuer !== null) return this.#issuer
     throw new TypeError(`${method}() needs iss, because tokens may be of several issuers here: give { iss }, '' for tokens without one`)
   }
-}
-
-function isEmpty ({ identity, subject }: Names): boolean {
-  return identity === undefined && subject === undefined
-}
-
-function refusalBy (rule: string | undefined): Error | null {
-  return rule === undefined ? null : new FST_JWT_NOT_REVOCABLE(rule)
 }

@@ -5,8 +5,9 @@ import type { Budget, RecordEntry, Store } from '../stores/store.ts'
 import type { Milliseconds, Seconds } from '../time.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from '../types.ts'
 import { checkMeta } from './arguments.ts'
-import { BROKEN, checkClaims, claimsOf, isCutOff, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { BROKEN, checkClaims, claimsOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { culpritOf } from './culprit.ts'
+import { isCutOff, latestIat } from './cutoff.ts'
 import { Known } from './known.ts'
 import { identityOf, namesOf, type Names } from './names.ts'
 import { iatOf } from './records.ts'
@@ -159,7 +160,7 @@ export class History {
 
   /** What the caller gave: an iat that no cutoff can end, and a jti under which the token would be dead on arrival. */
   async #checkGiven (claims: CheckedClaims, isOwnJti: boolean) {
-    if (claims.iat !== undefined && claims.iat > this.#latest()) {
+    if (claims.iat !== undefined && claims.iat > latestIat(this.#clock())) {
       throw new TypeError(`issue() signs no iat that is more than ${LEAD} seconds ahead; leave "iat" out of the claims`)
     }
     if (isOwnJti && (await this.lookUp({ identity: namesOf(claims).identity })).revoked) throw new FST_JWT_REVOKED()
@@ -167,17 +168,12 @@ export class History {
 
   /** The second after a cutoff, if that is within the lead. */
   #firstAfter (cutoff: Seconds): Seconds {
-    const latest = this.#latest()
+    const latest = latestIat(this.#clock())
     // Made by hand, for a ban, or by a clock ahead of ours: no second attempt will help.
     if (cutoff > latest) throw new FST_JWT_REVOKED()
     // The cutoff stands there until the clock moves on, and ends every token that was signed before.
     if (cutoff === latest) throw unavailable(`the subject was cut off again and again, until ${LEAD} seconds from now`)
     return cutoff + 1
-  }
-
-  /** The latest iat that may be signed. */
-  #latest (): Seconds {
-    return Math.floor(this.#clock() / 1000) + LEAD
   }
 
   /** No iat says that a token is from after a cutoff: none is signed, or recorded, where there is one. */

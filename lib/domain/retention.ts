@@ -21,7 +21,7 @@ const LOG_MARGIN: Seconds = 60
 
 /**
  * How far from now the `exp` of a token is at most, if the token exists and some verifier accepts it, now or later. Its
- * `iat` may be ahead by as much as `untimely` allows, and it may live from there for as long as `untimely` allows.
+ * `iat` may be ahead by as much as `brokenTimeRule` allows, and it may live from there for as long as `brokenTimeRule` allows.
  */
 function furthestExp (maxTokenLifetime: Seconds, clockTolerance: Seconds): Seconds {
   return clockTolerance + IAT_AHEAD + maxTokenLifetime + EXPIRY_MARGIN

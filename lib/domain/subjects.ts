@@ -1,11 +1,11 @@
 import { FST_JWT_REVOKED } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
-import { LEAD } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
 import type { Milliseconds, Seconds } from '../time.ts'
 import type { CutoffEvent, CutoffResult, TokenRecord } from '../types.ts'
 import type { By } from './audit.ts'
-import { isCutOff, isJti, type Rules } from './claims.ts'
+import { isJti, type Rules } from './claims.ts'
+import { isCutOff, latestIat } from './cutoff.ts'
 import { orUnavailable, type History } from './history.ts'
 import { identityOf } from './names.ts'
 import { endOf, iatOf } from './records.ts'
@@ -78,7 +78,7 @@ export class Subjects {
       if (isCutOff(claims, before)) return
       // Signed by a clock that is ahead: a cutoff does not reach it. What issue() has signed since is not meant.
       const isAhead = !isCutOff(claims, cutoff)
-      if (isAhead && !older.has(record.id) && claims.iat! <= Math.floor(this.#clock() / 1000) + LEAD) return
+      if (isAhead && !older.has(record.id) && claims.iat! <= latestIat(this.#clock())) return
       const { revoked } = await this.#history.lookUp({ identity: identityOf(iss, record.jti) }, 'checkShared')
       if (revoked) return
       if (this.#counts(record)) ended.add(record.jti)

@@ -1,0 +1,114 @@
+import {
+  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, TooMuch
+} from '../errors.ts'
+import type { Denials } from '../stores/store.ts'
+import type { Milliseconds } from '../time.ts'
+import type { Audit } from './audit.ts'
+import {
+  BROKEN, brokenTimeRule, checkClaims, claimsOf, selectClaims, type CheckedClaims, type Rules, type TokenClaims
+} from './claims.ts'
+import { isCutOff } from './cutoff.ts'
+import { namesOf, type Names } from './names.ts'
+import type { Notices } from './notices.ts'
+
+/** What is told: the error that refuses a token, or null; and why it went unchecked, if it is accepted anyway. */
+export type Checked = (refusal: Error | null, unchecked: Error | null) => void
+
+export interface CheckContext {
+  denials: Denials
+  rules: Rules
+  clock: () => Milliseconds
+  onStoreFailure: 'reject' | 'accept'
+  audit: Audit
+  notices: Notices
+  /** Called for each token that is accepted, and checked. */
+  onUse?: ((claims: CheckedClaims) => void) | undefined
+}
+
+/** Is this token refused? */
+export class Check {
+  readonly #denials: Denials
+  readonly #rules: Rules
+  readonly #clock: () => Milliseconds
+  readonly #acceptsUnchecked: boolean
+  readonly #audit: Audit
+  readonly #notices: Notices
+  readonly #onUse: CheckContext['onUse']
+
+  constructor ({ denials, rules, clock, onStoreFailure, audit, notices, onUse }: CheckContext) {
+    this.#denials = denials
+    this.#rules = rules
+    this.#clock = clock
+    this.#acceptsUnchecked = onStoreFailure === 'accept'
+    this.#audit = audit
+    this.#notices = notices
+    this.#onUse = onUse
+  }
+
+  /** A token that is not revocable is looked up as well: revoked comes before not revocable. */
+  token (verifiedToken: string, done: Checked) {
+    const { claims, broken } = selectClaims(claimsOf(verifiedToken), this.#rules)
+    const rule = broken ?? brokenTimeRule(claims, this.#rules, this.#clock())
+    if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
+    this.#notices.jti(claims.jti)
+    const names = namesOf(claims)
+    if (isEmpty(names)) return done(refusalBy(rule), null)
+    this.#denials.check(names, (error, revoked, cutoff) => {
+      if (revoked || isCutOff(claims, cutoff)) {
+        this.#audit.reused(names.identity ?? `${names.subject}?`, claims)
+        return done(new FST_JWT_REVOKED(), null)
+      }
+      if (error) return this.#unchecked(error, rule, done)
+      if (rule === undefined) this.#onUse?.(claims)
+      done(refusalBy(rule), null)
+    })
+  }
+
+  /** The claims of a verified token that may act on others: it is not revoked, and that is known (P6). */
+  async acting (verifiedToken: string): Promise<CheckedClaims> {
+    await new Promise<void>((resolve, reject) => {
+      this.token(verifiedToken, (refusal, unchecked) => {
+        const error = refusal ?? unchecked
+        if (error === null) resolve()
+        else reject(error)
+      })
+    })
+    return this.claims(claimsOf(verifiedToken))
+  }
+
+  /** Whether a token of these claims is revoked. @throws FST_JWT_REVOCATION_UNAVAILABLE */
+  isRevoked (claims: CheckedClaims): Promise<boolean> {
+    const names = namesOf(claims)
+    return new Promise((resolve, reject) => {
+      if (isEmpty(names)) return resolve(false)
+      this.#denials.check(names, (cause, revoked, cutoff) => {
+        if (revoked || isCutOff(claims, cutoff)) resolve(true)
+        else if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
+        else resolve(false)
+      })
+    })
+  }
+
+  /** The claims, checked. @throws FST_JWT_NOT_REVOCABLE */
+  claims (claims: TokenClaims): CheckedClaims {
+    const checked = checkClaims(claims, this.#rules, this.#clock())
+    if (typeof checked === 'string') throw new FST_JWT_NOT_REVOCABLE(checked)
+    this.#notices.jti(checked.jti)
+    return checked
+  }
+
+  #unchecked (cause: unknown, rule: string | undefined, done: Checked) {
+    const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
+    // Who could provoke a limit of ours could have a revoked token accepted.
+    if (!this.#acceptsUnchecked || cause instanceof TooMuch) return done(unavailable, null)
+    return rule === undefined ? done(null, unavailable) : done(refusalBy(rule), null)
+  }
+}
+
+function isEmpty ({ identity, subject }: Names): boolean {
+  return identity === undefined && subject === undefined
+}
+
+function refusalBy (rule: string | undefined): Error | null {
+  return rule === undefined ? null : new FST_JWT_NOT_REVOCABLE(rule)
+}
