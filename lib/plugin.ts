@@ -17,7 +17,7 @@ import { openStore } from './stores/open.ts'
 import { isRedisClient } from './stores/redis/connection.ts'
 import { whyLost } from './stores/redis/diagnosis.ts'
 import { openClient } from './stores/redis/option.ts'
-import { type Seconds, wall } from './time.ts'
+import { type Seconds, systemClock } from './time.ts'
 import type { Revocation, RevocationOptions } from './types.ts'
 
 declare module 'fastify' {
@@ -69,7 +69,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
 
   const longest = logSpan(rules)
   const { store, close, place } = openStore({ ...settings, redis: settings.redis ?? redisOf(app), logSpan: longest, longest }, {
-    clock: wall,
+    clock: systemClock,
     onLost (error) {
       app.log.error({ err: error }, `jwt revocation: the store is lost; ${whatNow(settings)} until it is back. ${whyLost(error, place)}`)
       revocation.events.emit('storeLost', error)
@@ -89,7 +89,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
     ...settings,
     store,
     rules,
-    clock: wall,
+    clock: systemClock,
     ...signers[0]!,
     signers: new Map(settings.namespaces.map((namespace, i) => [namespace, signers[i]!])),
     issuer: issuerOfAll(jwts),

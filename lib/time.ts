@@ -11,29 +11,42 @@ export type Milliseconds = number
  * fast-jwt does: under a faked date both see the same.
  */
 
-/** Milliseconds since the epoch. */
-export const wall = (): Milliseconds => Date.now()
+/** The time, and what is done again or later. It is injected everywhere, so that a test can move it. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  wall: () => Milliseconds
+  /** For spans of time, because the wall clock may be set. */
+  monotonic: () => Milliseconds
+  /** Resolves after a time. Keeps the process alive, unless `ref` is false. */
+  sleep: (time: Milliseconds, options?: { ref?: boolean, signal?: AbortSignal }) => Promise<void>
+  /** Calls back again and again, and keeps no process alive, until the function that it returns is called. */
+  every: (act: () => void, interval: Milliseconds) => () => void
+}
 
-/** For spans of time, because the wall clock may be set. */
-export const monotonic: () => Milliseconds = performance.now.bind(performance)
+const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate } = timers
+const { setTimeout: sleep } = promises
+
+export const systemClock: Clock = {
+  wall: () => Date.now(),
+  monotonic: performance.now.bind(performance),
+  sleep: (time, options) => sleep(time, undefined, options),
+  every (act, interval) {
+    const timer = setInterval(act, interval).unref()
+    return () => clearInterval(timer)
+  }
+}
 
 /** Calls back once, after a time. */
-export const after = timers.setTimeout
+export const after = setTimeout
 
-/** Calls back again and again. */
-export const every = timers.setInterval
-
-/** Ends what `after` or `every` began. */
-export const cancel = timers.clearTimeout
+/** Ends what `after` began. */
+export const cancel = clearTimeout
 
 /** Calls back once, after what arrived in this turn of the event loop. */
-export const afterTurn = timers.setImmediate
+export const afterTurn = setImmediate
 
 /** Ends what `afterTurn` began. */
-export const cancelTurn = timers.clearImmediate
-
-/** Resolves after a time. */
-export const sleep = promises.setTimeout
+export const cancelTurn = clearImmediate
 
 /** Resolves after this turn of the event loop. */
 export const turn = promises.setImmediate

@@ -10,6 +10,7 @@ import { bearer, buildApp, inSeconds, ownPrefix, signed } from './support/app.ts
 import { eventually, startCluster, startRedis } from './support/redis.ts'
 import type { RedisStore } from '../lib/stores/redis/store.ts'
 import { on, redisStore } from './support/stores.ts'
+import { systemClock } from '../lib/time.ts'
 
 const PATIENCE = 10_000
 const MAX_BATCH = 500
@@ -39,7 +40,7 @@ function recorded (client: RedisClient) {
 function storeOn (t: Test, client: RedisClient, { keyPrefix = ownPrefix(), storeTimeout = PATIENCE } = {}) {
   const events: string[] = []
   const store = redisStore(client, { keyPrefix, storeTimeout, logSpan: 3600, minReplicas: 0 }, {
-    clock: Date.now, onLost: () => events.push('lost'), onBack: () => events.push('back')
+    clock: systemClock, onLost: () => events.push('lost'), onBack: () => events.push('back')
   })
   t.teardown(() => store.close())
   return { store, keyPrefix, events }

@@ -159,7 +159,7 @@ type Nodes = ReturnType<Client['nodes']>
 /** Reads all keys, and gives their names; `during` once the first of them have come. */
 async function scan (client: Client | Redis, keyPrefix: string, during?: () => Promise<unknown>): Promise<string[]> {
   const names: string[] = []
-  for await (const part of scanDenylist({ redis: commandsOf({ client }), keyPrefix, within: (call) => call(), clock: Date.now })) {
+  for await (const part of scanDenylist({ redis: commandsOf({ client }), keyPrefix, within: (call) => call(), now: Date.now })) {
     names.push(...part.map(({ name }) => name))
     await during?.()
     during = undefined

@@ -19,15 +19,15 @@ const redis = new Redis(server.url)
 t.teardown(() => redis.disconnect())
 
 function storeOf (clock: Clock, keyPrefix = ownPrefix()) {
-  return redisStore(redis, { keyPrefix, storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, { clock: clock.read, onLost () {}, onBack () {} })
+  return redisStore(redis, { keyPrefix, storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, { clock, onLost () {}, onBack () {} })
 }
 
 /** A store for each process that shares it: each with a clock of its own, but for memory, which is one process. */
 const STORES: Record<string, (t: Test) => (clock: Clock) => Store> = {
   memory () {
     let store: Store | undefined
-    return ({ read }) => {
-      store ??= new MemoryStore({ clock: read })
+    return (clock) => {
+      store ??= new MemoryStore({ clock })
       return store
     }
   },
@@ -340,7 +340,7 @@ t.test('a cutoff is kept as long as the longest token from before it could live,
       const clock = new Clock()
       clock.set(0, milliseconds)
       const start = clock.now
-      const domain = buildDomain({ store: new MemoryStore({ clock: clock.read }), clock, rules })
+      const domain = buildDomain({ store: new MemoryStore({ clock }), clock, rules })
       // Ten seconds longer than it may: so much is left to clocks that differ.
       const longest = [clock.seconds, clock.now / 1000].map((iat) => foreign(clock, { iat, exp: iat + maxTokenLifetime + 10 }))
       await domain.revokeSubject('alice')
@@ -361,7 +361,7 @@ t.test('a cutoff is kept as long as the longest token from before it could live,
     }
   }
   const clock = new Clock()
-  const domain = buildDomain({ store: new MemoryStore({ clock: clock.read }), clock, rules: UNBOUNDED })
+  const domain = buildDomain({ store: new MemoryStore({ clock }), clock, rules: UNBOUNDED })
   const { exp, ...endless } = foreign(clock)
   await domain.revokeSubject('alice')
   clock.now = 8.64e15
@@ -449,7 +449,7 @@ t.test('whatever the order of log-ins, cutoffs and seconds, no token outlives a 
   await fc.assert(fc.asyncProperty(fc.integer({ min: 0, max: 999 }), fc.array(step, { maxLength: 40 }), async (milliseconds, steps) => {
     const clock = new Clock()
     clock.set(0, milliseconds)
-    const domain = buildDomain({ store: new MemoryStore({ clock: clock.read }), clock, rules: UNBOUNDED })
+    const domain = buildDomain({ store: new MemoryStore({ clock }), clock, rules: UNBOUNDED })
     const subject = new Subject(clock)
     const denied = new Set<unknown>()
     const unlessTheLeadIsFull = (error: unknown) => {

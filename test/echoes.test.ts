@@ -20,7 +20,7 @@ function echoes () {
   return {
     heard,
     told,
-    hear: (name: string) => subject.hear(entry(name)),
+    hear: (name: string) => subject.onEntry(entry(name)),
     /** A call: `write` is told how to say that it made what stands. */
     during: (name: string, write: (made: () => void) => Promise<void>) =>
       subject.during(entry(name), (standing) => standing, (standing, isHeard) => told.push([standing.name, isHeard]), async (made) => {

@@ -5,8 +5,9 @@ import { requestPrototype } from '../lib/http/fastify-internals.ts'
 import type { RedisClient } from '../lib/types.ts'
 import { buildDomain, Clock, presented, RULES, tokenOf } from './support/domain.ts'
 import { on, redisStore } from './support/stores.ts'
+import { systemClock } from '../lib/time.ts'
 
-const context = { clock: Date.now, onLost () {}, onBack () {} }
+const context = { clock: systemClock, onLost () {}, onBack () {} }
 
 function storeOver (t: Test, client: Partial<RedisClient>) {
   const store = redisStore({ isCluster: false, call: async () => null, pipeline: () => ({ exec: async () => null }), ...client }, { keyPrefix: 'x:', storeTimeout: 100, logSpan: 3600, minReplicas: 0 }, context)
@@ -33,7 +34,7 @@ t.test('P4 a client that rejects with something that is no error, or with nothin
 
 t.test('P4 a count that fails after the cutoff is an answer of 503', async (t) => {
   const clock = new Clock()
-  const store = new MemoryStore({ clock: clock.read })
+  const store = new MemoryStore({ clock })
   const domain = buildDomain({ clock, store })
   const { token } = await domain.issue({ sub: 'alice' })
   t.intercept(store.denials, 'check', { value: (_names: unknown, done: (error: Error) => void) => done(new Error('down')) })
@@ -44,7 +45,7 @@ t.test('P4 a count that fails after the cutoff is an answer of 503', async (t) =
 
 t.test('a token that never ends is issued after the cutoff that lies ahead of it', async (t) => {
   const clock = new Clock()
-  const store = new MemoryStore({ clock: clock.read })
+  const store = new MemoryStore({ clock })
   const domain = buildDomain({
     clock,
     store,
@@ -69,7 +70,7 @@ t.test('a Fastify that keeps its requests elsewhere stops the start', async (t) 
 
 t.test('a token without iat is issued where no cutoff can be meant for it, and where it is known that there is none', async (t) => {
   const clock = new Clock()
-  const store = new MemoryStore({ clock: clock.read })
+  const store = new MemoryStore({ clock })
   const rules = { ...RULES, maxTokenLifetime: null }
   const domain = buildDomain({ clock, store, rules, sign: (claims) => tokenOf({ exp: clock.seconds + 900, ...claims }) })
   for (const claims of [{}, { sub: 'alice' }]) {

@@ -72,8 +72,8 @@ t.test('P2 a token without an end, where those are accepted, is revoked for ever
   const clock = new Clock()
   const rules = { maxTokenLifetime: null, clockTolerance: 0, tokensWithoutJti: 'reject' as const }
   for (const store of [
-    new MemoryStore({ clock: clock.read }),
-    redisStore(redis, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: null, minReplicas: 0 }, { clock: clock.read, onLost () {}, onBack () {} })
+    new MemoryStore({ clock }),
+    redisStore(redis, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: null, minReplicas: 0 }, { clock, onLost () {}, onBack () {} })
   ]) {
     t.teardown(() => store.close())
     const domain = buildDomain({ store, clock, rules })

@@ -5,6 +5,7 @@ import { START } from '../lib/stores/redis/log.ts'
 import { RedisTime } from '../lib/stores/replica/redis-time.ts'
 import { entryOf } from '../lib/stores/replica/scan.ts'
 import type { Entry } from '../lib/stores/entry.ts'
+import { systemClock } from '../lib/time.ts'
 
 // The pauses of a follower keep no process alive.
 const alive = setInterval(() => {}, 1000)
@@ -38,7 +39,8 @@ function following (answers: unknown[], options: Partial<FollowerOptions> = {}, 
     }
   } as unknown as Commands
   const follower = new Follower(redis, { ...OPTIONS, ...options }, {
-    time: new RedisTime(),
+    clock: systemClock,
+    time: new RedisTime(systemClock),
     onEntries: (entries) => { learnt.push(...entries) },
     onBroken: async () => { told.push('broken') },
     onRead: async (complete) => { told.push(complete ? 'complete' : 'incomplete') },

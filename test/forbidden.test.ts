@@ -6,6 +6,7 @@ import { bearer, buildApp, inSeconds } from './support/app.ts'
 import { eventually, startRedis, type RedisServer } from './support/redis.ts'
 import type { RedisStore } from '../lib/stores/redis/store.ts'
 import { on, redisStore } from './support/stores.ts'
+import { systemClock } from '../lib/time.ts'
 
 /*
  * Goal: a write that fails on its way leaves nothing that a later one, or a replica, takes for a revocation that holds.
@@ -28,7 +29,7 @@ async function storeWithout (t: Test, command: string | undefined) {
   const client = new Redis(server.url, { username: 'limited', password: 'x', enableReadyCheck: false })
   client.on('error', () => {})
   const store = redisStore(client, { keyPrefix: PREFIX, storeTimeout: 10_000, logSpan: LONGEST, longest: LONGEST, minReplicas: 0 }, {
-    clock: Date.now, onLost () {}, onBack () {}
+    clock: systemClock, onLost () {}, onBack () {}
   })
   const close = () => {
     store.close()

@@ -7,6 +7,7 @@ import { Health } from '../lib/stores/redis/health.ts'
 import { inSeconds, ownPrefix } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
 import { on, redisStore } from './support/stores.ts'
+import { systemClock } from '../lib/time.ts'
 
 /** A second is over when a test says so. */
 function intervalsOf (t: Test) {
@@ -27,6 +28,7 @@ function healthOf (t: Test, probe: Probe) {
   const events: unknown[] = []
   let probes = 0
   const health = new Health({
+    clock: systemClock,
     async probe () {
       probes++
       await probe()
@@ -133,6 +135,7 @@ t.test('P4 a store that is asked again and gives no answer is stuck, each time',
   let stuck = 0
   let up = false
   const health = new Health({
+    clock: systemClock,
     async probe () { if (!up) throw new Error('no answer') },
     onLost () {},
     onBack () {},
@@ -259,7 +262,7 @@ t.test('P4 after a stall of the event loop an answer that lies in the socket sti
     t.teardown(() => client.disconnect())
     const events: unknown[] = []
     const store = redisStore(client, { keyPrefix: ownPrefix(), storeTimeout: 50, logSpan: 3600, minReplicas: 0 }, {
-      clock: Date.now, onLost: (error) => events.push(error), onBack: () => events.push('back')
+      clock: systemClock, onLost: (error) => events.push(error), onBack: () => events.push('back')
     })
     t.teardown(() => store.close())
     await client.ping()

@@ -23,9 +23,9 @@ const APP_STORES: Record<string, () => RevocationOptions> = {
   redis: () => ({ redis: client, keyPrefix: ownPrefix(), storeTimeout: PATIENCE })
 }
 const STORES: Record<string, (clock: Clock, keyPrefix?: string) => Store> = {
-  memory: ({ read }) => new MemoryStore({ clock: read }),
-  redis: ({ read }, keyPrefix = ownPrefix()) =>
-    redisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, { clock: read, onLost () {}, onBack () {} })
+  memory: (clock) => new MemoryStore({ clock }),
+  redis: (clock, keyPrefix = ownPrefix()) =>
+    redisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, { clock, onLost () {}, onBack () {} })
 }
 
 const errorOf = (statusCode: number, error: string, code: string, message: string) =>
@@ -437,7 +437,7 @@ t.test('the sorted set of a subject is cleaned as it is used, and ends with its 
 
 t.test('memory holds what is alive, not what was, over 100,000 log-ins', async (t) => {
   const clock = new Clock()
-  const store = new MemoryStore({ clock: clock.read })
+  const store = new MemoryStore({ clock })
   // 30 seconds of ten log-ins each: a record, its id, its place with its subject, and that subject.
   const alive = 300 * 4
   let largest = 0

@@ -7,6 +7,7 @@ import { inSeconds, ownPrefix } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
 import type { Entry } from '../lib/stores/entry.ts'
 import { on, redisStore } from './support/stores.ts'
+import { systemClock } from '../lib/time.ts'
 
 /** As the scripts make it. */
 function written (entry: Entry, prev = START) {
@@ -98,7 +99,7 @@ t.test('on Redis each entry of the log tells the one before it, what was deleted
   const client = new Redis(server.url)
   t.teardown(() => client.disconnect())
   const storeOf = (keyPrefix: string, logSpan: number | null) => {
-    const store = redisStore(client, { keyPrefix, storeTimeout: 10_000, logSpan, minReplicas: 0 }, { clock: Date.now, onLost () {}, onBack () {} })
+    const store = redisStore(client, { keyPrefix, storeTimeout: 10_000, logSpan, minReplicas: 0 }, { clock: systemClock, onLost () {}, onBack () {} })
     t.teardown(() => store.close())
     return store
   }

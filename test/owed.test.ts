@@ -3,6 +3,7 @@ import { Deadline } from '../lib/stores/deadline.ts'
 import { Owed, type OwedWrite, type Rewrite } from '../lib/stores/redis/owed.ts'
 import { eventually } from './support/redis.ts'
 import type { Entry } from '../lib/stores/entry.ts'
+import { systemClock } from '../lib/time.ts'
 
 /*
  * Goal: what may stand, and nobody was told of, is written again until it is known to stand (P3, P11).
@@ -13,7 +14,7 @@ const entry = (name: string, fields: Partial<Entry> = {}): Entry => ({ kind: 're
 const cutoff = (at: number, until: number | null) => entry('alice', { kind: 'cutoff', at, until })
 
 function owedOf (t: { teardown: (fn: () => unknown) => void }, rewrite: Rewrite = async (some) => some.map(() => 'unknown')) {
-  const owed = new Owed({ rewrite, deadline: new Deadline(10_000), onDisowned () {} })
+  const owed = new Owed({ clock: systemClock, rewrite, deadline: new Deadline(10_000), onDisowned () {} })
   t.teardown(() => owed.close())
   return owed
 }

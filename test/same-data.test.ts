@@ -9,6 +9,7 @@ import { bearer, buildApp, ownPrefix } from './support/app.ts'
 import { startProxy, type Proxy } from './support/proxy.ts'
 import { eventually, startCluster, startRedis, type RedisServer } from './support/redis.ts'
 import { MASTER, startReplica } from './support/replicas.ts'
+import { systemClock } from '../lib/time.ts'
 
 /*
  * Goal: the plugin's own connections see what the client sees, or nothing is answered by them (P7).
@@ -176,14 +177,14 @@ t.test('P7 markers of many processes that start at once do not disturb each othe
   const connections = Array.from({ length: 20 }, () => [new Redis(server.url), new Redis(server.url)] as const)
   t.teardown(() => { for (const connection of connections.flat()) connection.disconnect() })
   for (let round = 0; round < 20; round++) {
-    await Promise.all(connections.map(([client, own]) => new Proof(client, own, key).require()))
+    await Promise.all(connections.map(([client, own]) => new Proof({ client, own, key, clock: systemClock }).require()))
   }
   t.ok(await admin.ttl(key) <= 60, 'the marker ends')
   const elsewhere = new Redis(`${server.url}/5`)
   t.teardown(() => elsewhere.disconnect())
   // One that is told nothing of its database, as a client of another kind.
   const shy = { isCluster: false, call: (...command: [string]) => command[0] === 'select' ? Promise.resolve('OK') : elsewhere.call(...command) } as unknown as RedisClient
-  await t.rejects(new Proof(connections[0]![0], shy, key).require(), { message: /sees other data/ })
+  await t.rejects(new Proof({ client: connections[0]![0], own: shy, key, clock: systemClock }).require(), { message: /sees other data/ })
 })
 
 t.test('P7 a cluster is one: its connections are proven as well', async (t) => {

@@ -10,6 +10,7 @@ import type { RedisClient, TokenRecord } from '../lib/types.ts'
 import { bearer, buildApp, inSeconds, ownPrefix } from './support/app.ts'
 import { startCluster, startRedis } from './support/redis.ts'
 import { on, redisStore, type Revoked } from './support/stores.ts'
+import { systemClock } from '../lib/time.ts'
 
 /** Long enough for two busy cores: what a deadline does is another test's. */
 const PATIENCE = 10_000
@@ -48,7 +49,7 @@ interface Subject {
 
 function storeOf (client: RedisClient, keyPrefix: string) {
   return redisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, {
-    clock: Date.now,
+    clock: systemClock,
     onLost (error) { throw error },
     onBack () {}
   })
@@ -81,7 +82,7 @@ const BETWEEN = 100
 /** Memory is asked at the last moment and the one after: its clock is a variable. */
 function memorySubject (t: Test): Subject {
   let now = Date.now()
-  const store = new MemoryStore({ clock: () => now })
+  const store = new MemoryStore({ clock: { ...systemClock, wall: () => now } })
   t.teardown(() => store.close())
   const lastSecond = async (kept: () => Promise<boolean>) => {
     const present = now
@@ -299,7 +300,7 @@ conformance('Redis of ioredis 6 with RESP2', (t) => redisSubject(t, () => single
 
 t.test('memory lets go of what has expired, with its writes and with its sweeps', async (t) => {
   let now = 0
-  const store = new MemoryStore({ clock: () => now })
+  const store = new MemoryStore({ clock: { ...systemClock, wall: () => now } })
   const write = async (keptUntil: number | null) => {
     await on(store).revoke(randomUUID(), denial(1), keptUntil)
     await store.records.save({ record: recordOf('a'), identity: randomUUID(), exp: null, keptUntil })
@@ -394,7 +395,7 @@ for (const [name, connect] of Object.entries(clients)) {
     const client = connected(t, connect)
     const keyPrefix = ownPrefix()
     const lost: unknown[] = []
-    const store = redisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, { clock: Date.now, onLost: (error) => lost.push(error), onBack () {} })
+    const store = redisStore(client, { keyPrefix, storeTimeout: PATIENCE, logSpan: 3600, minReplicas: 0 }, { clock: systemClock, onLost: (error) => lost.push(error), onBack () {} })
     t.teardown(() => store.close())
     const key = `${keyPrefix}revoked:a`
     await client.call('rpush', key, 'x', 'y')

@@ -10,6 +10,7 @@ import { startProxy } from './support/proxy.ts'
 import { eventually, startCluster, startRedis } from './support/redis.ts'
 import { MASTER, startReplica } from './support/replicas.ts'
 import { on, redisStore } from './support/stores.ts'
+import { systemClock } from '../lib/time.ts'
 
 /*
  * Goal: each revocation is told once (P11), also where nobody knew at first what became of its write.
@@ -463,7 +464,7 @@ t.test('P11 of the last 10,000 revocations it is known that they were told', asy
   const client = new Redis(server.url)
   t.teardown(() => client.disconnect())
   const store = redisStore(client, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: 3600, minReplicas: 0 }, {
-    clock: Date.now, onLost () {}, onBack () {}
+    clock: systemClock, onLost () {}, onBack () {}
   })
   t.teardown(() => store.close())
   const told: string[] = []

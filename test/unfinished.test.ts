@@ -6,9 +6,10 @@ import type { RedisClient } from '../lib/types.ts'
 import { eventually } from './support/redis.ts'
 import type { RedisStore } from '../lib/stores/redis/store.ts'
 import { on, redisStore } from './support/stores.ts'
+import { systemClock } from '../lib/time.ts'
 
 const OPTIONS = { keyPrefix: 'x:', storeTimeout: 5000, logSpan: 3600, minReplicas: 0 }
-const CONTEXT = { clock: Date.now, onLost () {}, onBack () {} }
+const CONTEXT = { clock: systemClock, onLost () {}, onBack () {} }
 
 type Answer = (script: string, command: unknown[]) => unknown
 

@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
-import type { Milliseconds } from '../time.ts'
+import type { Clock, Milliseconds } from '../time.ts'
 import type { CutoffEvent, RevocationResult } from '../types.ts'
 import type { CheckedClaims } from './claims.ts'
 
@@ -31,11 +31,11 @@ const MAX_REPORTED = 10_000
 /** What a security team wants to know, after the OWASP logging vocabulary. Never a token. */
 export class Audit {
   readonly #log: AuditLog
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   /** When the use of each revoked token was last logged, the oldest first. */
   readonly #reported = new Map<string, Milliseconds>()
 
-  constructor (log: AuditLog, clock: () => Milliseconds) {
+  constructor (log: AuditLog, clock: Clock) {
     this.#log = log
     this.#clock = clock
   }
@@ -48,7 +48,7 @@ export class Audit {
   reused (identity: string, { jti, iss, sub }: CheckedClaims) {
     const token = { jti, ...(iss && { iss }), ...(sub && { sub }) }
     if (reuseChannel.hasSubscribers) reuseChannel.publish(token)
-    const now = this.#clock()
+    const now = this.#clock.wall()
     const last = this.#reported.get(identity)
     if (last !== undefined && now - last < REUSE_INTERVAL) {
       // The clock was set back.

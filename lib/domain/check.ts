@@ -2,7 +2,7 @@ import {
   FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, TooMuch
 } from '../errors.ts'
 import type { Denials } from '../stores/store.ts'
-import type { Milliseconds } from '../time.ts'
+import type { Clock } from '../time.ts'
 import type { Audit } from './audit.ts'
 import {
   BROKEN, brokenTimeRule, checkClaims, claimsOf, selectClaims, type CheckedClaims, type Rules, type TokenClaims
@@ -17,7 +17,7 @@ export type Checked = (refusal: Error | null, unchecked: Error | null) => void
 export interface CheckContext {
   denials: Denials
   rules: Rules
-  clock: () => Milliseconds
+  clock: Clock
   onStoreFailure: 'reject' | 'accept'
   audit: Audit
   notices: Notices
@@ -29,7 +29,7 @@ export interface CheckContext {
 export class Check {
   readonly #denials: Denials
   readonly #rules: Rules
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   readonly #acceptsUnchecked: boolean
   readonly #audit: Audit
   readonly #notices: Notices
@@ -48,7 +48,7 @@ export class Check {
   /** A token that is not revocable is looked up as well: revoked comes before not revocable. */
   token (verifiedToken: string, done: Checked) {
     const { claims, broken } = selectClaims(claimsOf(verifiedToken), this.#rules)
-    const rule = broken ?? brokenTimeRule(claims, this.#rules, this.#clock())
+    const rule = broken ?? brokenTimeRule(claims, this.#rules, this.#clock.wall())
     if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
     this.#notices.jti(claims.jti)
     const names = namesOf(claims)
@@ -91,7 +91,7 @@ export class Check {
 
   /** The claims, checked. @throws FST_JWT_NOT_REVOCABLE */
   claims (claims: TokenClaims): CheckedClaims {
-    const checked = checkClaims(claims, this.#rules, this.#clock())
+    const checked = checkClaims(claims, this.#rules, this.#clock.wall())
     if (typeof checked === 'string') throw new FST_JWT_NOT_REVOCABLE(checked)
     this.#notices.jti(checked.jti)
     return checked

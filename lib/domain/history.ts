@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
 import { LEAD } from '../stores/entry.ts'
 import type { Budget, RecordEntry, Store } from '../stores/store.ts'
-import type { Milliseconds, Seconds } from '../time.ts'
+import type { Clock, Seconds } from '../time.ts'
 import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from '../types.ts'
 import { checkMeta } from './arguments.ts'
 import { BROKEN, checkClaims, claimsOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
@@ -18,7 +18,7 @@ import { unverifiable } from './verifiable.ts'
 export interface HistoryContext extends Signer {
   store: Store
   rules: Rules
-  clock: () => Milliseconds
+  clock: Clock
   /** By namespace. Without one the context itself signs. Default: there are none. */
   signers?: ReadonlyMap<string | undefined, Signer>
   /** The default issuer. undefined: there is none; null: none that all namespaces have in common. */
@@ -39,7 +39,7 @@ type Lookup = 'check' | 'checkShared'
 export class History {
   readonly #store: Store
   readonly #rules: Rules
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   readonly #signer: Signer
   readonly #signers: ReadonlyMap<string | undefined, Signer>
   readonly #issuer: string | undefined
@@ -137,7 +137,7 @@ export class History {
     // A cursor is the id of a record, and one of no record leads nowhere.
     if (cursor !== undefined && !RECORD_ID.test(cursor)) return { tokens: [] }
     return orUnavailable(this.#store.within(async () => {
-      const { records, after } = await this.#store.records.page(identityOf(iss, sub), limit, cursor, this.#clock() / 1000)
+      const { records, after } = await this.#store.records.page(identityOf(iss, sub), limit, cursor, this.#clock.wall() / 1000)
       const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
       return { tokens, ...(after !== undefined && { cursor: after }) }
     }))
@@ -160,7 +160,7 @@ export class History {
 
   /** What the caller gave: an iat that no cutoff can end, and a jti under which the token would be dead on arrival. */
   async #checkGiven (claims: CheckedClaims, isOwnJti: boolean) {
-    if (claims.iat !== undefined && claims.iat > latestIat(this.#clock())) {
+    if (claims.iat !== undefined && claims.iat > latestIat(this.#clock.wall())) {
       throw new TypeError(`issue() signs no iat that is more than ${LEAD} seconds ahead; leave "iat" out of the claims`)
     }
     if (isOwnJti && (await this.lookUp({ identity: namesOf(claims).identity })).revoked) throw new FST_JWT_REVOKED()
@@ -168,7 +168,7 @@ export class History {
 
   /** The second after a cutoff, if that is within the lead. */
   #firstAfter (cutoff: Seconds): Seconds {
-    const latest = latestIat(this.#clock())
+    const latest = latestIat(this.#clock.wall())
     // Made by hand, for a ban, or by a clock ahead of ours: no second attempt will help.
     if (cutoff > latest) throw new FST_JWT_REVOKED()
     // The cutoff stands there until the clock moves on, and ends every token that was signed before.
@@ -183,7 +183,7 @@ export class History {
   }
 
   #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions, { signOptions = {}, verifyOptions = {} }: Signer): CheckedClaims {
-    const checked = checkClaims(signed, this.#rules, this.#clock())
+    const checked = checkClaims(signed, this.#rules, this.#clock.wall())
     const { jti } = checked as CheckedClaims
     const rule = typeof checked === 'string' ? checked : jti === undefined ? BROKEN.jti : unverifiable(signed, verifyOptions)
     if (rule === undefined) return checked as CheckedClaims
@@ -218,7 +218,7 @@ export class History {
       identity: identityOf(record.iss, record.jti),
       ...(subject !== undefined && { subject }),
       exp: claims.exp === undefined ? null : claims.exp + this.#rules.clockTolerance,
-      keptUntil: keptUntil(claims.exp, this.#rules, this.#clock())
+      keptUntil: keptUntil(claims.exp, this.#rules, this.#clock.wall())
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../time.ts'
+import type { Clock, Milliseconds } from '../time.ts'
 
 /** How many names are kept. */
 const MAX_KNOWN = 10_000
@@ -7,7 +7,7 @@ const KNOWN_FOR: Milliseconds = 60_000
 
 /** The tokens that were recorded lately. */
 export class Known {
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   readonly #generationOf: () => number
   /** With the moment, the oldest first. */
   readonly #since = new Map<string, Milliseconds>()
@@ -15,7 +15,7 @@ export class Known {
   #generation = 0
 
   /** `generationOf`: of the store, which may have lost what was recorded before. */
-  constructor (clock: () => Milliseconds, generationOf: () => number) {
+  constructor (clock: Clock, generationOf: () => number) {
     this.#clock = clock
     this.#generationOf = generationOf
   }
@@ -24,7 +24,7 @@ export class Known {
     this.#keepUp()
     const since = this.#since.get(name)
     if (since === undefined) return false
-    const age = this.#clock() - since
+    const age = this.#clock.wall() - since
     // Less than nothing where the clock was set back.
     return age >= 0 && age < KNOWN_FOR
   }
@@ -33,7 +33,7 @@ export class Known {
     this.#keepUp()
     // To the end of the order in which they are dropped.
     this.#since.delete(name)
-    this.#since.set(name, this.#clock())
+    this.#since.set(name, this.#clock.wall())
     if (this.#since.size > MAX_KNOWN) this.#since.delete(this.#since.keys().next().value!)
   }
 

@@ -1,7 +1,7 @@
 import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
 import type { Budget, Store } from '../stores/store.ts'
-import type { Milliseconds, Seconds } from '../time.ts'
+import type { Clock, Seconds } from '../time.ts'
 import type { CutoffEvent, CutoffResult, RevocationResult, RevokeResult, TokenRecord } from '../types.ts'
 import { byOf, type By } from './audit.ts'
 import { type CheckedClaims, type Rules } from './claims.ts'
@@ -15,7 +15,7 @@ import { Subjects } from './subjects.ts'
 export interface RevokerContext {
   store: Store
   rules: Rules
-  clock: () => Milliseconds
+  clock: Clock
   history: History
   /** What was checked before may be wrong now. */
   onChange: () => void
@@ -47,7 +47,7 @@ export interface EndOptions {
 export class Revoker {
   readonly #store: Store
   readonly #rules: Rules
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   readonly #history: History
   readonly #onChange: RevokerContext['onChange']
   readonly #onMade: RevokerContext['onMade']
@@ -101,7 +101,7 @@ export class Revoker {
   }
 
   async #deny ({ jti, iss }: Target, record: TokenRecord | null, end: Seconds | undefined, budget: Budget | undefined, by: By | undefined): Promise<Made> {
-    const now = this.#clock()
+    const now = this.#clock.wall()
     const exp = end === undefined || end === Infinity ? null : end
     const revocation = (standing: Entry) => revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, standing.at, exp ?? standing.exp)
     const entry: Entry = {

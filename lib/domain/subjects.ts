@@ -1,7 +1,7 @@
 import { FST_JWT_REVOKED } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
-import type { Milliseconds, Seconds } from '../time.ts'
+import type { Clock, Seconds } from '../time.ts'
 import type { CutoffEvent, CutoffResult, TokenRecord } from '../types.ts'
 import type { By } from './audit.ts'
 import { isJti, type Rules } from './claims.ts'
@@ -15,7 +15,7 @@ import { Turns } from './turns.ts'
 export interface SubjectsContext {
   store: Store
   rules: Rules
-  clock: () => Milliseconds
+  clock: Clock
   history: History
   /** Revokes one token. Gives whether this call made the revocation. */
   deny: (record: TokenRecord, by: By | undefined) => Promise<boolean>
@@ -34,7 +34,7 @@ const AT_ONCE = 10
 export class Subjects {
   readonly #store: Store
   readonly #rules: Rules
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   readonly #history: History
   readonly #deny: SubjectsContext['deny']
   readonly #onChange: SubjectsContext['onChange']
@@ -54,7 +54,7 @@ export class Subjects {
   async cutOff (sub: string, iss: string | undefined, by: By | undefined, unlessFrom: Seconds | undefined): Promise<CutoffResult> {
     const subject = identityOf(iss, sub)
     const names = { sub, ...(iss && { iss }) }
-    const now = this.#clock()
+    const now = this.#clock.wall()
     const seconds = Math.floor(now / 1000)
     // A token may have been recorded more than once.
     const ended = new Set<string>()
@@ -78,7 +78,7 @@ export class Subjects {
       if (isCutOff(claims, before)) return
       // Signed by a clock that is ahead: a cutoff does not reach it. What issue() has signed since is not meant.
       const isAhead = !isCutOff(claims, cutoff)
-      if (isAhead && !older.has(record.id) && claims.iat! <= latestIat(this.#clock())) return
+      if (isAhead && !older.has(record.id) && claims.iat! <= latestIat(this.#clock.wall())) return
       const { revoked } = await this.#history.lookUp({ identity: identityOf(iss, record.jti) }, 'checkShared')
       if (revoked) return
       if (this.#counts(record)) ended.add(record.jti)
@@ -109,7 +109,7 @@ export class Subjects {
 
   /** What has ended by the clock of this process is revoked where the store lists it, and not counted. */
   #counts (record: TokenRecord): boolean {
-    return endOf(record)! > this.#clock() / 1000
+    return endOf(record)! > this.#clock.wall() / 1000
   }
 
   /**

@@ -1,4 +1,4 @@
-import { type Milliseconds, monotonic } from '../time.ts'
+import { systemClock, type Milliseconds } from '../time.ts'
 import type { Callback, VerifyOptions } from './jwt.ts'
 
 /**
@@ -36,7 +36,7 @@ export class Verification {
   isFresh (epoch: number): boolean {
     if (this.epoch !== undefined && this.epoch !== epoch) return false
     if (this.#error !== null && this.refusal === null) return false
-    return this.#settledAt === undefined || monotonic() - this.#settledAt < FRESH
+    return this.#settledAt === undefined || systemClock.monotonic() - this.#settledAt < FRESH
   }
 
   whenSettled (callback: Callback) {
@@ -47,7 +47,7 @@ export class Verification {
 
   settle (error: Error | null) {
     if (this.#settledAt !== undefined) return
-    this.#settledAt = monotonic()
+    this.#settledAt = systemClock.monotonic()
     this.#error = error
     for (const callback of this.#waiting ?? []) {
       try {

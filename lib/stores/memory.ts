@@ -1,5 +1,5 @@
 import type { Names } from '../domain/names.ts'
-import { cancel, every, type Seconds } from '../time.ts'
+import type { Clock, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import { LEAD, type Entry } from './entry.ts'
 import type { CheckCallback, Denials, RecordEntry, Records, Store, StoreContext, WriteOptions, Written } from './store.ts'
@@ -174,10 +174,12 @@ export class MemoryStore implements Store {
   readonly denials: MemoryDenials
   readonly records: MemoryRecords
   readonly #maps: ReadonlyArray<ExpiringMap<unknown>>
-  #sweeper: NodeJS.Timeout | undefined
+  readonly #clock: Clock
+  #stopSweeping = () => {}
 
   constructor ({ clock }: Pick<StoreContext, 'clock'>) {
-    const now = () => clock() / 1000
+    const now = () => clock.wall() / 1000
+    this.#clock = clock
     this.denials = new MemoryDenials(now)
     this.records = new MemoryRecords(now, this.denials)
     const { revocations, cutoffs } = this.denials
@@ -202,11 +204,11 @@ export class MemoryStore implements Store {
   }
 
   async start () {
-    this.#sweeper = every(() => this.sweep(), SWEEP_INTERVAL).unref()
+    this.#stopSweeping = this.#clock.every(() => this.sweep(), SWEEP_INTERVAL)
   }
 
   close () {
-    cancel(this.#sweeper)
+    this.#stopSweeping()
   }
 
   sweep () {

@@ -48,7 +48,7 @@ export function openStore (settings: StoreSettings, context: StoreContext): Open
 function storeOver (client: RedisClient, settings: StoreSettings, context: StoreContext): OpenedStore {
   const made: Array<{ close: () => void }> = []
   const beside = (purpose: 'log' | 'minReplicas'): Connection => {
-    const connection = connectionBeside(client, purpose, settings)
+    const connection = connectionBeside(client, purpose, { ...settings, clock: context.clock })
     made.push(connection)
     return connection
   }

@@ -1,5 +1,5 @@
 import type { Names } from '../domain/names.ts'
-import type { Milliseconds, Seconds } from '../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import type { Entry } from './entry.ts'
 
@@ -111,7 +111,7 @@ export interface Store {
 
 /** What a store needs from outside. */
 export interface StoreContext {
-  clock: () => Milliseconds
+  clock: Clock
   /** Called when the store stops answering, once. */
   onLost: (error: unknown) => void
   /** Called when it answers again, once. */

@@ -3,6 +3,7 @@ import { createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TokenRevocation } from '../../lib/domain/decorator.ts'
 import { redisStore } from './stores.ts'
+import { systemClock } from '../../lib/time.ts'
 
 /*
  * One of many processes that issue and revoke the tokens of one subject at once: the domain on Redis, without HTTP,
@@ -34,11 +35,11 @@ const { REDIS_URL, KEY_PREFIX, SECRET, SUBJECT } = process.env as Record<string,
 
 if (process.send !== undefined && REDIS_URL !== undefined) {
   const redis = new Redis(REDIS_URL)
-  const store = redisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000, logSpan: 3600, minReplicas: 0 }, { clock: Date.now, onLost (error) { throw error }, onBack () {} })
+  const store = redisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000, logSpan: 3600, minReplicas: 0 }, { clock: systemClock, onLost (error) { throw error }, onBack () {} })
   const revocation = new TokenRevocation({
     store,
     rules: { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject' },
-    clock: Date.now,
+    clock: systemClock,
     sign,
     mode: 'strict',
     onStoreFailure: 'reject',

@@ -2,16 +2,20 @@ import { randomUUID } from 'node:crypto'
 import { checkClaims, claimsOf, type TokenClaims } from '../../lib/domain/claims.ts'
 import { TokenRevocation, type RevocationContext } from '../../lib/domain/decorator.ts'
 import type { Store } from '../../lib/stores/store.ts'
+import { systemClock, type Clock as InjectedClock } from '../../lib/time.ts'
 import type { RedisClient } from '../../lib/types.ts'
 import type { RedisServer } from './redis.ts'
 
 /** Something with tap's teardown. */
 interface Scope { teardown: (fn: () => unknown) => void }
 
-/** Time as a test moves it. */
-export class Clock {
+/** Time as a test moves it: the date, and nothing else. */
+export class Clock implements InjectedClock {
   now: number
-  readonly read = () => this.now
+  readonly wall = () => this.now
+  readonly monotonic = systemClock.monotonic
+  readonly sleep = systemClock.sleep
+  readonly every = systemClock.every
 
   constructor (now = Date.now()) {
     this.now = now
@@ -31,14 +35,14 @@ export class Clock {
 export function ownTime (t: Scope): Clock {
   const { now } = Date
   const clock = new Clock(now())
-  Date.now = clock.read
+  Date.now = clock.wall
   t.teardown(() => { Date.now = now })
   return clock
 }
 
 /** What `@fastify/jwt` signs by default: 15 minutes, by a clock of the test's. The domain does not look at the signature. */
-export const signedBy = ({ read }: Clock): RevocationContext['sign'] => (claims, options) => {
-  const { iat = Math.floor(read() / 1000) } = claims as { iat?: number }
+export const signedBy = ({ wall }: Clock): RevocationContext['sign'] => (claims, options) => {
+  const { iat = Math.floor(wall() / 1000) } = claims as { iat?: number }
   const { expiresIn = 900 } = (options ?? {}) as { expiresIn?: number }
   return tokenOf({ ...claims, iat, exp: Math.floor(iat + expiresIn) })
 }
@@ -62,7 +66,7 @@ export function buildDomain ({ clock, ...options }: DomainOptions): TokenRevocat
     recordOnUse: false,
     log: { info () {}, warn () {}, error () {} },
     ...options,
-    clock: clock.read
+    clock
   })
 }
 

@@ -8,6 +8,7 @@ import type { StoreContext } from '../../lib/stores/store.ts'
 import { eventually, type RedisServer } from './redis.ts'
 import type { Entry } from '../../lib/stores/entry.ts'
 import { on } from './stores.ts'
+import { systemClock } from '../../lib/time.ts'
 
 export const HOUR = 3600
 
@@ -32,7 +33,7 @@ export async function openNode (
   const events: Node['events'] = []
   const { store, close } = await openStore(
     { redis, mode: 'replica', keyPrefix: 'r:', storeTimeout: 1000, maxStaleness: 5000, logSpan: 30 * 24 * HOUR + 70, minReplicas: 0, ...settings },
-    { clock: Date.now, onLost: () => events.push('lost'), onBack: () => events.push('back'), onEntry: (entry) => heard.push(entry), ...(onWarning && { onWarning }) }
+    { clock: systemClock, onLost: () => events.push('lost'), onBack: () => events.push('back'), onEntry: (entry) => heard.push(entry), ...(onWarning && { onWarning }) }
   )
   t.teardown(close)
   return {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { type Milliseconds, monotonic } from '../../time.ts'
+import { systemClock, type Milliseconds } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { adviceOn, chainOf, isOfRedis, withoutArguments } from './advice.ts'
 
@@ -65,7 +65,7 @@ const failures = new WeakMap<object, { error: Failure, at: Milliseconds }>()
 /** For clients of our own. A client that was given gets no listener: of that one only what it shows is known (P7). */
 export function rememberErrors (client: { on (event: 'error', listener: (error: Error) => void): unknown }) {
   client.on('error', (error) => {
-    failures.set(client, { error, at: monotonic() })
+    failures.set(client, { error, at: systemClock.monotonic() })
     // A TLS socket that is left while it refuses a certificate fails twice, and the client listens once.
     const { stream } = client as Seen
     if (stream == null || heard.has(stream)) return
@@ -121,7 +121,7 @@ function noConnection (seen: Seen, said: string | undefined): NoConnection | und
 
 function recent (client: object): Failure | undefined {
   const last = failures.get(client)
-  const isRecent = last !== undefined && (client as Seen).status !== 'ready' && monotonic() - last.at < REMEMBERED
+  const isRecent = last !== undefined && (client as Seen).status !== 'ready' && systemClock.monotonic() - last.at < REMEMBERED
   return isRecent && last.error.code !== 'ETIMEDOUT' ? last.error : undefined
 }
 

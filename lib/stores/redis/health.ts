@@ -1,5 +1,5 @@
 import { TooMuch } from '../../errors.ts'
-import { cancel, every, type Milliseconds, monotonic, sleep } from '../../time.ts'
+import type { Clock, Milliseconds } from '../../time.ts'
 import { Deadline } from '../deadline.ts'
 import type { StoreContext } from '../store.ts'
 
@@ -12,6 +12,7 @@ const MAX_START: Milliseconds = 5000
 export type Probe = () => Promise<void>
 
 export interface HealthContext extends Pick<StoreContext, 'onLost' | 'onBack' | 'onStuck'> {
+  clock: Clock
   /** What shows that the store answers at all. */
   probe: Probe
   /** What is known of the reason when it does not answer. */
@@ -35,10 +36,12 @@ export class Health {
   #trying = false
   #failures = 0
   #failuresSeen = 0
-  #timer: NodeJS.Timeout | undefined
+  readonly #clock: Clock
+  #stopTrying = () => {}
   #closed = false
 
-  constructor ({ probe, why, onLost, onBack, onStuck }: HealthContext) {
+  constructor ({ clock, probe, why, onLost, onBack, onStuck }: HealthContext) {
+    this.#clock = clock
     this.#why = why
     this.#probe = probe
     this.#onLost = onLost
@@ -49,7 +52,7 @@ export class Health {
   /** Waits for the first answer. Polls, because a client without an offline queue rejects until it is connected. */
   async start (timeout: Milliseconds) {
     const patience = Math.min(timeout, MAX_START)
-    const end = monotonic() + patience
+    const end = this.#clock.monotonic() + patience
     try {
       await new Deadline(patience, this.#why).run(() => this.#answers(end))
     } catch (error) {
@@ -66,15 +69,15 @@ export class Health {
         return
       } catch (error) {
         this.#lastFailure = error
-        if (monotonic() + START_INTERVAL > end) throw error
+        if (this.#clock.monotonic() + START_INTERVAL > end) throw error
       }
-      await sleep(START_INTERVAL)
+      await this.#clock.sleep(START_INTERVAL)
     }
   }
 
   close () {
     this.#closed = true
-    cancel(this.#timer)
+    this.#stopTrying()
   }
 
   /** What a bound of ours answers: while the store is lost it is the store that owes, and no fault of ours. */
@@ -88,7 +91,7 @@ export class Health {
     this.#broken.add(probe)
     if (!this.available || this.#closed) return
     this.available = false
-    this.#timer = every(() => { this.#tryAgain() }, PROBE_INTERVAL).unref()
+    this.#stopTrying = this.#clock.every(() => this.#tryAgain(), PROBE_INTERVAL)
     this.#onLost(error)
     this.#failuresSeen = this.#failures
   }
@@ -111,7 +114,7 @@ export class Health {
     if (!quiet || this.#closed || failures !== this.#failures) return
     this.available = true
     this.#broken.clear()
-    cancel(this.#timer)
+    this.#stopTrying()
     this.#onBack()
   }
 

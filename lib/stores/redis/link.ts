@@ -1,5 +1,5 @@
 import { isOfOneKey, TooMuch } from '../../errors.ts'
-import { monotonic, type Milliseconds } from '../../time.ts'
+import type { Clock, Milliseconds } from '../../time.ts'
 import { Deadline } from '../deadline.ts'
 import type { Budget } from '../store.ts'
 import { Health, type HealthContext, type Probe } from './health.ts'
@@ -20,6 +20,7 @@ export interface RunOptions {
 export class Link {
   readonly health: Health
   readonly deadline: Deadline
+  readonly #clock: Clock
   readonly #outstanding = { reads: 0, operations: 0 }
   /** One key that failed is being looked into. */
   #isSuspected = false
@@ -27,6 +28,7 @@ export class Link {
   constructor ({ timeout, ...context }: HealthContext & { timeout: Milliseconds }) {
     this.deadline = new Deadline(timeout, context.why)
     this.health = new Health(context)
+    this.#clock = context.clock
   }
 
   budget (): Budget {
@@ -42,14 +44,14 @@ export class Link {
   async run<T> (operation: () => Promise<T>, { needs, budget = this.budget(), as = 'operations' }: RunOptions): Promise<T> {
     const refusal = this.refusal(as)
     if (refusal !== undefined) throw refusal
-    const started = monotonic()
+    const started = this.#clock.monotonic()
     try {
       return await this.deadline.run(() => this.#counted(operation, as), budget.left)
     } catch (error) {
       this.failed(error, needs)
       throw error
     } finally {
-      budget.left = Math.max(budget.left - (monotonic() - started), 1)
+      budget.left = Math.max(budget.left - (this.#clock.monotonic() - started), 1)
     }
   }
 

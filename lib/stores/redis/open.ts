@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import { badOption } from '../../errors.ts'
-import { monotonic, type Milliseconds } from '../../time.ts'
+import { systemClock, type Clock, type Milliseconds } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { databaseOf, type Connection } from './connection.ts'
 import { rememberErrors } from './diagnosis.ts'
@@ -29,11 +29,11 @@ export interface ConnectionSettings {
 }
 
 /** A connection of our own, for commands that wait, with the proof that it sees what the client sees. */
-export function connectionBeside (client: RedisClient, purpose: 'log' | 'minReplicas', { keyPrefix, storeTimeout }: ConnectionSettings): Connection & { close: () => void } {
+export function connectionBeside (client: RedisClient, purpose: 'log' | 'minReplicas', { keyPrefix, storeTimeout, clock }: ConnectionSettings & { clock: Clock }): Connection & { close: () => void } {
   const own = ownConnection(client, purpose, storeTimeout)
   return {
     client: own,
-    proof: new Proof(client, own, keysUnder(keyPrefix).same),
+    proof: new Proof({ client, own, key: keysUnder(keyPrefix).same, clock }),
     renew: () => leave(own),
     close: () => own.disconnect()
   }
@@ -87,8 +87,8 @@ function leaveOtherDatabase (own: Leavable & { on (event: 'error', listener: (er
 function leavesReplica () {
   let left = -Infinity
   return (error: Error) => {
-    if (!error.message.startsWith('READONLY') || monotonic() - left < 1000) return false
-    left = monotonic()
+    if (!error.message.startsWith('READONLY') || systemClock.monotonic() - left < 1000) return false
+    left = systemClock.monotonic()
     return true
   }
 }

@@ -1,4 +1,4 @@
-import { sleep, type Milliseconds, type Seconds } from '../../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import type { Deadline } from '../deadline.ts'
 import { keyOf, merged, type Entry } from '../entry.ts'
 import type { Written } from '../store.ts'
@@ -19,6 +19,7 @@ const AT_ONCE = 100
 export type Rewrite = (some: OwedWrite[]) => Promise<Array<'acknowledged' | 'refused' | 'unknown'>>
 
 export interface OwedContext {
+  clock: Clock
   rewrite: Rewrite
   /** Of one rewrite. */
   deadline: Deadline
@@ -34,6 +35,7 @@ export interface OwedContext {
  */
 export class Owed {
   readonly #writes = new Map<string, OwedWrite>()
+  readonly #clock: Clock
   readonly #rewrite: Rewrite
   readonly #deadline: Deadline
   readonly #atOnce: number
@@ -42,7 +44,8 @@ export class Owed {
   #isFull = false
   #closed = false
 
-  constructor ({ rewrite, deadline, onDisowned, atOnce = AT_ONCE }: OwedContext) {
+  constructor ({ clock, rewrite, deadline, onDisowned, atOnce = AT_ONCE }: OwedContext) {
+    this.#clock = clock
     this.#rewrite = rewrite
     this.#deadline = deadline
     this.#onDisowned = onDisowned
@@ -81,7 +84,7 @@ export class Owed {
 
   async #work () {
     while (this.#writes.size > 0) {
-      await sleep(INTERVAL, undefined, { ref: false })
+      await this.#clock.sleep(INTERVAL, { ref: false })
       if (this.#closed) return
       await this.#rewriteAll()
     }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { OtherData } from '../../errors.ts'
-import { type Seconds, sleep } from '../../time.ts'
+import type { Clock, Seconds } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { Connections, databaseOf } from './connection.ts'
 import { commandsOf } from './topology.ts'
@@ -10,6 +10,15 @@ const MARKER_LIFE: Seconds = 60
 /** Other processes write markers too, and each overwrites the one before. */
 const ATTEMPTS = 10
 
+export interface ProofContext {
+  client: RedisClient
+  /** The other connection. */
+  own: RedisClient
+  /** Of the marker. */
+  key: string
+  clock: Clock
+}
+
 /**
  * Proves that a connection of our own sees the data of the client (P7): a random marker is written over one and read
  * over the other. Two empty databases look alike, and so do a server and what became of its replica.
@@ -18,12 +27,14 @@ export class Proof {
   readonly #client: RedisClient
   readonly #own: RedisClient
   readonly #key: string
+  readonly #clock: Clock
   readonly #connections: Connections
   /** The connections that the proof is about. */
   #proven: unknown[] | undefined
   #proving: Promise<void> | undefined
 
-  constructor (client: RedisClient, own: RedisClient, key: string) {
+  constructor ({ client, own, key, clock }: ProofContext) {
+    this.#clock = clock
     this.#client = client
     this.#own = own
     this.#key = key
@@ -68,7 +79,7 @@ export class Proof {
         if (this.#connections.areStill(connections)) this.#proven = connections
         return
       }
-      await sleep(Math.random() * 20)
+      await this.#clock.sleep(Math.random() * 20)
     }
     throw new OtherData('a connection of the plugin sees other data than the client: both must lead to the same database of the same server')
   }

@@ -1,5 +1,5 @@
 import { BadValue, nonsense } from '../../errors.ts'
-import type { Milliseconds, Seconds } from '../../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import type { TokenRecord } from '../../types.ts'
 import type { Budget, RecordEntry, Records } from '../store.ts'
 import { longestOf, parseCutoff, ttlArguments } from './answers.ts'
@@ -15,7 +15,7 @@ export interface RecordsContext {
   keys: Keys
   /** How long anything is kept at most. */
   longest: Seconds | null | undefined
-  clock: () => Milliseconds
+  clock: Clock
   canRead: Probe
   canWrite: Probe
 }
@@ -26,7 +26,7 @@ export class RedisRecords implements Records {
   readonly #link: Link
   readonly #keys: Keys
   readonly #longest: Milliseconds | ''
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   readonly #canRead: Probe
   readonly #canWrite: Probe
 
@@ -110,7 +110,7 @@ export class RedisRecords implements Records {
   }
 
   #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
-    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...ttlArguments(keptUntil, this.#clock()), this.#longest]
+    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...ttlArguments(keptUntil, this.#clock.wall()), this.#longest]
   }
 }
 

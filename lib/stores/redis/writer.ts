@@ -1,5 +1,5 @@
 import { isOfOneKey, nonsense } from '../../errors.ts'
-import type { Milliseconds, Seconds } from '../../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import { KINDS, LEAD, keyOf, type Entry } from '../entry.ts'
 import type { StoreContext, WriteOptions, Written } from '../store.ts'
 import { isOfRedis } from './advice.ts'
@@ -49,7 +49,7 @@ export class Writer {
   readonly #longest: Milliseconds | ''
   readonly #minReplicas: number
   readonly #patience: Milliseconds
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   readonly #owed: Owed
   /** Of writes of which a cluster took the first half. */
   readonly #halfway = new WeakSet<object>()
@@ -68,6 +68,7 @@ export class Writer {
     this.#patience = Math.max(Math.floor(link.deadline.timeout / 3), 1)
     this.#clock = clock
     this.#owed = new Owed({
+      clock,
       rewrite: (some) => this.#writeOwed(some),
       deadline: link.deadline,
       onDisowned,
@@ -97,9 +98,9 @@ export class Writer {
   /** What a revocation does, on the key of no token, for a second; and without an entry, since those stay. */
   async probe () {
     await this.#connection.proof?.require()
-    const soon = Math.ceil(this.#clock() / 1000) + 1
+    const soon = Math.ceil(this.#clock.wall() / 1000) + 1
     const key = this.#keys.of({ kind: 'revoked', name: '' })
-    await this.#held(['eval', REVOKE, 1, key, '{}', ...ttlArguments(soon, this.#clock()), '', '', '', '', 'key'])
+    await this.#acknowledged(['eval', REVOKE, 1, key, '{}', ...ttlArguments(soon, this.#clock.wall()), '', '', '', '', 'key'])
     await this.#redis.send(['xlen', this.#keys.log])
   }
 
@@ -184,7 +185,7 @@ export class Writer {
   #command (entry: Entry, script: string, force: Force): Command {
     const key = this.#keys.of(entry)
     const keys: [number, ...string[]] = this.#redis.isApart ? [1, key] : [2, key, this.#keys.log]
-    const ttl = ttlArguments(entry.until, this.#clock())
+    const ttl = ttlArguments(entry.until, this.#clock.wall())
     return ['eval', script, ...keys, KINDS[entry.kind].value(entry), ...ttl, this.#longest, ...toWords(entry), this.#logSpan ?? '', force]
   }
 
@@ -195,16 +196,16 @@ export class Writer {
   }
 
   async #writeBoth (command: Command, entry: Entry): Promise<Answer> {
-    const answer = toAnswer(await this.#held(command))
+    const answer = toAnswer(await this.#acknowledged(command))
     // A node may lose its data between the two writes.
-    if (this.#redis.isApart && !await this.#append(entry, answer[2])) await this.#held(command)
+    if (this.#redis.isApart && !await this.#append(entry, answer[2])) await this.#acknowledged(command)
     return answer
   }
 
   /** Gives whether the key of the entry is still there. */
   async #append (entry: Entry, words: string): Promise<boolean> {
     const [, after] = toWords(entry)
-    const id = await this.#held(['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? '']).catch((error) => {
+    const id = await this.#acknowledged(['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? '']).catch((error) => {
       this.#halfway.add(error)
       throw error
     })
@@ -213,16 +214,16 @@ export class Writer {
   }
 
   /** WAIT counts what its own connection wrote, on the node where that was: both go as one pipeline. */
-  async #held (command: Command): Promise<unknown> {
+  async #acknowledged (command: Command): Promise<unknown> {
     if (this.#minReplicas === 0) return (await this.#redis.all([command]))[0]
-    const [[error, answer] = [null], [refusal, held] = [null]] = await this.#redis.inStep([command, ['wait', this.#minReplicas, this.#patience]])
+    const [[error, answer] = [null], [refusal, holders] = [null]] = await this.#redis.inStep([command, ['wait', this.#minReplicas, this.#patience]])
     if (error) throw error
     if (refusal) {
       // A write whose WAIT is refused stands.
       this.#halfway.add(refusal)
       throw refusal
     }
-    if (Number(held) >= this.#minReplicas) return answer
-    throw new Error(`${Number(held)} of the ${this.#minReplicas} replicas that option "minReplicas" asks for hold the write`)
+    if (Number(holders) >= this.#minReplicas) return answer
+    throw new Error(`${Number(holders)} of the ${this.#minReplicas} replicas that option "minReplicas" asks for hold the write`)
   }
 }

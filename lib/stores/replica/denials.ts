@@ -1,5 +1,5 @@
 import type { Names } from '../../domain/names.ts'
-import type { Milliseconds, Seconds } from '../../time.ts'
+import type { Clock, Seconds } from '../../time.ts'
 import type { Entry } from '../entry.ts'
 import type { RedisDenials } from '../redis/denials.ts'
 import type { CheckCallback, Denials, StoreContext, WriteOptions, Written } from '../store.ts'
@@ -20,7 +20,7 @@ export class ReplicaDenials implements Denials {
   readonly #redis: RedisDenials
   readonly #time: RedisTime
   readonly #isStale: () => boolean
-  readonly #clock: () => Milliseconds
+  readonly #clock: Clock
   readonly #onLearned: StoreContext['onLearned']
   readonly #echoes: Echoes
 
@@ -31,7 +31,7 @@ export class ReplicaDenials implements Denials {
     this.#clock = context.clock
     this.#onLearned = context.onLearned
     // Redis' clock decides. A process that is behind accepts tokens for longer, and so remembers for longer.
-    this.copy = new Denylist(() => Math.min(time.earliest, context.clock()) / 1000)
+    this.copy = new Denylist(() => Math.min(time.earliest, context.clock.wall()) / 1000)
     this.#echoes = new Echoes(this.copy, context)
   }
 
@@ -50,7 +50,7 @@ export class ReplicaDenials implements Denials {
 
   /** The process that revokes knows at once. */
   write (entry: Entry, { made: tell, ...options }: WriteOptions = {}): Promise<Written> {
-    const until = this.#time.endOf(entry.until, this.#clock())
+    const until = this.#time.endOf(entry.until, this.#clock.wall())
     // A cutoff that rose beyond the one that was asked for outlives it by as much.
     const copyOf = ({ at, exp }: Entry): Entry => ({ ...entry, at, exp, until: until && until + (entry.kind === 'cutoff' ? Math.max(at - entry.at, 0) : 0) })
     return this.#echoes.during({ ...entry, until }, copyOf, tell, (made) => this.#redis.write(entry, { ...options, made }))
@@ -60,7 +60,7 @@ export class ReplicaDenials implements Denials {
   learn (entry: Entry, { isLogged, isNews }: { isLogged: boolean, isNews: boolean }) {
     if (!this.copy.add(entry, isLogged) || !isNews) return
     this.#onLearned?.()
-    this.#echoes.hear(entry)
+    this.#echoes.onEntry(entry)
   }
 
   #known ({ identity, subject }: Names) {

@@ -25,7 +25,7 @@ export class Echoes {
   }
 
   /** The log, or the keys, brought something new. */
-  hear (entry: Entry) {
+  onEntry (entry: Entry) {
     const key = keyOf(entry)
     if (this.#writing.has(key)) this.#heardMeanwhile.set(key, [...this.#heardMeanwhile.get(key) ?? [], entry])
     else this.#tell(key, entry)

@@ -1,5 +1,5 @@
 import { NoAnswer, nonsense } from '../../errors.ts'
-import { monotonic, sleep, type Milliseconds, type Seconds } from '../../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import { Deadline } from '../deadline.ts'
 import type { Entry } from '../entry.ts'
 import type { Command, Commands } from '../redis/commands.ts'
@@ -18,6 +18,7 @@ export interface FollowerOptions {
 }
 
 export interface FollowerContext {
+  clock: Clock
   /** Is told what Redis' clock says. */
   time: RedisTime
   /** What was read; `news` where the log had been read to its end once before. */
@@ -101,7 +102,7 @@ export class Follower {
         if (this.#closed) return
         this.#next = undefined
         this.#context.onFailed(error)
-        await sleep(Math.min(50 * 2 ** failures++, MAX_PAUSE), undefined, { ref: false })
+        await this.#context.clock.sleep(Math.min(50 * 2 ** failures++, MAX_PAUSE), { ref: false })
       }
     }
   }
@@ -158,7 +159,7 @@ export class Follower {
     }
     this.progressAt = this.heardAt = sentAt + waited
     // What was read is old when it is read late, after a pause of the process: the next read does not wait.
-    this.#isLate = monotonic() - this.heardAt > 2 * this.#options.block
+    this.#isLate = this.#context.clock.monotonic() - this.heardAt > 2 * this.#options.block
   }
 
   #read (after: string): Read {
@@ -166,7 +167,7 @@ export class Follower {
     const answer = this.#page(after, count)
     // Of one that was read ahead nobody may want to know any more.
     answer.catch(() => {})
-    return { sentAt: monotonic(), count, answer }
+    return { sentAt: this.#context.clock.monotonic(), count, answer }
   }
 
   /** The last id of the log, and what came after an entry: as they were at one moment. */

@@ -1,17 +1,22 @@
-import { type Milliseconds, monotonic, type Seconds } from '../../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 
 /**
  * The clock of Redis, as its answers tell it, counted on by the monotonic clock. An answer says what that clock was at
  * some moment between the question and its arrival: hence two readings.
  */
 export class RedisTime {
+  readonly #clock: Pick<Clock, 'monotonic'>
   /** Redis' clock less the monotonic one: the lowest ever heard, and the last. */
   #lowest = Infinity
   #last = -Infinity
 
+  constructor (clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock
+  }
+
   /** `time` is what Redis' clock was at some moment between `since`, of the monotonic clock, and now. */
   hear (time: Milliseconds, since: Milliseconds) {
-    this.#lowest = Math.min(this.#lowest, time - monotonic())
+    this.#lowest = Math.min(this.#lowest, time - this.#clock.monotonic())
     this.#last = time - since
   }
 
@@ -20,12 +25,12 @@ export class RedisTime {
    * tell an error from its correction, and what is forgotten too early is accepted. Before any answer nothing is over.
    */
   get earliest (): Milliseconds {
-    return this.#lowest === Infinity ? -Infinity : monotonic() + this.#lowest
+    return this.#lowest === Infinity ? -Infinity : this.#clock.monotonic() + this.#lowest
   }
 
   /** For how long to keep something: never behind the clock of the last answer. */
   get latest (): Milliseconds {
-    return monotonic() + this.#last
+    return this.#clock.monotonic() + this.#last
   }
 
   /**

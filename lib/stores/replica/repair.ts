@@ -1,4 +1,4 @@
-import { sleep, turn, type Milliseconds } from '../../time.ts'
+import { turn, type Clock, type Milliseconds } from '../../time.ts'
 import type { Entry } from '../entry.ts'
 import type { Denylist } from './denylist.ts'
 
@@ -6,10 +6,17 @@ import type { Denylist } from './denylist.ts'
 const SPREAD: Milliseconds = 500
 const BATCH = 100
 
+export interface RepairContext {
+  denylist: Denylist
+  putBack: (entries: Entry[]) => Promise<void>
+  clock: Clock
+}
+
 /** What Redis has lost and this process knows: it is written again, entry by entry, until the log has it. */
 export class Repair {
   readonly #denylist: Denylist
   readonly #putBack: (entries: Entry[]) => Promise<void>
+  readonly #clock: Clock
   /** The log did not go on where it was left, and has not been read to its end since. */
   #isBroken = false
   /** What the log does not have is to be put back. */
@@ -17,9 +24,10 @@ export class Repair {
   #isRunning = false
   #closed = false
 
-  constructor (denylist: Denylist, putBack: (entries: Entry[]) => Promise<void>) {
+  constructor ({ denylist, putBack, clock }: RepairContext) {
     this.#denylist = denylist
     this.#putBack = putBack
+    this.#clock = clock
   }
 
   /** The log does not go on: nothing of what is known counts as logged until it is read again. */
@@ -46,7 +54,7 @@ export class Repair {
 
   async #run () {
     this.#isRunning = true
-    await sleep(Math.random() * SPREAD, undefined, { ref: false })
+    await this.#clock.sleep(Math.random() * SPREAD, { ref: false })
     this.#mustPutBack = false
     for (const part of this.#denylist.entries(true)) {
       await turn()

@@ -1,5 +1,5 @@
 import { OtherData } from '../../errors.ts'
-import { cancel, every, monotonic, sleep, type Milliseconds } from '../../time.ts'
+import type { Clock, Milliseconds } from '../../time.ts'
 import type { Commands } from '../redis/commands.ts'
 import type { Connection } from '../redis/connection.ts'
 import { keysUnder } from '../redis/keys.ts'
@@ -37,7 +37,7 @@ const SWEPT_AT_ONCE = 4
 export class ReplicaStore implements Store {
   readonly denials: ReplicaDenials
   readonly #redis: RedisStore
-  readonly #time = new RedisTime()
+  readonly #time: RedisTime
   readonly #maxStaleness: Milliseconds
   readonly #keyPrefix: string
   readonly #onWarning: StoreContext['onWarning']
@@ -45,14 +45,19 @@ export class ReplicaStore implements Store {
   readonly #commands: Commands
   readonly #follower: Follower
   readonly #repair: Repair
-  readonly #ticker: NodeJS.Timeout
-  #started = monotonic()
+  readonly #clock: Clock
+  readonly #stopTicking: () => void
+  #started: Milliseconds
   #complete!: () => void
   readonly #whenComplete = new Promise<void>((resolve) => { this.#complete = resolve })
   #lastFailure: unknown
   #isSuspect = false
 
   constructor ({ connection, writing, log, options, context }: ReplicaStoreContext) {
+    const { clock } = context
+    this.#clock = clock
+    this.#started = clock.monotonic()
+    this.#time = new RedisTime(clock)
     this.#maxStaleness = options.maxStaleness
     this.#keyPrefix = options.keyPrefix
     this.#onWarning = context.onWarning
@@ -72,7 +77,11 @@ export class ReplicaStore implements Store {
       }
     })
     this.denials = new ReplicaDenials({ redis: this.#redis.denials, time: this.#time, isStale: () => this.#isStale(), context })
-    this.#repair = new Repair(this.denials.copy, (entries) => this.#redis.denials.putBack(entries))
+    this.#repair = new Repair({
+      denylist: this.denials.copy,
+      putBack: (entries) => this.#redis.denials.putBack(entries),
+      clock
+    })
     this.#follower = new Follower(this.#commands, {
       key: keysUnder(options.keyPrefix).log,
       // Silence is heard several times before it counts.
@@ -80,6 +89,7 @@ export class ReplicaStore implements Store {
       storeTimeout: options.storeTimeout,
       span: options.logSpan
     }, {
+      clock,
       time: this.#time,
       onEntries: (entries, isNews) => { for (const entry of entries) this.denials.learn(entry, { isLogged: true, isNews }) },
       onBroken: () => {
@@ -90,7 +100,7 @@ export class ReplicaStore implements Store {
       onFailed: (error) => this.#failed(error),
       renew: () => log.renew?.()
     })
-    this.#ticker = every(() => this.#tick(), TICK).unref()
+    this.#stopTicking = clock.every(() => this.#tick(), TICK)
   }
 
   get records () {
@@ -103,7 +113,7 @@ export class ReplicaStore implements Store {
 
   get status (): StoreStatus & Required<Pick<StoreStatus, 'copy'>> {
     const { heardAt } = this.#follower
-    const stalenessMs = heardAt === undefined ? undefined : monotonic() - heardAt
+    const stalenessMs = heardAt === undefined ? undefined : this.#clock.monotonic() - heardAt
     return { ...this.#redis.status, copy: { entries: this.denials.copy.size, stalenessMs } }
   }
 
@@ -116,19 +126,19 @@ export class ReplicaStore implements Store {
   }
 
   async start () {
-    this.#started = monotonic()
+    this.#started = this.#clock.monotonic()
     this.#follower.run()
     await this.#redis.start()
     if (!this.#redis.status.available) return
     await this.#isProven().catch((error) => this.#redis.link.failed(error, this.#isProven))
     const patience = new AbortController()
-    await Promise.race([this.#whenComplete, sleep(MAX_START, undefined, { signal: patience.signal })])
+    await Promise.race([this.#whenComplete, this.#clock.sleep(MAX_START, { signal: patience.signal })])
     patience.abort()
   }
 
   close () {
     this.#complete()
-    cancel(this.#ticker)
+    this.#stopTicking()
     this.#follower.close()
     this.#repair.close()
     this.#redis.close()
@@ -136,13 +146,13 @@ export class ReplicaStore implements Store {
 
   #isStale (): boolean {
     const { heardAt } = this.#follower
-    return heardAt === undefined || monotonic() - heardAt > this.#maxStaleness
+    return heardAt === undefined || this.#clock.monotonic() - heardAt > this.#maxStaleness
   }
 
   /** A long log takes its time, and is no loss. */
   #isSilent (limit: Milliseconds): boolean {
     const { progressAt = this.#started } = this.#follower
-    return monotonic() - progressAt > limit
+    return this.#clock.monotonic() - progressAt > limit
   }
 
   readonly #isProven = () => this.within(async () => this.#log.proof?.require())
@@ -165,7 +175,7 @@ export class ReplicaStore implements Store {
     if (error instanceof OtherData) this.#redis.link.failed(error, this.#isProven)
     if (error instanceof SlotsMove) {
       // The store is not lost: Redis answers, and each check asks it.
-      this.#follower.progressAt = monotonic()
+      this.#follower.progressAt = this.#clock.monotonic()
       if (!(this.#lastFailure instanceof SlotsMove)) this.#onWarning?.(`each check asks Redis as long as this holds: ${error.message}`)
     }
     this.#lastFailure = error
@@ -180,11 +190,11 @@ export class ReplicaStore implements Store {
         redis: this.#commands,
         keyPrefix: this.#keyPrefix,
         within: (call) => this.within(call),
-        clock: () => this.#time.latest
+        now: () => this.#time.latest
       })
       for await (const part of parts) {
         for (const entry of part) this.denials.learn(entry, { isLogged: false, isNews })
-        this.#follower.progressAt = monotonic()
+        this.#follower.progressAt = this.#clock.monotonic()
       }
     }
     this.#repair.ready(withKeys)

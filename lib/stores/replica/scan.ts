@@ -17,7 +17,7 @@ export interface Scan {
   /** Gives a call its time. */
   within: <T>(call: () => Promise<T>) => Promise<T>
   /** Redis' clock, which may be ahead, so that no end comes too early. */
-  clock: () => Milliseconds
+  now: () => Milliseconds
 }
 
 const COUNT = 1000
@@ -26,7 +26,7 @@ const COUNT = 1000
  * Reads the denylist from its keys, which takes a walk over everything that Redis holds. It rejects where it can't tell
  * that it came by every key, because what it gives counts as complete.
  */
-export async function * scanDenylist ({ redis, keyPrefix, within, clock }: Scan): AsyncGenerator<Entry[]> {
+export async function * scanDenylist ({ redis, keyPrefix, within, now }: Scan): AsyncGenerator<Entry[]> {
   const masters = redis.masters() as Scanned[]
   const clientPrefix = (redis.client as Scanned).options?.keyPrefix ?? ''
   // A cursor of another connection may be one of another server, where it means something else.
@@ -47,7 +47,7 @@ export async function * scanDenylist ({ redis, keyPrefix, within, clock }: Scan)
             return [['get', own], ['pttl', own]] as Array<[string, string]>
           })))
           if (isCut) throw new Error('the connection was lost while keys were read')
-          yield keys.map((key, i) => entryOf(kind, key.slice(start.length), found[2 * i], Number(found[2 * i + 1]), clock())).filter((entry) => entry !== null)
+          yield keys.map((key, i) => entryOf(kind, key.slice(start.length), found[2 * i], Number(found[2 * i + 1]), now())).filter((entry) => entry !== null)
         } while (cursor !== '0')
       }
     }
