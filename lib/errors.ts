@@ -2,24 +2,26 @@
 import { createError } from '@fastify/error'
 
 /*
- * Every error of the plugin. None captures a stack: each is an answer to a request, it can be provoked in floods
- * (a revoked token used in a loop, a store that is down), and its code says where it comes from. What the store's
- * client threw, stack included, is the `cause`.
+ * Every error of the plugin. None captures a stack, because each is an answer to a request, and its code says
+ * where it comes from. A client can provoke them in floods: with a revoked token in a loop, or while a store
+ * is down. What the store's client threw is the `cause`, stack included.
  */
 
 const WITHOUT_STACK = [Error, false] as const
 
-/** RFC 6750 §3.1. `description` must be free of quotes, backslashes and anything a token's holder chose. */
+/** RFC 6750 §3.1. `description` holds no quote, no backslash, and nothing that a token's holder chose. */
 const challenge = (description: string) => ({
   'www-authenticate': `Bearer error="invalid_token", error_description="${description}"`
 })
 
-/** 401: the token has been taken back. */
-export class FST_JWT_REVOKED extends createError('FST_JWT_REVOKED', 'Token has been revoked', 401, ...WITHOUT_STACK) {
+/** 401: the token has been revoked. */
+export class FST_JWT_REVOKED extends createError(
+  'FST_JWT_REVOKED', 'Token has been revoked', 401, ...WITHOUT_STACK
+) {
   readonly headers = challenge('The token has been revoked')
 }
 
-/** 401: the token could not be taken back if it had to be, so it is not accepted. The message says which rule it breaks. */
+/** 401: nobody could revoke the token, so it is not accepted. The message says which rule it breaks. */
 export class FST_JWT_NOT_REVOCABLE extends createError<'FST_JWT_NOT_REVOCABLE', 401, [rule: string]>(
   'FST_JWT_NOT_REVOCABLE', 'Token cannot be revoked and is therefore not accepted: %s', 401, ...WITHOUT_STACK
 ) {
@@ -30,29 +32,36 @@ export class FST_JWT_NOT_REVOCABLE extends createError<'FST_JWT_NOT_REVOCABLE', 
   }
 }
 
-/** 503: the store did not answer, answered nonsense, or did not acknowledge in time. Trying again is safe. */
-export class FST_JWT_REVOCATION_UNAVAILABLE extends createError<'FST_JWT_REVOCATION_UNAVAILABLE', 503, [{ cause: unknown }]>(
+/** 503: the store did not answer in time, or its answer made no sense. Trying again is safe. */
+export class FST_JWT_REVOCATION_UNAVAILABLE extends createError<
+  'FST_JWT_REVOCATION_UNAVAILABLE', 503, [{ cause: unknown }]
+>(
   'FST_JWT_REVOCATION_UNAVAILABLE', 'Token revocation is unavailable, try again', 503, ...WITHOUT_STACK
 ) {
   readonly headers = { 'retry-after': '1' }
 }
 
-/** 403: neither the token itself, nor its subject, nor somebody whom `authorize` lets. */
+/** 403: the caller's token is another one, of another subject, and `authorize` does not grant access. */
 export const FST_JWT_REVOCATION_FORBIDDEN = createError(
   'FST_JWT_REVOCATION_FORBIDDEN', 'Not allowed to act on this token', 403, ...WITHOUT_STACK
 )
 
-/** 404: no record has this id (told only to those whom `authorize` lets). */
+/** 404: no record has this id. Only callers to whom `authorize` grants access are told. */
 export const FST_JWT_REVOCATION_NOT_FOUND = createError(
   'FST_JWT_REVOCATION_NOT_FOUND', 'No record of a token has this id', 404, ...WITHOUT_STACK
 )
 
-/** At register: an option of the wrong shape, an unknown one, or a plugin that is missing or there twice. */
-export const FST_JWT_REVOCATION_BAD_OPTION = createError<'FST_JWT_REVOCATION_BAD_OPTION', 500, [sentence: string, options?: { cause: unknown }]>(
+/**
+ * At register: an option has the wrong shape, or no option has this name, or a plugin is missing or there
+ * twice.
+ */
+export const FST_JWT_REVOCATION_BAD_OPTION = createError<
+  'FST_JWT_REVOCATION_BAD_OPTION', 500, [sentence: string, options?: { cause: unknown }]
+>(
   'FST_JWT_REVOCATION_BAD_OPTION', 'fastify-jwt-revocation: %s', 500
 )
 
-/** Bad input at register. The sentence says what was wrong, what was expected, and what to do. */
+/** Rejects registration; `sentence` says what to change. */
 export function badOption (sentence: string, ...options: [] | [{ cause: unknown }]): Error {
   return new FST_JWT_REVOCATION_BAD_OPTION(sentence, ...options)
 }
@@ -64,7 +73,10 @@ export function badOption (sentence: string, ...options: [] | [{ cause: unknown 
 /** The time of an operation is up. */
 export class NoAnswer extends Error {}
 
-/** So much is under way that the plugin refuses more, while the store answers: a limit of ours, and no failure of the store (P4). */
+/**
+ * So much is under way that the plugin refuses more, while the store answers. This is a limit of ours, and no
+ * failure of the store (P4).
+ */
 export class TooMuch extends Error {}
 
 /** What is under one key is not what belongs there. The store answers, and other keys are well. */

@@ -1,7 +1,13 @@
 export { revocationPlugin, revocationPlugin as default } from './plugin.ts'
-export type { RevocationPlugin } from './plugin.ts'
-export * from './errors.ts'
+export {
+  FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_BAD_OPTION, FST_JWT_REVOCATION_FORBIDDEN,
+  FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED
+} from './errors.ts'
 export type {
-  Authorize, AuthorizeTarget, CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken, RedisClient, Revocation, RevocationEvents,
-  RevocationOptions, RevocationResult, RevocationStatus, RevokeResult, RoutesOptions, SubjectOptions, TokenClaims, TokenRecord, TokensOptions, TokensPage
+  Authorize, AuthorizeTarget, RedisClient, RevocationOptions, RevocationPlugin, RoutesOptions
+} from './option-types.ts'
+export type {
+  CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken, Revocation,
+  RevocationEvents, RevocationResult, RevocationStatus, RevokeResult, SubjectOptions, TokenClaims, TokenRecord,
+  TokensOptions, TokensPage
 } from './types.ts'

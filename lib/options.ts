@@ -1,15 +1,14 @@
 import { inspect } from 'node:util'
 import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyRequest, RegisterOptions } from 'fastify'
-import { FST_JWT_REVOCATION_BAD_OPTION } from './errors.ts'
-import { MEMORY, readRedis, WANTED, type RedisOption } from './stores/redis/option.ts'
+import { badOption } from './errors.ts'
+import type { Authorize, RevocationOptions, RoutesOptions } from './option-types.ts'
 import type { Milliseconds, Seconds } from './time.ts'
-import type { Authorize, RevocationOptions, RoutesOptions } from './types.ts'
 
-/** The options with every default filled in and every unit settled. */
+/** The options, with each default filled in and each unit settled. */
 export interface Settings {
-  /** undefined: whatever `@fastify/redis` has put there. */
-  redis: RedisOption | undefined
+  /** As it was given: `whichRedis()` reads it. undefined: it was not given. */
+  redis: unknown
   mode: 'strict' | 'replica'
   enforce: 'presented' | 'verified'
   keyPrefix: string
@@ -23,17 +22,23 @@ export interface Settings {
   authorize: Authorize
   skip: ((request: FastifyRequest) => unknown) | undefined
   routes: false | RoutesOptions & { prefix: string }
-  /** undefined: `@fastify/jwt` was registered without one. */
   recordOnUse: boolean
+  /** [undefined]: `@fastify/jwt` was registered without one. */
   namespaces: Array<string | undefined>
   jwtVerify: string | undefined
 }
 
-/** Gives what the option means, or undefined where it has not the wanted shape. */
-type Read<T> = (value: unknown) => T | undefined
+/** Gives what `value` means, or undefined where it has not the wanted shape. */
+type ReadOption<T> = (value: unknown) => T | undefined
+
+/** How one option is read. A message says what is `wanted`. */
+interface Option<T> {
+  read: ReadOption<T>
+  wanted: string
+}
 
 const MAX_TIMEOUT = 2 ** 31 - 1
-/** The log is asked four times within it, and Redis ends a wait up to 100 ms late. */
+/** A replica asks for the log four times within `maxStaleness`, and Redis ends a wait up to 100 ms late. */
 const MIN_STALENESS = 500
 
 const DEFAULT_PREFIX = '/v1/jwt/history'
@@ -42,23 +47,27 @@ const REGISTER_OPTIONS = ['prefix', 'logLevel', 'logSerializers']
 
 const nobody: Authorize = () => false
 
-/** Bad input of any kind stops the start with a sentence. */
-export function badOption (sentence: string): Error {
-  return new FST_JWT_REVOCATION_BAD_OPTION(sentence)
-}
-
-function oneOf<const T extends string> (...allowed: T[]): { read: Read<T>, wanted: string } {
+function oneOf<const T extends string> (...allowed: T[]): Option<T> {
   return {
     read: (value) => allowed.find((one) => one === value),
     wanted: allowed.map((one) => `'${one}'`).join(' or ')
   }
 }
 
-function milliseconds (least: Milliseconds): { read: Read<Milliseconds>, wanted: string } {
+function wholeNumber (least: number, most: number, wanted: string): Option<number> {
   return {
-    read: (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= MAX_TIMEOUT ? Number(value) : undefined,
-    wanted: `a whole number of milliseconds from ${least} to ${MAX_TIMEOUT}`
+    read: (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= most
+      ? Number(value)
+      : undefined,
+    wanted
   }
+}
+
+const milliseconds = (least: Milliseconds): Option<Milliseconds> =>
+  wholeNumber(least, MAX_TIMEOUT, `a whole number of milliseconds from ${least} to ${MAX_TIMEOUT}`)
+
+function aFunction<T extends Function> (wanted: string): Option<T> {
+  return { read: (value) => typeof value === 'function' ? value as T : undefined, wanted }
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
@@ -66,53 +75,72 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 
 const isFilled = (value: unknown): value is string => typeof value === 'string' && value !== ''
 
-/** A string of digits is milliseconds to the parser and seconds to everybody else: it wants a unit. */
+/**
+ * The parser takes a string of digits for milliseconds, and a reader for seconds: such a string needs a unit.
+ */
 function readLifetime (value: unknown): Seconds | null | undefined {
   if (value === 'unbounded') return null
-  const seconds = typeof value === 'string' && !/\d\s*$/.test(value) ? (parseDuration(value) ?? NaN) / 1000 : value
-  return typeof seconds === 'number' && seconds > 0 && Number.isFinite(seconds) ? Math.ceil(seconds) : undefined
+  const hasUnit = typeof value === 'string' && !/\d\s*$/.test(value)
+  const seconds = hasUnit ? (parseDuration(value) ?? NaN) / 1000 : value
+  const isLifetime = typeof seconds === 'number' && seconds > 0 && Number.isFinite(seconds)
+  return isLifetime ? Math.ceil(seconds) : undefined
 }
 
 function readNamespaces (value: unknown): string[] | undefined {
   const names = Array.isArray(value) ? value : [value]
-  return names.length > 0 && names.every(isFilled) && new Set(names).size === names.length ? names : undefined
+  const areDifferent = new Set(names).size === names.length
+  return names.length > 0 && names.every(isFilled) && areDifferent ? names : undefined
 }
 
 /** An OpenAPI security requirement: names of schemes, each with the names of scopes. */
-const isRequirement = (value: unknown) => isObject(value) && Object.values(value).every((scopes) => Array.isArray(scopes) && scopes.every(isFilled))
+const isRequirement = (value: unknown) => isObject(value) &&
+  Object.values(value).every((scopes) => Array.isArray(scopes) && scopes.every(isFilled))
 
 function readRoutes (value: unknown): Settings['routes'] | undefined {
   if (value === false) return false
   if (!isObject(value)) return undefined
   const { prefix = DEFAULT_PREFIX, security, hide = false, ...others } = value
-  const isRight = Object.keys(others).length === 0 && isFilled(prefix) && prefix.startsWith('/') && typeof hide === 'boolean' &&
-    (security === undefined || (Array.isArray(security) && security.every(isRequirement)))
-  return isRight ? { prefix, ...(hide && { hide }), ...(security !== undefined && { security }) } : undefined
+  const isSecurity = security === undefined || (Array.isArray(security) && security.every(isRequirement))
+  const isPrefix = isFilled(prefix) && prefix.startsWith('/')
+  const hasOthers = Object.keys(others).length > 0
+  if (hasOthers || !isPrefix || typeof hide !== 'boolean' || !isSecurity) return undefined
+  return { prefix, ...(hide && { hide }), ...(security !== undefined && { security }) }
 }
 
 const OPTIONS = {
-  redis: { read: readRedis, wanted: WANTED },
+  // Read where the store is opened, which knows what it may be.
+  redis: { read: (value: unknown) => value, wanted: '' },
   mode: oneOf('strict', 'replica'),
   enforce: oneOf('presented', 'verified'),
   keyPrefix: { read: (value: unknown) => typeof value === 'string' ? value : undefined, wanted: 'a string' },
-  maxTokenLifetime: { read: readLifetime, wanted: "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'" },
+  maxTokenLifetime: {
+    read: readLifetime,
+    wanted: "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'"
+  },
   tokensWithoutJti: oneOf('reject', 'accept'),
   onStoreFailure: oneOf('reject', 'accept'),
   storeTimeout: milliseconds(1),
   maxStaleness: milliseconds(MIN_STALENESS),
-  minReplicas: { read: (value: unknown) => Number.isInteger(value) && Number(value) >= 0 ? Number(value) : undefined, wanted: 'a whole number, 0 or more' },
-  authorize: { read: (value: unknown) => typeof value === 'function' ? value as Authorize : undefined, wanted: 'a function (request, target) => boolean or Promise<boolean>' },
-  skip: { read: (value: unknown) => typeof value === 'function' ? value as (request: FastifyRequest) => unknown : undefined, wanted: 'a function (request) => boolean' },
-  routes: { read: readRoutes, wanted: "false, or { prefix, security, hide } with a path that starts with '/', OpenAPI security requirements such as [{ bearerAuth: [] }], and true or false" },
-  recordOnUse: { read: (value: unknown) => typeof value === 'boolean' ? value : undefined, wanted: 'true or false' },
+  minReplicas: wholeNumber(0, Infinity, 'a whole number, 0 or more'),
+  authorize: aFunction<Authorize>('a function (request, target) => boolean or Promise<boolean>'),
+  skip: aFunction<(request: FastifyRequest) => unknown>('a function (request) => boolean'),
+  routes: {
+    read: readRoutes,
+    wanted: "false, or { prefix, security, hide } with a path that starts with '/', " +
+      'OpenAPI security requirements such as [{ bearerAuth: [] }], and true or false'
+  },
+  recordOnUse: {
+    read: (value: unknown) => typeof value === 'boolean' ? value : undefined,
+    wanted: 'true or false'
+  },
   namespace: { read: readNamespaces, wanted: 'a namespace of @fastify/jwt, or an array of different ones' },
-  jwtVerify: { read: (value: unknown) => isFilled(value) ? value : undefined, wanted: 'the name of a request decorator' }
-} satisfies Record<keyof RevocationOptions, { read: Read<unknown>, wanted: string }>
+  jwtVerify: {
+    read: (value: unknown) => isFilled(value) ? value : undefined,
+    wanted: 'the name of a request decorator'
+  }
+} satisfies Record<keyof RevocationOptions, Option<unknown>>
 
-/** What a message may show of a value: a URL or client options hold a password. */
-function shown (name: string, value: unknown): string {
-  if (name === 'redis' && typeof value === 'string') return 'another string'
-  if (name === 'redis' && typeof value === 'object' && value !== null) return 'another object'
+function shown (value: unknown): string {
   return inspect(value, { depth: 1, breakLength: Infinity, maxStringLength: 60, maxArrayLength: 5 })
 }
 
@@ -120,30 +148,34 @@ function read<N extends keyof typeof OPTIONS> (options: RevocationOptions, name:
   type Value = Exclude<ReturnType<(typeof OPTIONS)[N]['read']>, undefined>
   const value = options[name]
   if (value === undefined) return undefined
-  const meant = OPTIONS[name].read(value)
-  if (meant === undefined) throw badOption(`option "${name}" must be ${OPTIONS[name].wanted}; got ${shown(name, value)}`)
+  const { read, wanted } = OPTIONS[name]
+  const meant = read(value)
+  if (meant === undefined) throw badOption(`option "${name}" must be ${wanted}; got ${shown(value)}`)
   return meant as Value
 }
 
 /** @throws FST_JWT_REVOCATION_BAD_OPTION */
 export function resolveOptions (options: RevocationOptions & RegisterOptions): Settings {
   if (options.prefix !== undefined) {
-    throw badOption('option "prefix" of register moves no routes of this plugin; set option "routes": { prefix } instead')
+    throw badOption('option "prefix" of register moves no routes of this plugin; ' +
+      'set option "routes": { prefix } instead')
   }
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(OPTIONS, name) && !REGISTER_OPTIONS.includes(name)) {
       throw badOption(`unknown option "${name}"; the options are ${Object.keys(OPTIONS).join(', ')}`)
     }
   }
-  // Whoever names it wants something of it: memory in its place would lose what a deployment meant to keep.
+  // Whoever names the option means a Redis. Memory in its place would lose what a deployment meant to keep.
   if (Object.hasOwn(options, 'redis') && options.redis === undefined) {
-    throw badOption(`option "redis" is there and undefined (is a variable of the environment not set?); set it to a URL such as redis://host:6379, or to '${MEMORY}' to keep revocations in this process alone`)
+    throw badOption('option "redis" is there and undefined (is a variable of the environment not set?); ' +
+      "set it to a URL such as redis://host:6379, or to 'memory' to keep revocations in this process alone")
   }
   const lifetime = read(options, 'maxTokenLifetime')
   const namespaces = read(options, 'namespace') ?? [undefined]
   const jwtVerify = read(options, 'jwtVerify')
   if (jwtVerify !== undefined && namespaces.length > 1) {
-    throw badOption('option "jwtVerify" names one decorator and can not go with several namespaces; register the plugin once for each, in scopes of their own')
+    throw badOption('option "jwtVerify" names one decorator and can not go with several namespaces; ' +
+      'register the plugin once for each, in scopes of their own')
   }
   return {
     redis: read(options, 'redis'),

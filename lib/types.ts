@@ -38,16 +38,24 @@ export interface TokensOptions {
 export interface SubjectOptions {
   /** Default: the default issuer; `''`: tokens without one. Not with a request. */
   iss?: string
-  /** The jti of a token to leave out. Then no cutoff is set: the other recorded tokens are revoked one by one. */
+  /**
+   * The jti of a token to leave out. Then no cutoff is set: the other recorded tokens are revoked one by one.
+   */
   except?: string
 }
 
 export interface CutoffResult {
   sub: string
   iss?: string
-  /** Seconds since the epoch: every token of the subject with `iat` up to this is refused. Null where a token was left out. */
+  /**
+   * Seconds since the epoch: every token of the subject with `iat` up to this is refused. Null where a token
+   * was left out.
+   */
   cutoff: number | null
-  /** How many *recorded* tokens this ended. 0 is no failure: the cutoff ends all others too, of which nobody knows how many there are. */
+  /**
+   * How many *recorded* tokens this ended. 0 is no failure: the cutoff ends all others too, of which nobody
+   * knows how many there are.
+   */
   revoked: number
 }
 
@@ -84,10 +92,15 @@ export type AnyRequest = FastifyRequest<any, any, any, any, any, any, any, any>
 
 /** Sign options of `@fastify/jwt`, and what is ours. */
 export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'header'>> {
-  /** How long the token lives: seconds, or a string with a unit. Default: what `@fastify/jwt` was registered with. */
+  /**
+   * How long the token lives: seconds, or a string with a unit. Default: what `@fastify/jwt` was registered
+   * with.
+   */
   expiresIn?: number | string
   header?: Partial<NonNullable<SignOptions['header']>>
-  /** The namespace of `@fastify/jwt` that signs. Default: the only one, or the first of option `namespace`. */
+  /**
+   * The namespace of `@fastify/jwt` that signs. Default: the only one, or the first of option `namespace`.
+   */
   namespace?: string
   /** Kept in the record, never in the token: at most 4,096 bytes of JSON. */
   meta?: Record<string, unknown>
@@ -111,7 +124,9 @@ export interface RevocationStatus {
   available: boolean
   /** Of a replica: how many revocations and cutoffs it holds. */
   entries?: number
-  /** Of a replica: milliseconds since it was in step with Redis. Absent before it has been for the first time. */
+  /**
+   * Of a replica: milliseconds since it was in step with Redis. Absent before it has been for the first time.
+   */
   stalenessMs?: number
   /** What was found at the start to be wrong with Redis, a sentence each. Absent where nothing was. */
   warnings?: string[]
@@ -124,17 +139,23 @@ export interface RevocationEvents {
   storeBack: []
 }
 
-/** The decorator `app.revocation`. Every method that returns a promise may reject with FST_JWT_REVOCATION_UNAVAILABLE. */
+/**
+ * The decorator `app.revocation`. Every method that returns a promise may reject with
+ * FST_JWT_REVOCATION_UNAVAILABLE.
+ */
 export interface Revocation {
   /**
-   * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one round trip.
-   * Without `iss` it gets the default issuer (see `revoke()`). Where its subject was cut off in this second, `iat` is the second after, at most 5 seconds ahead: the token is not
-   * dead on arrival, and ends when it would have.
-   * @throws TypeError where the token would not be accepted: no `exp` or `iat`, or one beyond `maxTokenLifetime`; a claim that
-   * `verify.requiredClaims` of `@fastify/jwt` names is missing; or its `allowedSub`, `allowedJti` or `allowedNonce` does
-   * not let it pass.
-   * @throws FST_JWT_REVOKED where a jti in `claims` is revoked, or the subject is cut off until later than 5 seconds from now.
-   * @throws FST_JWT_REVOCATION_UNAVAILABLE also where the subject was cut off so often that its `iat` would be further ahead.
+   * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one
+   * round trip. Without `iss` it gets the default issuer (see `revoke()`). Where its subject was cut off in
+   * this second, `iat` is the second after, at most 5 seconds ahead: the token is not dead on arrival, and
+   * ends when it would have.
+   * @throws TypeError where the token would not be accepted : no `exp` or `iat`, or one beyond `maxTokenLifetime`;
+   * a claim that `verify.requiredClaims` of `@fastify/jwt` names is missing; or its `allowedSub`, `allowedJti`
+   * or `allowedNonce` does not let it pass.
+   * @throws FST_JWT_REVOKED where a jti in `claims` is revoked, or the subject is cut off until later than 5
+   * seconds from now.
+   * @throws FST_JWT_REVOCATION_UNAVAILABLE also where the subject was cut off so often that its `iat` would
+   * be further ahead.
    */
   issue (claims: IssueClaims, options?: IssueOptions): Promise<IssuedToken>
   /**
@@ -143,12 +164,12 @@ export interface Revocation {
    */
   record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord>
   /**
-   * Revokes a token: the one that a request presents and that verifies (what its `jwtVerify()` accepted last, or would
-   * find), or the one of these names.
-   * Without `iss` the default issuer is meant: `sign.iss` of `@fastify/jwt`, or its only `verify.allowedIss`. An object
-   * with `iat` is taken as the claims of a token, which say themselves whose it is.
-   * `exp` (NumericDate, RFC 7519 §4.1.4) bounds how long the revocation is kept; without it, and without a record of the
-   * token, it is kept for `maxTokenLifetime`, and never for much longer. Resolves once the store has acknowledged it.
+   * Revokes a token: the one that a request presents and that verifies (what its `jwtVerify()` accepted last,
+   * or would find), or the one of these names. Without `iss` the default issuer is meant: `sign.iss` of
+   * `@fastify/jwt`, or its only `verify.allowedIss`. An object with `iat` is taken as the claims of a token,
+   * which say themselves whose it is. `exp` (NumericDate, RFC 7519 §4.1.4) bounds how long the revocation is
+   * kept; without it, and without a record of the token, it is kept for `maxTokenLifetime`, and never for
+   * much longer. Resolves once the store has acknowledged it.
    * @example await app.revocation.revoke(request)
    * @throws what `request.jwtVerify()` throws where the request's token does not verify, unless it is revoked already.
    * @throws TypeError also where `iss` is left out and tokens may be of several issuers.
@@ -157,9 +178,10 @@ export interface Revocation {
   /** @throws FST_JWT_REVOCATION_NOT_FOUND */
   revokeById (id: string): Promise<RevokeResult>
   /**
-   * Ends every token of a subject that was issued until now, recorded or not: each one with `iat` up to the cutoff,
-   * this second, and each one without `iat`. With `except`, the recorded ones but that. Of a request: the subject of the
-   * token that it presents, which must not be revoked. Of a name without `iss`: the subject of the default issuer.
+   * Ends every token of a subject that was issued until now, recorded or not: each one with `iat` up to the
+   * cutoff, this second, and each one without `iat`. With `except`, the recorded ones but that. Of a request:
+   * the subject of the token that it presents, which must not be revoked. Of a name without `iss`: the
+   * subject of the default issuer.
    * @example await app.revocation.revokeSubject(request)
    */
   revokeSubject (subject: AnyRequest | string | number, options?: SubjectOptions): Promise<CutoffResult>

@@ -13,6 +13,7 @@ const MAX_LINES = 260
 const LAYERS = [
   ['index.ts'],
   ['plugin.ts'],
+  ['warnings.ts', 'which-redis.ts'],
   ['http/'],
   ['options.ts'],
   ['domain/'],

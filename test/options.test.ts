@@ -7,9 +7,9 @@ import { SignJWT } from 'jose'
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { revocationPlugin, type RevocationOptions } from '../lib/index.ts'
-import { resolveOptions } from '../lib/options.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptions } from './support/app.ts'
 import { eventually, startRedis } from './support/redis.ts'
+import { settingsOf } from './support/settings.ts'
 
 const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
@@ -31,10 +31,10 @@ async function refusal (act: () => unknown) {
 }
 
 /** As an application without types gives them. */
-const resolve = (options: unknown) => resolveOptions(options as RevocationOptions)
+const resolve = (options: unknown) => settingsOf(options as RevocationOptions)
 
 t.test('every option has its default, and one that is undefined counts as absent, but for redis', async (t) => {
-  const { authorize, ...defaults } = resolveOptions({})
+  const { authorize, ...defaults } = settingsOf({})
   t.strictSame(defaults, {
     redis: undefined,
     mode: 'strict',
@@ -114,7 +114,7 @@ t.test('an option takes each value it is meant to take', async (t) => {
     t.strictSame(resolve({ [name]: value })[as as 'redis'], resolved, `${name} ${typeof value === 'string' ? value : ''}`)
   }
   const options: RevocationOptions = { redis: client }
-  t.equal(resolveOptions(options).redis, client, 'a client is the very one')
+  t.equal(settingsOf(options).redis, client, 'a client is the very one')
 })
 
 t.test('an option of the wrong shape is refused with what it must be and what it got', async (t) => {
@@ -220,7 +220,7 @@ t.test('an option of the wrong shape is refused with what it must be and what it
 t.test('a jwtVerify and several namespaces are refused together', async (t) => {
   const expected = bad('option "jwtVerify" names one decorator and can not go with several namespaces; register the plugin once for each, in scopes of their own')
   t.strictSame(await refusal(() => resolve({ namespace: ['user', 'admin'], jwtVerify: 'verify' })), expected)
-  t.match(resolveOptions({ namespace: ['user'], jwtVerify: 'verify' }), { namespaces: ['user'], jwtVerify: 'verify' })
+  t.match(settingsOf({ namespace: ['user'], jwtVerify: 'verify' }), { namespaces: ['user'], jwtVerify: 'verify' })
 })
 
 t.test('an unknown option is refused, also one that every object inherits', async (t) => {

@@ -64,5 +64,5 @@ t.test('the README names every option and every error', async (t) => {
   const options = message!.split('the options are ')[1]!.split(', ')
   t.ok(options.length > 10)
   const tables = readme.split('\n').filter((line) => line.startsWith('| `'))
-  for (const name of [...options, ...Object.keys(errors)]) t.ok(tables.some((row) => row.startsWith(`| \`${name}\``)), name)
+  for (const name of [...options, ...Object.keys(errors).filter((name) => name.startsWith('FST_'))]) t.ok(tables.some((row) => row.startsWith(`| \`${name}\``)), name)
 })

@@ -12,10 +12,10 @@ import { runInNewContext } from 'node:vm'
 import { createClient, createClientPool, createCluster, createSentinel } from 'redis'
 import t from 'tap'
 import { revocationPlugin, type RevocationOptions } from '../lib/index.ts'
-import { resolveOptions } from '../lib/options.ts'
 import { buildApp, inSeconds, ownPrefix } from './support/app.ts'
 import { bareEnv, program } from './support/child.ts'
 import { eventually, startRedis } from './support/redis.ts'
+import { settingsOf } from './support/settings.ts'
 
 const PASSWORD = 'hunter2'
 const URL_OF_NONE = `redis://:${PASSWORD}@127.0.0.1:1`
@@ -24,7 +24,7 @@ const bad = (sentence: string) => ({ code: 'FST_JWT_REVOCATION_BAD_OPTION', stat
 
 function refusal (redis: unknown) {
   try {
-    resolveOptions({ redis } as RevocationOptions)
+    settingsOf({ redis } as RevocationOptions)
   } catch (error) {
     const { code, statusCode, message } = error as { code: string, statusCode: number, message: string }
     return { code, statusCode, message }
@@ -74,7 +74,7 @@ t.test('a URL of any of the four schemes leads where it says', async (t) => {
     ['REDISS://h', 'rediss://h'],
     ['redis://h?connectionName=valkey://', 'redis://h?connectionName=valkey://']
   ]
-  for (const [url, meant] of rows) t.equal(resolveOptions({ redis: url }).redis, meant, url)
+  for (const [url, meant] of rows) t.equal(settingsOf({ redis: url }).redis, meant, url)
 
   const server = await startRedis(t, { args: ['--requirepass', PASSWORD] })
   const keyPrefix = ownPrefix()
@@ -272,7 +272,7 @@ t.test('a client of ioredis or iovalkey is the very one, unless it was closed', 
   const lazy = { lazyConnect: true }
   const closed = bad('is a client that was closed: give it one that is open, and close it after the application')
   for (const client of [closable(new Redis(lazy)), closable(new Redis5(lazy)), closable(new Valkey(lazy)), closable(new Cluster(nodes, lazy))]) {
-    t.equal(resolveOptions({ redis: client }).redis, client)
+    t.equal(settingsOf({ redis: client }).redis, client)
     client.disconnect()
     await eventually('it is closed', async () => client.status === 'end')
     t.strictSame(refusal(client), closed)

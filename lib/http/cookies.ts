@@ -1,18 +1,21 @@
 import type { FastifyRequest } from 'fastify'
 
 /*
- * `@fastify/cookie` parses cookies in its own hook, which its option `hook` may put after ours, or nowhere. Until then
- * `request.cookies` is null.
+ * `@fastify/cookie` parses cookies in its own hook. Its option `hook` may put that behind the plugin's, or
+ * leave it out. Until then `request.cookies` is null.
  */
 
-/** Whether a request may have a cookie. It takes no parsing to say so of most that have none. */
+/** Whether a request may have a cookie of this name. Most that have none are told without parsing. */
 export function mayHaveCookie (request: FastifyRequest, name: string): boolean {
   const cookies = cookiesOf(request)
   if (isAbsent(cookies)) return request.raw.headers.cookie?.includes(name) === true
   return (cookies as Record<string, unknown>)[name] !== undefined
 }
 
-/** The request as it will be when its cookies are parsed, or the request itself where there is nothing to parse. It stays as it is. */
+/**
+ * The request with its cookies parsed, or the request itself where there is nothing to parse. The request
+ * that was given stays as it is.
+ */
 export function withCookies (request: FastifyRequest): FastifyRequest {
   const { server, raw: { headers: { cookie } } } = request
   const { parseCookie } = server as { parseCookie?: (header: string) => unknown }

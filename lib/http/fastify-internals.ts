@@ -2,11 +2,15 @@ import type { FastifyInstance } from 'fastify'
 import { badOption } from '../errors.ts'
 
 /*
- * Fastify has no public way to replace a decorator, and none to reach the scopes that were registered before a plugin.
- * What its instances keep is found by the description of their symbols, and the start stops where it is not found.
+ * Fastify has no public way to replace a decorator, and none to reach the scopes that were registered before
+ * a plugin. Its instances keep both under symbols, which this file finds by their descriptions. Registration
+ * is rejected where there is no such symbol.
  */
 
-/** The object that the requests of a scope, and of every scope below it, inherit their decorators from. What is put here costs a request nothing. */
+/**
+ * What the requests of a scope, and of each scope below it, inherit from. What is put here costs a request
+ * nothing.
+ */
 export function requestPrototype (scope: FastifyInstance): Record<PropertyKey, unknown> {
   return kept<{ prototype: Record<PropertyKey, unknown> }>(scope, 'fastify.Request').prototype
 }
@@ -21,5 +25,6 @@ function kept<T> (scope: FastifyInstance, description: string): T {
     const symbol = Object.getOwnPropertySymbols(object).find((symbol) => symbol.description === description)
     if (symbol !== undefined) return (scope as unknown as Record<symbol, T>)[symbol]!
   }
-  throw badOption(`this version of Fastify keeps no "${description}" where the plugin looks for it; use Fastify 5`)
+  throw badOption(`this version of Fastify keeps no "${description}" where the plugin looks for it; ` +
+    'use Fastify 5')
 }

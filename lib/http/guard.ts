@@ -1,66 +1,62 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { claimsOf, type TokenClaims } from '../domain/claims.ts'
 import type { TokenRevocation } from '../domain/decorator.ts'
-import { badOption, FST_JWT_NOT_REVOCABLE } from '../errors.ts'
-import { mayHaveCookie, withCookies } from './cookies.ts'
+import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
+import { Calls, type FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
 import {
-  changesLookupOnly, kindOfDecorator, verifyOptionsOf, withExtractor,
-  type Callback, type JwtDecorator, type Verify, type VerifyOptions
+  changesLookupOnly, withExtractor, type Callback, type GuardedJwt, type Verify, type VerifyOptions
 } from './jwt.ts'
-import { Calls, Verification, type FoundToken } from './outcome.ts'
+import { errorOf, notFound, Verification, type OutcomeCallback } from './outcome.ts'
+import { TokenFinder } from './token-finder.ts'
+import { markGuarded, verifyDecorator } from './verify-decorator.ts'
 
-type VerifiedCallback = (error: Error | null, user?: unknown, verification?: Verification) => void
 type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
 
-const kGuarded = Symbol('fastify-jwt-revocation.guarded')
+export interface GuardOptions extends GuardedJwt {
+  /** The guard takes the decorator's place here, and in each scope below, registered before or after. */
+  scope: FastifyInstance
+  revocation: TokenRevocation
+}
 
-/** Stands before one verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
+/** Stands before a verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
 export class Guard {
   readonly #revocation: TokenRevocation
-  readonly #jwt: JwtDecorator
+  readonly #finder: TokenFinder
   readonly #userKey: string
-  readonly #cookieName: string | undefined
-  readonly #extractsToken: boolean
   readonly #original: Verify
   readonly #kCalls = Symbol('fastify-jwt-revocation.calls')
 
-  /** Takes the decorator's place on the requests of `scope`, and of every scope below it, registered before or after. */
-  constructor (scope: FastifyInstance, jwt: JwtDecorator, verifyName: string, revocation: TokenRevocation) {
+  constructor ({ scope, jwt, verifyName, revocation }: GuardOptions) {
     const prototype = requestPrototype(scope)
     this.#revocation = revocation
-    this.#jwt = jwt
+    this.#finder = new TokenFinder(jwt)
     this.#userKey = jwt.options.decoratorName
-    this.#cookieName = jwt.cookie?.cookieName
-    this.#extractsToken = typeof jwt.options.verify.extractToken === 'function'
-    this.#original = verifyDecorator(prototype[verifyName], verifyName, jwt)
-    // Also marks the scope's requests as decorated: Fastify drops the request class of a scope that has no decorator.
+    this.#original = verifyDecorator(scope, { jwt, verifyName })
+    // Also marks the requests as decorated: Fastify drops the request class of a scope without a decorator.
     scope.decorateRequest(this.#kCalls, null)
-    // Of scopes that were registered before as well.
+    // Reaches scopes that were registered before as well.
     prototype[this.#kCalls] = null
     prototype[verifyName] = this.#decorator()
   }
 
-  /** Verifies the token that a request presents, if it does. Calls back with an error only where the guard refuses it. */
+  /** Verifies the token that a request presents, if any. Calls back with an error if the guard refuses it. */
   inspect (request: FastifyRequest, done: (refusal: Error | null) => void) {
-    if (!this.presents(request)) return done(null)
+    if (!this.#finder.presents(request)) return done(null)
     let found: FoundToken
     try {
-      found = this.#presented(request)
+      found = this.#finder.presented(request)
     } catch {
       // Nothing that @fastify/jwt takes for a token: the route's own jwtVerify() says so.
       return done(null)
     }
     const verification = this.#verification(request as GuardedRequest, found.token, found.options)
-    const end = () => {
-      const { refusal } = verification
-      // What is not revocable, and not revoked, is left to the route: its own jwtVerify() refuses it.
-      if (refusal === null || refusal instanceof FST_JWT_NOT_REVOCABLE) return done(null)
+    verification.whenSettled(({ kind, error }) => {
+      // A token that is not revocable, and not revoked, is left to the route: its own jwtVerify() refuses it.
+      if (kind !== 'refused' || error instanceof FST_JWT_NOT_REVOCABLE) return done(null)
       ;(request as GuardedRequest)[this.#userKey] = null
-      done(refusal)
-    }
-    if (verification.isSettled) end()
-    else verification.whenSettled(end)
+      done(error)
+    })
   }
 
   /** Whether a value is a request whose verify decorator this is. */
@@ -68,24 +64,24 @@ export class Guard {
     return typeof value === 'object' && value !== null && this.#kCalls in value
   }
 
-  /** Cheaper than to let lookupToken() throw for every anonymous request. */
+  /** Whether a request may present a token. */
   presents (request: FastifyRequest): boolean {
-    if (this.#extractsToken || request.headers.authorization !== undefined) return true
-    return this.#cookieName !== undefined && mayHaveCookie(request, this.#cookieName)
+    return this.#finder.presents(request)
   }
 
-  /** The later, the greater, over all guards; 0 where it has accepted nothing. */
+  /** The later, the greater, over all guards; 0 where this guard has accepted nothing. */
   acceptedAt (request: FastifyRequest): number {
     return this.#callsOf(request as GuardedRequest).acceptedAt
   }
 
   /**
-   * The token that a request presents and that verifies, revoked or not: the one that the application's last call
-   * accepted, else the one that a call would find. The user of the request stays, and the store is not asked.
+   * The token that a request presents and that verifies, revoked or not: the one that the application's last
+   * call accepted, or else the one that a call would find. Asks no store, and the request keeps its user.
    */
   tokenOf (request: FastifyRequest): Promise<string> {
     return new Promise((resolve, reject) => {
-      const { token, options } = this.#callsOf(request as GuardedRequest).accepted ?? this.#presented(request)
+      const { accepted } = this.#callsOf(request as GuardedRequest)
+      const { token, options } = accepted ?? this.#finder.presented(request)
       this.#verifySignature(request as GuardedRequest, token, options, (error) => {
         if (error) reject(error)
         else resolve(token as string)
@@ -94,23 +90,22 @@ export class Guard {
   }
 
   /**
-   * What `await request.jwtVerify()` does. Fails for a token that could not be checked, although it may be accepted
-   * elsewhere: it may be revoked, and such a token revokes nothing (P6).
+   * Does what `await request.jwtVerify()` does. Fails for a token that could not be checked as well: it may
+   * be revoked, and such a token revokes nothing (P6).
    */
   authenticate (request: FastifyRequest): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#verify(request, undefined, (error, _user, verification) => {
-        error ??= verification?.unchecked ?? null
-        if (error) return reject(error)
-        this.#callsOf(request as GuardedRequest).authenticated = verification
+      this.#verify(request, undefined, (outcome) => {
+        if (outcome.error !== null) return reject(outcome.error)
+        this.#callsOf(request as GuardedRequest).authenticated = outcome
         resolve()
       })
     })
   }
 
   /**
-   * The claims of the token that `authenticate` accepted. Asks the store again: somebody may have revoked the token
-   * while the request's body was on its way.
+   * The claims of the token that `authenticate` accepted. Asks the store again: somebody may have revoked the
+   * token while the request's body was on its way.
    */
   authenticateAgain (request: FastifyRequest): Promise<TokenClaims> {
     const { token, user } = this.#callsOf(request as GuardedRequest).authenticated!
@@ -126,65 +121,64 @@ export class Guard {
 
   #decorator () {
     const guard = this
-    function jwtVerify (this: FastifyRequest, options?: VerifyOptions | Callback | null, callback?: Callback) {
-      if (typeof options === 'function') return guard.#verify(this, undefined, (error, user) => options(error, user))
-      const given = options ?? undefined
-      if (callback !== undefined) return guard.#verify(this, given, (error, user) => callback(error, user))
-      return new Promise((resolve, reject) => {
-        guard.#verify(this, given, (error, user) => error ? reject(error) : resolve(user))
-      })
-    }
-    jwtVerify[kGuarded] = true
-    return jwtVerify
-  }
-
-  /** Answers about the token that this call finds. Calls share an outcome by its token, never by where they found it. */
-  #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: VerifiedCallback) {
-    const request = givenRequest as GuardedRequest
-    let token: unknown
-    try {
-      token = this.#find(request, options)
-    } catch (error) {
-      if (options === undefined) return callback(error as Error)
-      // Options that @fastify/jwt refuses are refused before it looks for a token.
-      return this.#original.call(request, withExtractor(options, () => { throw error }), callback)
-    }
-    const calls = this.#callsOf(request)
-    const turn = ++calls.begun
-    const verification = this.#begin(request, token, options)
-    verification.whenSettled((error, user) => {
-      // With @fastify/jwt the last of several calls sets the user, and the store may answer them in another order.
-      if (turn > calls.decided && (!error || verification.refusal !== null)) {
-        calls.decided = turn
-        calls.user = verification.refusal === null ? user : null
-        request[this.#userKey] = calls.user
-        if (!error) calls.accept({ token, options })
+    return markGuarded(function jwtVerify (
+      this: FastifyRequest, options?: VerifyOptions | Callback | null, callback?: Callback
+    ) {
+      const done = typeof options === 'function' ? options : callback
+      const given = typeof options === 'function' ? undefined : options ?? undefined
+      if (done !== undefined) {
+        return guard.#verify(this, given, (outcome) => done(errorOf(outcome), outcome.user))
       }
-      callback(error, user, verification)
+      return new Promise((resolve, reject) => {
+        guard.#verify(this, given, (outcome) => {
+          const error = errorOf(outcome)
+          if (error) reject(error)
+          else resolve(outcome.user)
+        })
+      })
     })
   }
 
-  /** The token, as a string: somebody may write to a Buffer later. `@fastify/jwt` refuses what is neither. */
-  #find (request: FastifyRequest, options: VerifyOptions | undefined): unknown {
-    const found = this.#jwt.lookupToken(request, verifyOptionsOf(options))
-    // To @fastify/jwt an empty Buffer is a malformed token, an empty string no token at all.
-    return Buffer.isBuffer(found) ? found.toString() || ' ' : found
+  /** Answers about the token that this call finds. Calls share the outcome of a token, wherever it was found. */
+  #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: OutcomeCallback) {
+    const request = givenRequest as GuardedRequest
+    let token: unknown
+    try {
+      token = this.#finder.find(request, options)
+    } catch (error) {
+      return this.#answerNotFound(request, options, error as Error, callback)
+    }
+    const calls = this.#callsOf(request)
+    const turn = ++calls.begun
+    this.#begin(request, token, options).whenSettled((outcome) => {
+      // With @fastify/jwt the last of several calls sets the user; the store may answer in another order.
+      if (turn > calls.decided && outcome.kind !== 'unverified') {
+        calls.decided = turn
+        calls.user = outcome.kind === 'refused' ? null : outcome.user
+        request[this.#userKey] = calls.user
+        if (outcome.kind !== 'refused') calls.accept({ token, options })
+      }
+      callback(outcome)
+    })
   }
 
-  /** What the request presents. `@fastify/jwt` does not find it by itself in a cookie that is not parsed yet: it needs options. */
-  #presented (request: FastifyRequest): FoundToken {
-    const parsed = this.#cookieName === undefined && !this.#extractsToken ? request : withCookies(request)
-    return { token: this.#find(parsed, undefined), options: parsed === request ? undefined : {} }
+  /** `@fastify/jwt` reads options before it looks for a token: what it says of those comes before `error`. */
+  #answerNotFound (
+    request: GuardedRequest, options: VerifyOptions | undefined, error: Error, callback: OutcomeCallback
+  ) {
+    if (options === undefined) return callback(notFound(error))
+    const bound = withExtractor(options, () => { throw error })
+    return this.#original.call(request, bound, (said) => callback(notFound(said!)))
   }
 
-  #begin (request: GuardedRequest, token: unknown, options: VerifyOptions | undefined): Verification {
+  #begin (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
     return options === undefined || changesLookupOnly(options)
       ? this.#verification(request, token, options)
       : this.#start(request, new Verification(token), options)
   }
 
-  /** The verification of a token by the options of `@fastify/jwt`: one that the request has already, or a new one. */
-  #verification (request: GuardedRequest, token: unknown, options: VerifyOptions | undefined): Verification {
+  /** The verification by `@fastify/jwt`'s own options: one that the request has already, or a new one. */
+  #verification (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
     const calls = this.#callsOf(request)
     const known = calls.verification
     if (known !== undefined && known.token === token && known.isFresh(this.#revocation.epoch)) return known
@@ -192,40 +186,42 @@ export class Guard {
     return this.#start(request, calls.verification, options)
   }
 
-  #start (request: GuardedRequest, verification: Verification, options: VerifyOptions | undefined): Verification {
+  #start (request: GuardedRequest, verification: Verification, options?: VerifyOptions): Verification {
     const { token } = verification
     this.#verifySignature(request, token, options, (error, user) => {
-      if (error) return verification.settle(error)
+      if (error) return verification.fail(error)
       verification.epoch = this.#revocation.epoch
       this.#revocation.check(token as string, (refusal, unchecked) => {
-        verification.refusal = refusal
-        verification.unchecked = unchecked
-        if (refusal === null) verification.user = user
-        verification.settle(refusal)
+        if (refusal !== null) verification.refuse(refusal)
+        else verification.accept(user, unchecked)
       })
     })
     return verification
   }
 
   /**
-   * Calls `done(error, user)` with what `@fastify/jwt` says of this very token, wherever options, or an `extractToken`,
-   * would look for one now. The request keeps the user that it had.
+   * Calls `done(error, user)` with what `@fastify/jwt` says of this very token, wherever options, or an
+   * `extractToken`, would look for one now. The request keeps the user that it had.
    */
-  #verifySignature (request: GuardedRequest, token: unknown, options: VerifyOptions | undefined, done: Callback) {
+  #verifySignature (
+    request: GuardedRequest, token: unknown, options: VerifyOptions | undefined, done: Callback
+  ) {
     const calls = this.#callsOf(request)
     const { decided } = calls
     const userBefore = request[this.#userKey]
-    // Without options @fastify/jwt uses the verifier it has; with any, even {}, it builds one (40 µs).
-    const bound = options === undefined && !this.#extractsToken ? undefined : withExtractor(options ?? {}, () => token)
+    // Without options @fastify/jwt uses the verifier that it has; with any, even {}, it builds one (40 µs).
+    const bound = options === undefined && !this.#finder.extractsToken
+      ? undefined
+      : withExtractor(options ?? {}, () => token)
     try {
       this.#original.call(request, bound, (error, user) => {
         if (error) return done(error)
-        // A call of the application's may have been decided meanwhile.
+        // Another call of the application's may have been decided meanwhile.
         request[this.#userKey] = calls.decided === decided ? userBefore : calls.user
         done(null, user)
       })
     } catch (error) {
-      // A secret function that throws.
+      // A secret function threw.
       done(error as Error)
     }
   }
@@ -233,24 +229,4 @@ export class Guard {
   #callsOf (request: GuardedRequest): Calls {
     return (request[this.#kCalls] ??= new Calls()) as Calls
   }
-}
-
-/** A decorator that only decodes, or that verifies for another namespace, would leave unguarded what is to be guarded. */
-function verifyDecorator (decorator: unknown, name: string, jwt: JwtDecorator): Verify {
-  const cure = 'set option "jwtVerify" to the name it was registered with'
-  if (typeof decorator !== 'function') throw badOption(`@fastify/jwt has no request decorator "${name}"; ${cure}`)
-  if (isGuarded(decorator)) {
-    throw badOption(`"${name}" is guarded already: the plugin is registered twice on one scope; register it once`)
-  }
-  const kind = kindOfDecorator(decorator, jwt)
-  if (kind === 'none') throw badOption(`"${name}" is no verify decorator of @fastify/jwt; ${cure}`)
-  if (kind === 'foreign') {
-    throw badOption(`"${name}" verifies for another @fastify/jwt than the one to guard; set option "namespace" to ` +
-      `the namespace of "${name}", or option "jwtVerify" to the name that the one to guard was registered with`)
-  }
-  return decorator as Verify
-}
-
-export function isGuarded (verify: unknown): boolean {
-  return typeof verify === 'function' && Object.hasOwn(verify, kGuarded)
 }

@@ -4,13 +4,19 @@ import type { Guard } from './guard.ts'
 
 type Done = (error?: Error) => void
 
-/** A socket that was about to be upgraded is no longer the server's: where the upgrade is refused, nobody else closes it. */
+/**
+ * The HTTP server no longer owns a socket that asked for an upgrade. If we refuse the upgrade, only we can
+ * close it.
+ */
 function closeAfter ({ raw: { socket } }: FastifyRequest, reply: FastifyReply) {
   reply.header('connection', 'close')
   reply.raw.once('finish', () => socket.destroySoon())
 }
 
-/** The `onRequest` hook: refuses a revoked token wherever it is presented, but for what is left out. */
+/**
+ * The `onRequest` hook: refuses a revoked token wherever a request presents one, unless the route is left
+ * out.
+ */
 export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings, 'enforce' | 'skip'>) {
   return function refuseRevoked (request: FastifyRequest, reply: FastifyReply, done: Done) {
     const wanted = request.routeOptions.config?.revocation
@@ -20,19 +26,21 @@ export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings
     try {
       skips = skip(request)
     } catch (error) {
-      // To Fastify nothing that is falsy is an error: the request would go on.
+      // Fastify takes nothing falsy for an error: the request would go on.
       return done((error || new Error('option "skip" threw nothing')) as Error)
     }
     if (skips === true) return done()
-    // Of an async function: it does not skip, and its rejection is nobody's.
+    // An async function does not skip, and nobody else handles its rejection.
     if (typeof skips === 'object') Promise.resolve(skips).catch(() => {})
     inspectFrom(0, request, reply, done)
   }
 
   function inspectFrom (index: number, request: FastifyRequest, reply: FastifyReply, done: Done) {
     guards[index]!.inspect(request, (refusal) => {
-      if (refusal === null) return index + 1 < guards.length ? inspectFrom(index + 1, request, reply, done) : done()
-      // Fastify's own error handler takes these from the error; one of the application's may not.
+      if (refusal === null) {
+        return index + 1 < guards.length ? inspectFrom(index + 1, request, reply, done) : done()
+      }
+      // Fastify's own error handler takes the headers from the error; one of the application's may not.
       reply.headers((refusal as Error & { headers: Record<string, string> }).headers)
       if (request.headers.upgrade !== undefined) closeAfter(request, reply)
       done(refusal)

@@ -1,49 +1,108 @@
-import type { FastifyRequest } from 'fastify'
+import { parse as parseDuration } from '@lukeed/ms'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Signer } from '../domain/signers.ts'
+import { badOption } from '../errors.ts'
+import type { Seconds } from '../time.ts'
+
+/* All that is asked of `@fastify/jwt`. */
 
 export type VerifyOptions = Record<string, unknown>
 export type Callback = (error: Error | null, user?: unknown) => void
 
 /**
- * `request.jwtVerify` of `@fastify/jwt`. Only its callback form is used: its promise form calls back through the
- * request, that is, us.
+ * `request.jwtVerify` of `@fastify/jwt`. The guard uses its callback form only: the promise form calls back
+ * through the request, and so reaches the guard again.
  */
 export type Verify = (this: FastifyRequest, options: VerifyOptions | undefined, callback: Callback) => void
 
-/** The part of `app.jwt` that the guard needs. */
+/** The part of `app.jwt` that the plugin needs. */
 export interface JwtDecorator {
-  options: { verify: VerifyOptions, decoratorName: string }
+  options: {
+    sign: { expiresIn?: number | string, iss?: string, noTimestamp?: boolean }
+    verify: VerifyOptions
+    decoratorName: string
+  }
   cookie?: { cookieName: string }
+  sign (claims: object, options?: object): string | Promise<string>
   lookupToken (request: FastifyRequest, options?: unknown): unknown
 }
 
-/** What of the options of `@fastify/jwt` tells whose tokens it takes. */
-export interface IssuerOptions {
-  options: { sign: { iss?: unknown }, verify: VerifyOptions }
+/** One `@fastify/jwt` to guard, and the name of its verify decorator. */
+export interface GuardedJwt {
+  jwt: JwtDecorator
+  verifyName: string
 }
 
 /**
- * The issuer of the tokens of all these, `sign.iss` or else the only `verify.allowedIss`; undefined where none is named,
- * null where there may be several.
+ * The `@fastify/jwt` of a namespace, or the one that was registered without. `givenName`: option `jwtVerify`.
+ * @throws FST_JWT_REVOCATION_BAD_OPTION
  */
-export function issuerOfAll (jwts: IssuerOptions[]): string | null | undefined {
-  const [first, ...others] = new Set(jwts.map(issuerOf))
+export function findJwt (
+  app: FastifyInstance, namespace: string | undefined, givenName: string | undefined
+): GuardedJwt {
+  if (!app.hasDecorator('jwt')) {
+    throw badOption('@fastify/jwt is missing; register it first: await app.register(jwt, { secret })')
+  }
+  const decorator = (app as unknown as { jwt: JwtDecorator & Record<string, JwtDecorator | undefined> }).jwt
+  const jwt = namespace === undefined ? decorator : decorator[namespace]
+  if (typeof jwt?.lookupToken !== 'function') {
+    throw badOption(namespace === undefined
+      ? '@fastify/jwt was registered with a namespace; set option "namespace" to it ' +
+        `(there is ${Object.keys(decorator).join(', ')})`
+      : `@fastify/jwt has no namespace "${namespace}"; register it with that one first, ` +
+        'or set option "namespace" to one it has')
+  }
+  return { jwt, verifyName: givenName ?? (namespace === undefined ? 'jwtVerify' : `${namespace}JwtVerify`) }
+}
+
+export function signerOver ({ jwt }: GuardedJwt): Signer {
+  return { sign: (claims, options) => jwt.sign(claims, options), signOptions: jwt.options.sign, verifyOptions: jwt.options.verify }
+}
+
+/** `@fastify/jwt` takes it in milliseconds. */
+export function clockTolerance ({ jwt }: GuardedJwt): Seconds {
+  const { clockTolerance = 0 } = jwt.options.verify as { clockTolerance?: number }
+  return Math.ceil(clockTolerance / 1000)
+}
+
+/** As `@fastify/jwt` reads it: seconds, or a string that means milliseconds where it has no unit. */
+export function lifetimeOf (expiresIn: number | string): Seconds {
+  return typeof expiresIn === 'string' ? parseDuration(expiresIn)! / 1000 : expiresIn
+}
+
+/** Whether tokens of equal names in two namespaces can be told apart. */
+export function hasIssuer ({ jwt: { options: { sign, verify } } }: GuardedJwt): boolean {
+  return Boolean(sign.iss ?? verify.allowedIss)
+}
+
+/**
+ * The issuer of the tokens of all these: `sign.iss`, or else the only `verify.allowedIss`. Gives undefined
+ * where no options name one, and null where there may be several.
+ */
+export function issuerOfAll (guarded: GuardedJwt[]): string | null | undefined {
+  const [first, ...others] = new Set(guarded.map(issuerOf))
   return others.length > 0 ? null : first
 }
 
-function issuerOf ({ options: { sign, verify: { allowedIss, requiredClaims } } }: IssuerOptions): string | null | undefined {
-  if (sign.iss) return sign.iss as string
+function issuerOf ({ jwt: { options: { sign, verify } } }: GuardedJwt): string | null | undefined {
+  const { allowedIss, requiredClaims } = verify
+  if (sign.iss) return sign.iss
   const [only, ...others] = Array.isArray(allowedIss) ? allowedIss : [allowedIss]
-  // Each token has one, and nobody says which.
+  // Each token has one, and no option says which.
   if (!only) return Array.isArray(requiredClaims) && requiredClaims.includes('iss') ? null : undefined
   return typeof only === 'string' && others.length === 0 ? only : null
 }
 
-/** What a request decorator does: verifies for the given `@fastify/jwt`, for another one, or nothing of the kind. */
+/**
+ * What a request decorator does: verifies for the given `@fastify/jwt`, for another one, or nothing of the
+ * kind.
+ */
 export type DecoratorKind = 'own' | 'foreign' | 'none'
 
 /**
- * Has a request decorator look for a token that is not there. Each registration of `@fastify/jwt` makes error classes of
- * its own, so the error tells whose decorator it is. A verify decorator runs no function of the application before that.
+ * Has a request decorator look for a token that is not there. Each registration of `@fastify/jwt` makes error
+ * classes of its own, so the error tells whose decorator it is. A verify decorator runs no function of the
+ * application before that.
  */
 export function kindOfDecorator (decorator: Function, jwt: JwtDecorator): DecoratorKind {
   const request = { headers: {} } as FastifyRequest
@@ -65,6 +124,14 @@ export function kindOfDecorator (decorator: Function, jwt: JwtDecorator): Decora
   return (answer as object).constructor === wanted.constructor ? 'own' : 'foreign'
 }
 
+function missingTokenError (request: FastifyRequest, jwt: JwtDecorator): Error & { code?: unknown } {
+  try {
+    return jwt.lookupToken(request, { extractToken: () => '' }) as Error
+  } catch (error) {
+    return error as Error
+  }
+}
+
 /** What `@fastify/jwt` reads the token from, and verifies it by, where a call gives options. */
 export function verifyOptionsOf (options: VerifyOptions | undefined): unknown {
   return options !== undefined && isNested(options) ? options.verify : options
@@ -77,24 +144,17 @@ export function withExtractor (options: VerifyOptions, extractToken: () => unkno
     : { ...options, extractToken }
 }
 
-/** Whether options only say where the token is: then it is verified as it is without them. */
+/** Whether options only say where the token is. Then `@fastify/jwt` verifies it as it does without them. */
 export function changesLookupOnly (options: VerifyOptions): boolean {
   if (isNested(options)) {
-    return Object.keys(options).length === 1 && typeof options.verify === 'object' && options.verify !== null &&
-      changesLookupOnly(options.verify as VerifyOptions)
+    const { verify } = options
+    return Object.keys(options).length === 1 && typeof verify === 'object' && verify !== null &&
+      changesLookupOnly(verify as VerifyOptions)
   }
   return Object.keys(options).every((key) => key === 'onlyCookie' || key === 'extractToken')
 }
 
-/** Both forms that `@fastify/jwt` takes: { verify: {…}, decode: {…} }, or verify options alone. */
+/** `@fastify/jwt` takes two forms: { verify: {…}, decode: {…} }, or verify options alone. */
 function isNested (options: VerifyOptions) {
   return Object.hasOwn(options, 'verify') || Object.hasOwn(options, 'decode')
-}
-
-function missingTokenError (request: FastifyRequest, jwt: JwtDecorator): Error & { code?: unknown } {
-  try {
-    return jwt.lookupToken(request, { extractToken: () => '' }) as Error
-  } catch (error) {
-    return error as Error
-  }
 }

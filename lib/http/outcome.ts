@@ -1,92 +1,103 @@
 import { systemClock, type Milliseconds } from '../time.ts'
-import type { Callback, VerifyOptions } from './jwt.ts'
 
 /**
- * How long an outcome counts within one request. The hook and the route share one verification and one check. A request
- * that lasts (a WebSocket, an upload) is verified and checked again.
+ * What came of one token of one request:
+ * - accepted: it is genuine, and not revoked
+ * - refused: it is genuine, and the plugin refuses it: it is revoked, not revocable, or can't be checked
+ * - unchecked: it is genuine, can't be checked, and is accepted anyway; `error` says why it went unchecked
+ * - unverified: `@fastify/jwt` refuses it, or finds none
+ */
+export type Outcome = Readonly<
+  | { kind: 'accepted', token: unknown, user: unknown, error: null }
+  | { kind: 'refused', token: unknown, user: undefined, error: Error }
+  | { kind: 'unchecked', token: unknown, user: unknown, error: Error }
+  | { kind: 'unverified', token: unknown, user: undefined, error: Error }
+>
+
+export type OutcomeCallback = (outcome: Outcome) => void
+
+/** The error with which `jwtVerify()` answers, or null where it succeeds. */
+export function errorOf (outcome: Outcome): Error | null {
+  return outcome.kind === 'unchecked' ? null : outcome.error
+}
+
+/** Of a call that found no token to verify. */
+export function notFound (error: Error): Outcome {
+  return { kind: 'unverified', token: undefined, user: undefined, error }
+}
+
+/**
+ * How long an outcome counts within one request. The hook and the route share one verification and one check.
+ * A request that lasts (a WebSocket, an upload) is verified and checked again.
  */
 const FRESH: Milliseconds = 100
 
-/** What came of verifying one token of one request. */
+/**
+ * One token of one request while it is verified and checked. It becomes the outcome itself, so a request
+ * makes one object.
+ */
 export class Verification {
   readonly token: unknown
+  /** undefined until it is settled. */
+  kind: Outcome['kind'] | undefined
   user: unknown
-  /** What of it is ours to refuse: the token is genuine, and revoked, not revocable, or can't be checked. */
-  refusal: Error | null = null
-  /** Why the token could not be checked, where it is accepted all the same. */
-  unchecked: Error | null = null
-  /** The revocation's when the check began. Undefined before. */
+  error: Error | null = null
+  /** The decorator's `epoch` when the check began; undefined before that. */
   epoch: number | undefined
-  #error: Error | null = null
-  #settledAt: Milliseconds | undefined
-  #waiting: Callback[] | undefined
+  #settledAt: Milliseconds = 0
+  #waiting: OutcomeCallback[] | undefined
 
   constructor (token: unknown) {
     this.token = token
   }
 
-  get isSettled (): boolean {
-    return this.#settledAt !== undefined
+  /** `unchecked`: why the token could not be checked, or null. */
+  accept (user: unknown, unchecked: Error | null) {
+    this.#settle(unchecked === null ? 'accepted' : 'unchecked', unchecked, user)
+  }
+
+  refuse (error: Error) {
+    this.#settle('refused', error, undefined)
+  }
+
+  /** `error`: what `@fastify/jwt` says of the token. */
+  fail (error: Error) {
+    this.#settle('unverified', error, undefined)
   }
 
   /**
-   * Whether a call may still share this. A check that began before a revocation may miss it, even if it still runs. What
-   * `@fastify/jwt` refuses may verify later: its secret may be a function of what a later hook puts on the request.
+   * Whether a call may still share this. A check that began before a revocation may miss it, even while it
+   * runs. A token that `@fastify/jwt` refuses may verify later: its secret may depend on what a later hook
+   * puts on the request.
    */
   isFresh (epoch: number): boolean {
     if (this.epoch !== undefined && this.epoch !== epoch) return false
-    if (this.#error !== null && this.refusal === null) return false
-    return this.#settledAt === undefined || systemClock.monotonic() - this.#settledAt < FRESH
+    if (this.kind === 'unverified') return false
+    return this.kind === undefined || systemClock.monotonic() - this.#settledAt < FRESH
   }
 
-  whenSettled (callback: Callback) {
-    if (this.#settledAt !== undefined) callback(this.#error, this.user)
+  /** Calls back with the outcome: at once where there is one. */
+  whenSettled (callback: OutcomeCallback) {
+    if (this.kind !== undefined) callback(this as Outcome)
     else if (this.#waiting === undefined) this.#waiting = [callback]
     else this.#waiting.push(callback)
   }
 
-  settle (error: Error | null) {
-    if (this.#settledAt !== undefined) return
+  /** The first outcome counts: a secret function may answer and then throw. */
+  #settle (kind: Outcome['kind'], error: Error | null, user: unknown) {
+    if (this.kind !== undefined) return
     this.#settledAt = systemClock.monotonic()
-    this.#error = error
+    this.kind = kind
+    this.error = error
+    this.user = user
     for (const callback of this.#waiting ?? []) {
       try {
-        callback(error, this.user)
+        callback(this as Outcome)
       } catch (thrown) {
-        // By the application's own callback: it is uncaught, as it would be anywhere, and not an answer to others who wait.
+        // The application's own callback threw. That stays uncaught, as it would anywhere, and is no answer
+        // to others.
         process.nextTick(() => { throw thrown })
       }
     }
   }
 }
-
-/** A token, and the options by which it is to be verified. */
-export interface FoundToken {
-  token: unknown
-  options: VerifyOptions | undefined
-}
-
-/** What the verify calls of one request have in common. */
-export class Calls {
-  /** The latest verification by the options that `@fastify/jwt` was registered with: the one that calls share. */
-  verification: Verification | undefined
-  /** The verification that lets the request use the routes of the plugin. */
-  authenticated: Verification | undefined
-  /** What the latest call that set a user has accepted. */
-  accepted: FoundToken | undefined
-  /** When that was, among the calls of all guards; 0: never. */
-  acceptedAt = 0
-  /** The number of the latest call. */
-  begun = 0
-  /** The number of the latest call that set the user, and that user. */
-  decided = 0
-  user: unknown
-
-  accept (found: FoundToken) {
-    this.accepted = found
-    this.acceptedAt = ++acceptances
-  }
-}
-
-/** How many calls of all guards have accepted a token: it tells which was the last. */
-let acceptances = 0

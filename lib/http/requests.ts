@@ -8,11 +8,8 @@ export function requestsOf (guards: Guard[]): Requests {
     has: (value) => guards[0]!.guards(value),
     async tokenOf (value) {
       const request = value as FastifyRequest
-      // What the application has verified last is what it means. Then what is there at all: of that the errors tell most.
-      const accepted = guards.filter((guard) => guard.acceptedAt(request) > 0).sort((a, b) => b.acceptedAt(request) - a.acceptedAt(request))
-      const first = [accepted, guards.filter((guard) => guard.presents(request))]
       let failure: unknown
-      for (const guard of first.find((some) => some.length > 0) ?? guards) {
+      for (const guard of likeliest(guards, request)) {
         try {
           return await guard.tokenOf(request)
         } catch (error) {
@@ -22,4 +19,17 @@ export function requestsOf (guards: Guard[]): Requests {
       throw failure
     }
   }
+}
+
+/**
+ * The guards to ask for the request's token. The application means what it verified last; or else what the
+ * request presents, because the errors about that say most.
+ */
+function likeliest (guards: Guard[], request: FastifyRequest): Guard[] {
+  const accepted = guards
+    .filter((guard) => guard.acceptedAt(request) > 0)
+    .sort((a, b) => b.acceptedAt(request) - a.acceptedAt(request))
+  if (accepted.length > 0) return accepted
+  const presented = guards.filter((guard) => guard.presents(request))
+  return presented.length > 0 ? presented : guards
 }

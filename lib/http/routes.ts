@@ -1,28 +1,38 @@
 import type { Static, TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
-import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifySchema, RegisterOptions } from 'fastify'
 import type { Access, Actor } from '../domain/access.ts'
 import type { Authorize, RoutesOptions } from '../types.ts'
 import type { Guard } from './guard.ts'
 import * as schemas from './schemas.ts'
 
-export interface RoutesContext {
+/** `logLevel`, `logSerializers`: Fastify takes them for any plugin. */
+export interface RoutesContext extends Pick<RegisterOptions, 'logLevel' | 'logSerializers'> {
   access: Access
   guard: Guard
   authorize: Authorize
-  /** What OpenAPI is told of each. */
-  openapi: Pick<RoutesOptions, 'security' | 'hide'>
+  routes: RoutesOptions & { prefix: string }
 }
 
-/** The HTTP routes, in a scope of their own. They decide nothing: who may do what is the domain's (P6). */
-export function registerRoutes (scope: FastifyInstance, { access, guard, authorize, openapi }: RoutesContext) {
+/** The HTTP routes, in a scope of their own. They decide nothing: `Access` says who may do what (P6). */
+export async function registerRoutes (app: FastifyInstance, context: RoutesContext) {
+  const { routes: { prefix }, logLevel, logSerializers } = context
+  await app.register(async (scope) => addRoutes(scope, context), {
+    prefix, ...(logLevel && { logLevel }), ...(logSerializers && { logSerializers })
+  })
+}
+
+function addRoutes (scope: FastifyInstance, { access, guard, authorize, routes }: RoutesContext) {
+  const { prefix: _, ...openapi } = routes
   ignoreBodies(scope)
   useTypeBox(scope)
-  // Before anything of the request is looked at. The handlers ask again, for its body may come much later.
+  // Comes before anything else looks at the request. The handlers ask again, because its body may arrive much
+  // later.
   scope.addHook('onRequest', (request) => guard.authenticate(request))
 
-  const route = (...args: Parameters<typeof schemas.route>): FastifySchema => ({ ...openapi, ...schemas.route(...args) })
+  const route = (...args: Parameters<typeof schemas.route>): FastifySchema =>
+    ({ ...openapi, ...schemas.route(...args) })
 
   async function actor (request: FastifyRequest): Promise<Actor> {
     const claims = await guard.authenticateAgain(request)
@@ -30,7 +40,10 @@ export function registerRoutes (scope: FastifyInstance, { access, guard, authori
   }
 
   scope.get<{ Querystring: Static<typeof schemas.ListQuery> }>('', {
-    schema: route('List the tokens of a subject', schemas.PageBody, 'Its records that have not expired, latest to expire first', {
+    schema: route({
+      summary: 'List the tokens of a subject',
+      body: schemas.PageBody,
+      description: 'Its records that have not expired, latest to expire first',
       querystring: schemas.ListQuery
     })
   }, async (request) => {
@@ -39,22 +52,44 @@ export function registerRoutes (scope: FastifyInstance, { access, guard, authori
   })
 
   scope.get<{ Params: Static<typeof schemas.IdParams> }>('/id/:id', {
-    schema: route('Read the record of a token', schemas.TokenBody, 'The record', { params: schemas.IdParams })
+    schema: route({
+      summary: 'Read the record of a token',
+      body: schemas.TokenBody,
+      description: 'The record',
+      params: schemas.IdParams
+    })
   }, async (request) => access.read(await actor(request), request.params.id))
 
-  scope.delete<{ Params: Static<typeof schemas.JtiParams>, Querystring: Static<typeof schemas.IssuerQuery> }>('/:jti', {
-    schema: route('Revoke a token by its jti', schemas.RevocationBody, 'It is revoked', {
-      params: schemas.JtiParams, querystring: schemas.IssuerQuery
+  scope.delete<{
+    Params: Static<typeof schemas.JtiParams>, Querystring: Static<typeof schemas.IssuerQuery>
+  }>('/:jti', {
+    schema: route({
+      summary: 'Revoke a token by its jti',
+      body: schemas.RevocationBody,
+      description: 'It is revoked',
+      params: schemas.JtiParams,
+      querystring: schemas.IssuerQuery
     })
   }, async (request) => access.revoke(await actor(request), request.params.jti, request.query.iss))
 
   scope.delete<{ Params: Static<typeof schemas.IdParams> }>('/id/:id', {
-    schema: route('Revoke the token of a record', schemas.RevocationBody, 'It is revoked', { params: schemas.IdParams })
+    schema: route({
+      summary: 'Revoke the token of a record',
+      body: schemas.RevocationBody,
+      description: 'It is revoked',
+      params: schemas.IdParams
+    })
   }, async (request) => access.revokeById(await actor(request), request.params.id))
 
-  scope.delete<{ Params: Static<typeof schemas.SubjectParams>, Querystring: Static<typeof schemas.SubjectQuery> }>('/sub/:sub', {
-    schema: route('Revoke all tokens of a subject', schemas.CutoffBody, 'They are revoked', {
-      params: schemas.SubjectParams, querystring: schemas.SubjectQuery
+  scope.delete<{
+    Params: Static<typeof schemas.SubjectParams>, Querystring: Static<typeof schemas.SubjectQuery>
+  }>('/sub/:sub', {
+    schema: route({
+      summary: 'Revoke all tokens of a subject',
+      body: schemas.CutoffBody,
+      description: 'They are revoked',
+      params: schemas.SubjectParams,
+      querystring: schemas.SubjectQuery
     })
   }, async (request) => {
     const { params: { sub }, query: { iss, except } } = request
@@ -62,26 +97,46 @@ export function registerRoutes (scope: FastifyInstance, { access, guard, authori
   })
 }
 
-/** A client may announce JSON and send nothing, which Fastify refuses, or send anything: it is read, within bodyLimit, and dropped. */
+/** Fastify's limit on a parameter in a path. It has two places. */
+interface LengthConfig {
+  maxParamLength: number
+  routerOptions?: { maxParamLength?: number }
+}
+
+/** How long a jti the routes take in their path. */
+export function longestJti ({ initialConfig }: FastifyInstance): number {
+  const { maxParamLength, routerOptions } = initialConfig as LengthConfig
+  return routerOptions?.maxParamLength ?? maxParamLength
+}
+
+/**
+ * Reads any body within bodyLimit and drops it. Fastify refuses a client that announces JSON and sends
+ * nothing.
+ */
 function ignoreBodies (scope: FastifyInstance) {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
 }
 
-/** The routes work in an application that has put a compiler of another schema language in Fastify's place. */
+/**
+ * Lets the routes work in an application that has replaced Fastify's compiler by one of another schema
+ * language.
+ */
 function useTypeBox (scope: FastifyInstance) {
   scope.setValidatorCompiler<TSchema>(({ schema, httpPart }) => {
     const compiled = TypeCompiler.Compile(schema)
     return (data: unknown) => {
-      // A query has nothing but strings.
+      // A query holds strings only.
       const value = Value.Convert(schema, data)
-      const error = compiled.Errors(value).First()
-      return error === undefined ? { value } : { error: new Error(`${httpPart}${error.path} ${error.message}`) }
+      const mistake = compiled.Errors(value).First()
+      if (mistake === undefined) return { value }
+      return { error: new Error(`${httpPart}${mistake.path} ${mistake.message}`) }
     }
   })
-  // Given names, JSON.stringify reads them from an error too, where they are inherited or not enumerable.
+  // Given names, JSON.stringify also reads fields of an error that are inherited or not enumerable.
   const errorFields = ['statusCode', 'code', 'error', 'message']
   scope.setSerializerCompiler(({ httpStatus = '' }) => {
-    return httpStatus.startsWith('2') ? (data) => JSON.stringify(data) : (error) => JSON.stringify(error, errorFields)
+    const fields = httpStatus.startsWith('2') ? undefined : errorFields
+    return (body) => JSON.stringify(body, fields)
   })
 }

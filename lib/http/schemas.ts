@@ -2,36 +2,49 @@ import type { FastifySchema } from 'fastify'
 import { Type, type TObject, type TProperties } from '@sinclair/typebox'
 
 /*
- * The shapes of the HTTP routes, for validation and for OpenAPI: only words that Swagger 2 has as well, which knows no
- * `anyOf` and no `const`.
+ * The shapes of the HTTP routes, for validation and for OpenAPI. They use no word that Swagger 2 lacks, such
+ * as `anyOf` and `const`.
  */
 
-/** In answers alone: it is not validated. */
+/** For answers only: nothing validates it. */
 const oneOf = <T extends string>(...values: T[]) => Type.Unsafe<T>({ type: 'string', enum: values })
 const time = (description: string) => Type.String({ format: 'date-time', description })
-const timeOrNull = (description: string) => Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description })
+const timeOrNull = (description: string) =>
+  Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description })
 const name = (description: string) => Type.String({ maxLength: 1024, description })
 
 const Jti = Type.String({ minLength: 1, maxLength: 255, description: 'The jti of the token' })
 const Id = Type.String({ format: 'uuid', description: 'The id of the record of the token' })
-const Issuer = name('The issuer (iss). In a query: default is the one of your own token; empty for tokens without one')
+const Issuer = name(
+  'The issuer (iss). In a query: default is the one of your own token; empty for tokens without one'
+)
 const Subject = name('The subject (sub)')
 const MAX_LIMIT = 100
 export const DEFAULT_LIMIT = 20
 
 export const JtiParams = Type.Object({ jti: Jti })
-// Anything: what is no UUID is the id of no record, and answered like one.
-export const IdParams = Type.Object({ id: Type.String({ description: 'The id of the record of the token, a UUID' }) })
-export const SubjectParams = Type.Object({ sub: Type.String({ minLength: 1, maxLength: 1024, description: 'The subject (sub)' }) })
+// Takes any string: one that is no UUID is the id of no record, and gets the answer of such an id.
+export const IdParams = Type.Object({
+  id: Type.String({ description: 'The id of the record of the token, a UUID' })
+})
+export const SubjectParams = Type.Object({
+  sub: Type.String({ minLength: 1, maxLength: 1024, description: 'The subject (sub)' })
+})
 export const IssuerQuery = Type.Object({ iss: Type.Optional(Issuer) })
 export const SubjectQuery = Type.Object({
   iss: Type.Optional(Issuer),
-  except: Type.Optional(Type.String({ pattern: '^current$', enum: ['current'], description: 'Leave out your own token, and set no cutoff' }))
+  except: Type.Optional(Type.String({
+    pattern: '^current$', enum: ['current'], description: 'Leave out your own token, and set no cutoff'
+  }))
 })
 export const ListQuery = Type.Object({
-  sub: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'Default: the subject of your own token' })),
+  sub: Type.Optional(Type.String({
+    minLength: 1, maxLength: 1024, description: 'Default: the subject of your own token'
+  })),
   iss: Type.Optional(Issuer),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, description: 'How many' })),
+  limit: Type.Optional(Type.Integer({
+    minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, description: 'How many'
+  })),
   cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 255, description: 'Of the page before' }))
 })
 
@@ -48,8 +61,14 @@ export const RevocationBody = Type.Object({
 export const CutoffBody = Type.Object({
   sub: Subject,
   iss: Type.Optional(Issuer),
-  cutoff: Type.Unsafe<number | null>({ type: ['integer', 'null'], description: 'Tokens with iat up to this are refused, seconds since the epoch; null with except' }),
-  revoked: Type.Integer({ description: 'How many recorded tokens this ended. 0 is no failure: the cutoff ends those that were never recorded as well' })
+  cutoff: Type.Unsafe<number | null>({
+    type: ['integer', 'null'],
+    description: 'Tokens with iat up to this are refused, seconds since the epoch; null with except'
+  }),
+  revoked: Type.Integer({
+    description: 'How many recorded tokens this ended. ' +
+      '0 is no failure: the cutoff ends those that were never recorded as well'
+  })
 })
 
 export const TokenBody = Type.Object({
@@ -59,7 +78,9 @@ export const TokenBody = Type.Object({
   sub: Type.Optional(Subject),
   issuedAt: timeOrNull('When it was issued; null where the token does not say'),
   expiresAt: timeOrNull('When it ends; null: never'),
-  meta: Type.Optional(Type.Unsafe<Record<string, unknown>>({ type: 'object', additionalProperties: true, description: 'What the application recorded with it' })),
+  meta: Type.Optional(Type.Unsafe<Record<string, unknown>>({
+    type: 'object', additionalProperties: true, description: 'What the application recorded with it'
+  })),
   status: oneOf('active', 'revoked'),
   current: Type.Boolean({ description: 'Whether it is the token of this request' })
 })
@@ -78,17 +99,29 @@ const errorBody = (description: string, ...codes: string[]) => Type.Object({
 
 const errors = {
   400: errorBody('The request is not valid', 'FST_ERR_VALIDATION'),
-  401: errorBody('No token, or one that is not valid, revoked (FST_JWT_REVOKED) or not revocable (FST_JWT_NOT_REVOCABLE)'),
+  401: errorBody(
+    'No token, or one that is not valid, revoked (FST_JWT_REVOKED) or not revocable (FST_JWT_NOT_REVOCABLE)'
+  ),
   403: errorBody('Not yours to act on, or there is none', 'FST_JWT_REVOCATION_FORBIDDEN'),
   503: errorBody('The store did not answer. Try again', 'FST_JWT_REVOCATION_UNAVAILABLE')
 }
+const NOT_FOUND = { 404: errorBody('There is no such record', 'FST_JWT_REVOCATION_NOT_FOUND') }
 
-/** What every route has in common in OpenAPI. */
-export function route<T extends Record<string, unknown>> (summary: string, body: TObject<TProperties>, description: string, shapes: T): FastifySchema & Record<string, unknown> {
+export interface RouteShape extends FastifySchema {
+  summary: string
+  body: TObject<TProperties>
+  /** What a 200 means. */
+  description: string
+}
+
+type RouteSchema = FastifySchema & Record<string, unknown>
+
+/** The schema of a route, with what all of them have in common. `body`: of a 200. */
+export function route ({ summary, body, description, ...shapes }: RouteShape): RouteSchema {
   return {
     tags: ['jwt revocation'],
     summary,
     ...shapes,
-    response: { 200: { ...body, description }, ...errors, ...('params' in shapes && shapes.params === IdParams && { 404: errorBody('There is no such record', 'FST_JWT_REVOCATION_NOT_FOUND') }) }
+    response: { 200: { ...body, description }, ...errors, ...(shapes.params === IdParams && NOT_FOUND) }
   }
 }

@@ -1,0 +1,47 @@
+import type { FastifyRequest } from 'fastify'
+import type { FoundToken } from './calls.ts'
+import { mayHaveCookie, withCookies } from './cookies.ts'
+import { verifyOptionsOf, type JwtDecorator, type VerifyOptions } from './jwt.ts'
+
+/** Finds the token of a request where one `@fastify/jwt` would find it. */
+export class TokenFinder {
+  /** Whether `@fastify/jwt` was registered with a function that finds tokens. */
+  readonly extractsToken: boolean
+  readonly #jwt: JwtDecorator
+  readonly #cookieName: string | undefined
+
+  constructor (jwt: JwtDecorator) {
+    this.#jwt = jwt
+    this.#cookieName = jwt.cookie?.cookieName
+    this.extractsToken = typeof jwt.options.verify.extractToken === 'function'
+  }
+
+  /**
+   * Whether a request may present a token. Costs 0.1 µs, where the error that `presented` throws costs an
+   * anonymous request 40 µs, two thirds of all that it takes.
+   */
+  presents (request: FastifyRequest): boolean {
+    if (this.extractsToken || request.headers.authorization !== undefined) return true
+    return this.#cookieName !== undefined && mayHaveCookie(request, this.#cookieName)
+  }
+
+  /**
+   * The token that a request presents. For one in a cookie that is not parsed yet, `@fastify/jwt` needs
+   * options.
+   * @throws what `@fastify/jwt` throws where it finds none
+   */
+  presented (request: FastifyRequest): FoundToken {
+    const parsed = this.#cookieName === undefined && !this.extractsToken ? request : withCookies(request)
+    return { token: this.find(parsed, undefined), options: parsed === request ? undefined : {} }
+  }
+
+  /**
+   * The token, as a string: somebody may write to a Buffer later. `@fastify/jwt` refuses what is neither.
+   * @throws what `@fastify/jwt` throws where it finds none
+   */
+  find (request: FastifyRequest, options: VerifyOptions | undefined): unknown {
+    const found = this.#jwt.lookupToken(request, verifyOptionsOf(options))
+    // To @fastify/jwt an empty Buffer is a malformed token, and an empty string is no token at all.
+    return Buffer.isBuffer(found) ? found.toString() || ' ' : found
+  }
+}
