@@ -1,5 +1,5 @@
 import t from 'tap'
-import { bearer, buildApp, genuine, SECRET } from './support/app.ts'
+import { bearer, buildApp, genuine, inSeconds, SECRET, signed } from './support/app.ts'
 
 t.test("a callback of the application that throws is uncaught, as it would be anywhere, and leaves others' answers alone", async (t) => {
   const app = await buildApp(t, {
@@ -35,4 +35,16 @@ t.test('a secret that answers and then throws has answered', async (t) => {
   })
   const { token, jti } = await genuine()
   t.match((await app.inject({ url: '/me', headers: bearer(token) })).json(), { user: { jti } })
+})
+
+t.test('P1 a secret that throws undefined, null or false accepts no token, forged or not', async (t) => {
+  for (const thrown of [undefined, null, false]) {
+    const app = await buildApp(t, { jwt: { secret: () => { throw thrown } } })
+    for (const token of [(await genuine()).token, await signed({ jti: 'a', exp: inSeconds(60) }, 'a secret of somebody else, also of 32 bytes')]) {
+      const { statusCode, body } = await app.inject({ url: '/me', headers: bearer(token) })
+      t.strictSame({ statusCode, ...JSON.parse(body) }, {
+        statusCode: 500, error: 'Internal Server Error', message: 'the secret of @fastify/jwt threw nothing'
+      }, String(thrown))
+    }
+  }
 })

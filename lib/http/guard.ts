@@ -221,8 +221,8 @@ export class Guard {
         done(null, user)
       })
     } catch (error) {
-      // A secret function threw.
-      done(error as Error)
+      // A secret function threw. What is falsy would be no error to anybody, and the token would pass.
+      done((error || new Error('the secret of @fastify/jwt threw nothing')) as Error)
     }
   }
 
