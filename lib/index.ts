@@ -8,6 +8,6 @@ export type {
 } from './option-types.ts'
 export type {
   CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken, Revocation,
-  RevocationEvents, RevocationResult, RevocationStatus, RevokeResult, SubjectOptions, TokenClaims, TokenRecord,
-  TokensOptions, TokensPage
+  RevocationEvents, RevocationResult, RevocationStatus, RevokeResult, SubjectOptions, TokenClaims,
+  TokenRecord, TokensOptions, TokensPage
 } from './types.ts'

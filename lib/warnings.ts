@@ -23,13 +23,14 @@ export function storeLog (app: FastifyInstance, settings: Settings) {
   return {
     /** `place`: where Redis is, as far as its client shows it. */
     lost (error: unknown, place: string | undefined) {
-      const sentence = `the store is lost; ${consequence(settings)} until it is back. ${whyLost(error, place)}`
-      log.error({ err: error }, `jwt revocation: ${sentence}`)
+      const sentence = `the store is lost; ${consequence(settings)} until it is back.`
+      log.error({ err: error }, `jwt revocation: ${sentence} ${whyLost(error, place)}`)
     },
     back: () => warning('the store is back'),
     disowned () {
       log.fatal('jwt revocation: too many revocations are of unknown outcome ' +
-        '(10,000 are tried again until they stand); those that were answered 503 since must be asked for again')
+        '(10,000 are tried again until they stand); ' +
+        'those that were answered 503 since must be asked for again')
     },
     warning
   }
@@ -86,7 +87,8 @@ function warnOfSignOptions ({ jwt }: GuardedJwt, maxTokenLifetime: Settings['max
     // An application without any sign options may sign nothing: `Notices` tells of its first token without an
     // exp.
     warn('@fastify/jwt signs tokens without an exp, which are refused; ' +
-      "register it with sign: { expiresIn: '15m' }, pass expiresIn with each token, or set maxTokenLifetime: 'unbounded'")
+      "register it with sign: { expiresIn: '15m' }, pass expiresIn with each token, " +
+      "or set maxTokenLifetime: 'unbounded'")
   }
   if (sign.noTimestamp) {
     warn('@fastify/jwt signs tokens without an iat, which are refused; ' +

@@ -1,25 +1,34 @@
 import { FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND } from '../errors.ts'
 import type { Budget } from '../stores/store.ts'
-import type { AuthorizeTarget, CutoffResult, ListedToken, RevocationResult, TokenRecord, TokensPage } from '../types.ts'
+import type {
+  AuthorizeTarget, CutoffResult, ListedToken, RevocationResult, TokenRecord, TokensPage
+} from '../types.ts'
 import { byOf } from './audit.ts'
 import type { CheckedClaims, TokenClaims } from './claims.ts'
 import type { TokenRevocation } from './decorator.ts'
 
-/** Somebody who wants to act on a token: the claims of the token that speaks for them, and what else lets them. */
+/** Who wants to act on a token: the claims of their own token, and a function that may grant more. */
 export interface Actor {
   claims: TokenClaims
   authorize: (target: AuthorizeTarget) => boolean | Promise<boolean>
 }
 
-/** One page, as its reader sees it. */
+/** One page of records, as an actor sees it. */
 export interface OwnPage {
   tokens: Array<ListedToken & { current: boolean }>
   cursor?: string
 }
 
+export interface ListQuery {
+  sub?: string
+  iss?: string
+  limit: number
+  cursor?: string
+}
+
 /**
- * Who may do what (P6): a token acts on itself and on its own subject, and `authorize` lets others. Who may not, learns
- * nothing: an unknown token and a foreign one get the same answer, after the same reads.
+ * Who may do what (P6): a token acts on itself and on its own subject; `authorize` grants the rest. Anybody
+ * else learns nothing: an unknown token and a foreign one get the same answer, after the same reads.
  */
 export class Access {
   readonly #revocation: TokenRevocation
@@ -30,17 +39,20 @@ export class Access {
     this.#budget = budget
   }
 
-  /** Without `issuer`: a token of the actor's own. */
+  /** Without `issuer`, a token of the actor's own issuer is meant. */
   async revoke (actor: Actor, jti: string, issuer?: string): Promise<RevocationResult> {
     const claims = this.#revocation.checked(actor.claims)
     const iss = issuer ?? claims.iss
     const budget = this.#budget()
     const record = await this.#revocation.history.tokenOf(iss, jti, budget)
     const own = isToken(claims, jti, iss)
-    if (!own && !hasSubjectOf(claims, record)) await authorize(actor, { action: 'revoke', ...named({ jti, iss }), ...named(record) })
-    // The own token that says no end has none.
+    if (!own && !hasSubjectOf(claims, record)) {
+      await authorize(actor, { action: 'revoke', ...named({ jti, iss }), ...named(record) })
+    }
+    // The actor's own token has no end where it names none.
     const exp = own && { exp: claims.exp ?? Infinity }
-    return (await this.#revocation.revoker.revokeKnown({ jti, iss, ...exp }, record, budget, byOf(claims))).revocation
+    const { revoker } = this.#revocation
+    return (await revoker.revokeKnown({ jti, iss, ...exp }, record, budget, byOf(claims))).revocation
   }
 
   async revokeById (actor: Actor, id: string): Promise<RevocationResult> {
@@ -51,14 +63,21 @@ export class Access {
     return (await this.#revocation.revoker.revokeKnown(own, own, budget, byOf(claims), latest)).revocation
   }
 
-  /** Without `issuer`: a subject of the actor's own. `sparing`: all but the actor's token. */
-  async revokeSubject (actor: Actor, sub: string, issuer: string | undefined, sparing: boolean): Promise<CutoffResult> {
+  /**
+   * Without `issuer`, a subject of the actor's own issuer is meant. `sparing`: all but the actor's own token.
+   */
+  async revokeSubject (
+    actor: Actor, sub: string, issuer: string | undefined, sparing: boolean
+  ): Promise<CutoffResult> {
+    const { revoker } = this.#revocation
     const claims = this.#revocation.checked(actor.claims)
     const iss = issuer ?? claims.iss
-    if (isSubject(claims, sub, iss)) return this.#revocation.revoker.endOwnSubject(claims, sparing ? claims.jti ?? '' : undefined)
+    if (isSubject(claims, sub, iss)) {
+      return revoker.endOwnSubject(claims, sparing ? claims.jti ?? '' : undefined)
+    }
     await authorize(actor, { action: 'revokeSubject', ...named({ sub, iss }) })
-    // '' is no jti: of another subject the actor's token is not one to spare.
-    return this.#revocation.revoker.endSubject(sub, iss, { by: byOf(claims), except: sparing ? '' : undefined })
+    // No jti is empty: another subject has no token of the actor's to spare.
+    return revoker.endSubject(sub, iss, { by: byOf(claims), except: sparing ? '' : undefined })
   }
 
   async read (actor: Actor, id: string): Promise<ListedToken & { current: boolean }> {
@@ -67,8 +86,11 @@ export class Access {
     return withCurrent(claims, await this.#revocation.history.withStatus(record))
   }
 
-  /** Without `subject`: the actor's own; and where their token has none, that token alone. */
-  async list (actor: Actor, { sub, iss: issuer, limit, cursor }: { sub?: string, iss?: string, limit: number, cursor?: string }): Promise<OwnPage> {
+  /**
+   * Without `sub`, lists the tokens of the actor's own subject. An actor without a subject sees their own
+   * token.
+   */
+  async list (actor: Actor, { sub, iss: issuer, limit, cursor }: ListQuery): Promise<OwnPage> {
     const claims = this.#revocation.checked(actor.claims)
     const { history } = this.#revocation
     const iss = issuer ?? claims.iss
@@ -79,13 +101,17 @@ export class Access {
       const record = claims.jti === undefined ? null : await history.tokenOf(iss, claims.jti)
       page = { tokens: record === null ? [] : [await history.withStatus(record)] }
     } else {
-      if (!isSubject(claims, subject, iss)) await authorize(actor, { action: 'read', ...named({ sub: subject, iss }) })
+      if (!isSubject(claims, subject, iss)) {
+        await authorize(actor, { action: 'read', ...named({ sub: subject, iss }) })
+      }
       page = await history.tokens(subject, iss, limit, cursor)
     }
     return { ...page, tokens: page.tokens.map((token) => withCurrent(claims, token)) }
   }
 
-  async #allowed (actor: Actor, claims: CheckedClaims, id: string, action: 'read' | 'revoke', record: TokenRecord | null): Promise<TokenRecord> {
+  async #allowed (
+    actor: Actor, claims: CheckedClaims, id: string, action: 'read' | 'revoke', record: TokenRecord | null
+  ): Promise<TokenRecord> {
     const own = record !== null && isToken(claims, record.jti, record.iss)
     if (!own && !hasSubjectOf(claims, record)) await authorize(actor, { action, ...named(record), id })
     if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()
@@ -94,7 +120,7 @@ export class Access {
 }
 
 async function authorize (actor: Actor, target: AuthorizeTarget) {
-  // Nothing but true: a forgotten return, or the string 'false', lets nobody.
+  // Only `true` grants access: a forgotten return, or the string 'false', does not.
   if (await actor.authorize(target) !== true) throw new FST_JWT_REVOCATION_FORBIDDEN()
 }
 
@@ -118,7 +144,7 @@ function withCurrent (claims: CheckedClaims, token: ListedToken) {
   return { ...token, current: isToken(claims, token.jti, token.iss) }
 }
 
-/** The names in something, without those that are absent or empty. */
+/** The names in `of` that are neither absent nor empty. */
 function named (of: { jti?: string, id?: string, iss?: string | undefined, sub?: string } | null) {
   const { jti, id, iss, sub } = of ?? {}
   return { ...(jti && { jti }), ...(id && { id }), ...(iss && { iss }), ...(sub && { sub }) }

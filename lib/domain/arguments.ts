@@ -1,6 +1,8 @@
 import type { RevocationEvents, SubjectOptions, TokensOptions } from '../types.ts'
 import { isJti, isName, subOf } from './claims.ts'
 
+/* The arguments of the decorator's methods. A check throws a TypeError that names the method. */
+
 const MAX_META_BYTES = 4096
 const MAX_PAGE = 1000
 const OR_REQUEST = 'or a request of a scope that the plugin guards'
@@ -18,33 +20,43 @@ export function checkListener (method: string, event: unknown, listener: unknown
   throw new TypeError(`${method}() takes an event, ${Object.keys(EVENTS).join(', ')}, and a listener, a function`)
 }
 
-/** The subject that is meant. */
+/** The subject that `given` means. */
 export function checkSubject (method: string, given: unknown): string {
   const sub = subOf(given)
   if (sub && isName(sub)) return sub
-  throw new TypeError(`${method}() needs a sub: a well-formed string of 1 to 1024 characters, or a safe integer${method === 'revokeSubject' ? `, ${OR_REQUEST}` : ''}`)
+  const request = method === 'revokeSubject' ? `, ${OR_REQUEST}` : ''
+  throw new TypeError(`${method}() needs a sub: a well-formed string of 1 to 1024 characters, ` +
+    `or a safe integer${request}`)
 }
 
-/** The names of a token, and when it ends. `iat` comes with the claims of one. */
-export function checkTarget (method: string, given: unknown): { jti: string, iss?: string, exp?: number, iat?: unknown } {
+/** The names of a token, and when it ends. An `iat` shows that these are the claims of one. */
+export function checkTarget (
+  method: string, given: unknown
+): { jti: string, iss?: string, exp?: number, iat?: unknown } {
   const { jti, iss, exp, iat } = (given ?? {}) as Record<string, unknown>
-  if (!isJti(jti)) throw new TypeError(`${method}() needs a jti: a well-formed string of 1 to 255 characters, ${OR_REQUEST}`)
+  if (!isJti(jti)) {
+    throw new TypeError(`${method}() needs a jti: a well-formed string of 1 to 255 characters, ${OR_REQUEST}`)
+  }
   checkIssuer(method, iss)
-  if (exp !== undefined && !Number.isFinite(exp)) throw new TypeError(`${method}() takes as exp a number of seconds since the epoch`)
+  if (exp !== undefined && !Number.isFinite(exp)) {
+    throw new TypeError(`${method}() takes as exp a number of seconds since the epoch`)
+  }
   return { jti, iss: iss as string, exp: exp as number, iat }
 }
 
 export function checkSubjectOptions (method: string, options: SubjectOptions) {
   checkObject(method, 'options', '{ iss, except }', options)
   const { except } = options
-  if (except !== undefined && typeof except !== 'string') throw new TypeError(`${method}() takes as except the jti of a token`)
+  if (except === undefined || typeof except === 'string') return
+  throw new TypeError(`${method}() takes as except the jti of a token`)
 }
 
 export function checkPage (method: string, options: TokensOptions) {
   checkObject(method, 'options', '{ iss, limit, cursor }', options)
   const { limit = 1, cursor } = options
   if (cursor !== undefined) checkId(method, cursor)
-  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) throw new TypeError(`${method}() takes as limit a whole number from 1 to ${MAX_PAGE}`)
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_PAGE) return
+  throw new TypeError(`${method}() takes as limit a whole number from 1 to ${MAX_PAGE}`)
 }
 
 export function checkId (method: string, id: unknown) {
@@ -52,12 +64,14 @@ export function checkId (method: string, id: unknown) {
 }
 
 export function checkIssuer (method: string, iss: unknown) {
-  if (iss !== undefined && !isName(iss)) throw new TypeError(`${method}() takes as iss a well-formed string of at most 1024 characters`)
+  if (iss === undefined || isName(iss)) return
+  throw new TypeError(`${method}() takes as iss a well-formed string of at most 1024 characters`)
 }
 
-/** As JSON, so that it reads back the same from every store. */
+/** `meta` as JSON gives it back, so that every store gives back the same. */
 export function checkMeta (meta: Record<string, unknown>): Record<string, unknown> {
-  const json = typeof meta === 'object' && meta !== null && !Array.isArray(meta) ? JSON.stringify(meta) : undefined
+  const isObject = typeof meta === 'object' && meta !== null && !Array.isArray(meta)
+  const json = isObject ? JSON.stringify(meta) : undefined
   if (json === undefined || Buffer.byteLength(json) > MAX_META_BYTES) {
     throw new TypeError(`meta must be an object of at most ${MAX_META_BYTES} bytes as JSON`)
   }

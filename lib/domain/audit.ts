@@ -3,14 +3,17 @@ import type { Clock, Milliseconds } from '../time.ts'
 import type { CutoffEvent, RevocationResult } from '../types.ts'
 import type { CheckedClaims } from './claims.ts'
 
-/** Who did something: the token that spoke for them, or nobody where the application called `app.revocation` itself. */
+/**
+ * Who revoked something: the names of their token, or none where the application itself called
+ * `app.revocation`.
+ */
 export interface By {
   jti?: string
   iss?: string
   sub?: string
 }
 
-/** The names of a token, without those that are absent. */
+/** The names that a token has. */
 export function byOf ({ jti, iss, sub }: CheckedClaims): By {
   return { ...(jti && { jti }), ...(iss && { iss }), ...(sub && { sub }) }
 }
@@ -20,19 +23,22 @@ export interface AuditLog {
   warn (fields: object, message: string): void
 }
 
-/** Published with `{ revocation, by }`, for each revocation that this process made. */
+/** Carries `{ revocation, by }` for each revocation that this process made. */
 export const revokedChannel = channel('fastify-jwt-revocation:revoked')
-/** Published with `{ jti, iss?, sub? }`, for each use of a revoked token. */
+/** Carries `{ jti, iss?, sub? }` for each use of a revoked token. */
 export const reuseChannel = channel('fastify-jwt-revocation:reuse')
 
+/** How long the log stays silent of further uses of one revoked token. */
 const REUSE_INTERVAL: Milliseconds = 60_000
 const MAX_REPORTED = 10_000
 
-/** What a security team wants to know, after the OWASP logging vocabulary. Never a token. */
+/**
+ * Tells a security team what it wants to know, in the words of the OWASP logging vocabulary. Logs no token.
+ */
 export class Audit {
   readonly #log: AuditLog
   readonly #clock: Clock
-  /** When the use of each revoked token was last logged, the oldest first. */
+  /** When the log last told of a use of each revoked token, the oldest first. */
   readonly #reported = new Map<string, Milliseconds>()
 
   constructor (log: AuditLog, clock: Clock) {
@@ -51,7 +57,7 @@ export class Audit {
     const now = this.#clock.wall()
     const last = this.#reported.get(identity)
     if (last !== undefined && now - last < REUSE_INTERVAL) {
-      // The clock was set back.
+      // Somebody set the clock back.
       if (now < last) this.#reported.set(identity, now)
       return
     }

@@ -2,14 +2,18 @@ import { BROKEN, type TokenClaims } from './claims.ts'
 import type { SignOptions } from './signers.ts'
 import { ALLOWED_CLAIMS } from './verifiable.ts'
 
-/** What decides each rule: claims as they are named in a token, and the sign options that set them, the likeliest first. */
-const CAUSES: Record<string, Array<[option: string | undefined, claim: string | undefined]>> = {
+type Cause = [option: string | undefined, claim: string | undefined]
+
+/**
+ * What decides each rule: the sign options that set a claim, and the claim itself; the likeliest cause first.
+ */
+const CAUSES: Record<string, Cause[]> = {
   [BROKEN.iss]: [['iss', 'iss']],
   [BROKEN.sub]: [['sub', 'sub']],
   [BROKEN.noJti]: [['jti', 'jti']],
   [BROKEN.jti]: [['jti', 'jti']],
   [BROKEN.noIat]: [['noTimestamp', 'iat']],
-  // An exp is counted from the iat, whichever that is.
+  // @fastify/jwt counts an exp from the iat, given or not.
   [BROKEN.noExp]: [[undefined, 'iat'], ['expiresIn', 'exp']],
   [BROKEN.expired]: [[undefined, 'iat'], ['expiresIn', 'exp']],
   [BROKEN.ahead]: [['clockTimestamp', 'iat']],
@@ -19,10 +23,12 @@ const CAUSES: Record<string, Array<[option: string | undefined, claim: string | 
 }
 
 /**
- * Who gave `issue()` what makes it sign a token that breaks a rule; empty where nobody did. As `@fastify/jwt` signs: an
- * option of the call goes before one that it was registered with, and that before a claim.
+ * Says what makes `issue()` sign a token that breaks `rule`; empty where nothing that it was given does.
+ * `@fastify/jwt` takes an option of the call before one that it was registered with, and that before a claim.
  */
-export function culpritOf (rule: string, claims: TokenClaims, options: SignOptions, registered: SignOptions): string {
+export function culpritOf (
+  rule: string, claims: TokenClaims, options: SignOptions, registered: SignOptions
+): string {
   for (const [option, claim] of CAUSES[rule] ?? []) {
     if (option !== undefined && isGiven(options[option])) return `option ${option} of issue()`
     if (option !== undefined && isGiven(registered[option])) return `sign: { ${option} } of @fastify/jwt`

@@ -3,7 +3,10 @@ import type { RevocationEvents } from '../types.ts'
 
 type Listener<E extends keyof RevocationEvents> = (...args: RevocationEvents[E]) => void
 
-/** What has been revoked stays revoked: a listener's error is neither the answer to who revoked it, nor the end of the process. */
+/**
+ * Calls the application's listeners. A listener that throws does not undo a revocation: its error is no
+ * answer to whoever revoked, and does not end the process.
+ */
 export class Events {
   readonly #emitter = new EventEmitter()
   readonly #onThrown: (event: string, error: unknown) => void

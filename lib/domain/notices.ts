@@ -2,13 +2,15 @@ import type { AuditLog } from './audit.ts'
 
 const MAX_JTI_LENGTH = 255
 
-/** What whoever runs the application is told when it first matters, and then no more. No sentence holds anything of a token. */
+/**
+ * Warns of what first matters while the application runs, once each. No sentence holds anything of a token.
+ */
 export class Notices {
   readonly #log: Pick<AuditLog, 'warn'>
   readonly #longestJti: number
-  readonly #told = new Set<string>()
+  readonly #warned = new Set<string>()
 
-  /** `longestJti`: the longest one that the routes take in their path. */
+  /** `longestJti`: how long a jti the routes take in their path. */
   constructor (log: Pick<AuditLog, 'warn'>, longestJti: number) {
     this.#log = log
     this.#longestJti = longestJti
@@ -16,16 +18,18 @@ export class Notices {
 
   jti (jti: string | undefined) {
     if (jti === undefined || jti.length <= this.#longestJti) return
-    this.#tell(`a jti longer than ${this.#longestJti} characters can't be revoked by its path, and there is one; set Fastify's routerOptions: { maxParamLength: ${MAX_JTI_LENGTH} }`)
+    this.#warn(`a jti longer than ${this.#longestJti} characters can't be revoked by its path, ` +
+      `and there is one; set Fastify's routerOptions: { maxParamLength: ${MAX_JTI_LENGTH} }`)
   }
 
   tokenWithoutExp () {
-    this.#tell('a token without an exp was refused; sign tokens with one (@fastify/jwt: sign: { expiresIn: \'15m\' }), or set maxTokenLifetime: \'unbounded\'')
+    this.#warn('a token without an exp was refused; ' +
+      "sign tokens with one (@fastify/jwt: sign: { expiresIn: '15m' }), or set maxTokenLifetime: 'unbounded'")
   }
 
-  #tell (sentence: string) {
-    if (this.#told.has(sentence)) return
-    this.#told.add(sentence)
+  #warn (sentence: string) {
+    if (this.#warned.has(sentence)) return
+    this.#warned.add(sentence)
     this.#log.warn({}, `jwt revocation: ${sentence}`)
   }
 }

@@ -16,6 +16,8 @@ export function signerOf (namespace: string, signers: ReadonlyMap<string | undef
   const signer = signers.get(namespace)
   if (signer !== undefined) return signer
   const names = [...signers.keys()].filter((name) => name !== undefined)
-  const cure = names.length > 0 ? `give one of ${names.join(', ')}` : 'leave it out, or name the namespaces of @fastify/jwt in option "namespace" of the plugin'
+  const cure = names.length > 0
+    ? `give one of ${names.join(', ')}`
+    : 'leave it out, or name the namespaces of @fastify/jwt in option "namespace" of the plugin'
   throw new TypeError(`issue() takes as namespace one that the plugin guards; ${cure}`)
 }

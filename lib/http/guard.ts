@@ -139,7 +139,7 @@ export class Guard {
     })
   }
 
-  /** Answers about the token that this call finds. Calls share the outcome of a token, wherever it was found. */
+  /** Answers about the token that this call finds. Calls share a token's outcome, wherever they found it. */
   #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: OutcomeCallback) {
     const request = givenRequest as GuardedRequest
     let token: unknown

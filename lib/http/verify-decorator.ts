@@ -48,7 +48,8 @@ export function refuseUnguardedScopes (app: FastifyInstance, guarded: GuardedJwt
       for (const { verifyName } of guarded) {
         if (isGuarded(requestPrototype(scope)[verifyName])) continue
         throw badOption(`"${verifyName}" was decorated again in a scope below, ` +
-          'with @fastify/jwt or by hand, and is not guarded there; register the plugin in that scope too, after it')
+          'with @fastify/jwt or by hand, and is not guarded there; ' +
+          'register the plugin in that scope too, after it')
       }
     }
   })
