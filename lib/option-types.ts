@@ -2,8 +2,12 @@ import type { FastifyInstance, FastifyRequest, RegisterOptions } from 'fastify'
 import type { RedisOptions } from 'ioredis'
 
 /**
- * What the plugin asks of a Redis client: `Redis` and `Cluster` of ioredis 5 and 6, and of iovalkey, have it.
+ * What the plugin asks of a Redis client. `Redis` and `Cluster` of ioredis 5 and 6, and of iovalkey, have it.
  * The plugin never configures, flushes or closes a client that it was given.
+ * @example
+ * const redis = new Redis('redis://127.0.0.1:6379')
+ * await app.register(revocation, { redis })
+ * app.addHook('onClose', () => redis.disconnect())
  */
 export interface RedisClient {
   readonly isCluster: boolean
@@ -11,42 +15,62 @@ export interface RedisClient {
   pipeline (commands: unknown[][]): { exec (): Promise<Array<[error: Error | null, result: unknown]> | null> }
 }
 
+/**
+ * The options of the plugin.
+ * @example
+ * await app.register(revocation, {
+ *   redis: 'redis://127.0.0.1:6379',
+ *   mode: 'replica',
+ *   maxTokenLifetime: '12h',
+ *   authorize: (request) => (request.user as { role?: string }).role === 'admin'
+ * })
+ */
 export interface RevocationOptions {
   /**
    * A URL (`redis`, `rediss`, `valkey`, `valkeys`), options of ioredis, or a client. Redis 6.2 or newer, or
    * Valkey. Default: `app.redis` where `@fastify/redis` put one, else `'memory'`, which serves this process
-   * alone. A property that is there and undefined stops the start.
+   * alone. A property that is there and undefined rejects registration.
+   * @example
+   * await app.register(revocation, { redis: { host: '127.0.0.1', port: 6379, connectTimeout: 500 } })
    */
   redis?: 'memory' | (string & {}) | RedisOptions | RedisClient
   /**
    * Where a request's check looks. `'strict'` (the default): in Redis, which knows of every revocation at
-   * once. `'replica'`: in a copy of the denylist in this process, which follows Redis on a connection of its
-   * own and is milliseconds behind; a request then costs no round trip.
+   * once. `'replica'`: in a copy of the denylist in this process. A request then costs no round trip. The
+   * copy follows Redis on a connection of its own, milliseconds behind.
+   * @example
+   * await app.register(revocation, { redis: 'redis://127.0.0.1:6379', mode: 'replica' })
    */
   mode?: 'strict' | 'replica'
   /**
-   * `'presented'` (the default): a revoked token is refused by every route, also one that would not look at
-   * it. `'verified'`: only where a route verifies it, or has `config: { revocation: true }`.
+   * `'presented'` (the default): every route refuses a revoked token, even one that would not look at it.
+   * `'verified'`: only a route that verifies it, or has `config: { revocation: true }`.
+   * @example
+   * await app.register(revocation, { enforce: 'verified' })
+   * app.get('/feed', { config: { revocation: true } }, async () => 'for anybody but a revoked token')
    */
   enforce?: 'presented' | 'verified'
   /**
    * Requests that the hook leaves alone: static files, a health route. Only `true` skips; a promise does not.
-   * What it throws is the request's answer. A `jwtVerify()` that a skipped request calls is guarded all the
-   * same.
-   * @example skip: (request) => request.url.startsWith('/assets/')
+   * An error that it throws is the request's answer. The plugin still guards a `jwtVerify()` of such a
+   * request.
+   * @example
+   * await app.register(revocation, { skip: (request) => request.url.startsWith('/assets/') })
    */
   skip?: (request: FastifyRequest) => boolean
-  /** In front of every key. Default `'jwt:'`. */
+  /** What each key in Redis begins with. Default `'jwt:'`. */
   keyPrefix?: string
   /**
-   * The longest a token may live: seconds, or a string with a unit such as `'12h'`. Default `'30d'`. Tokens
-   * that live longer, or have no `exp` or `iat`, are refused, and so are those whose `iat` is ahead by more
-   * than a minute. `'unbounded'` accepts them; revocations of tokens without `exp` are then kept for ever.
+   * The longest a token may live: seconds, or a string with a unit such as `'12h'`. Default `'30d'`. The
+   * plugin refuses a token that lives longer, that has no `exp` or `iat`, or whose `iat` is ahead by more
+   * than a minute. `'unbounded'` accepts those; revocations of tokens without `exp` are then kept for ever.
+   * @example
+   * await app.register(revocation, { maxTokenLifetime: '12h' })
    */
   maxTokenLifetime?: number | string
   /**
-   * What becomes of a token without a usable jti, which can't be revoked by it. Default `'reject'`;
-   * `'accept'` lets it pass unchecked.
+   * What becomes of a token without a usable jti: nobody can revoke it by that. Default `'reject'`.
+   * `'accept'` lets it pass, and only a cutoff of its subject ends it.
    */
   tokensWithoutJti?: 'reject' | 'accept'
   /**
@@ -54,40 +78,53 @@ export interface RevocationOptions {
    * `'accept'` lets it pass.
    */
   onStoreFailure?: 'reject' | 'accept'
-  /** Milliseconds that one check or revoke may take. Default 500. */
+  /** Milliseconds that one check or revocation may take. Default 500. */
   storeTimeout?: number
   /**
-   * Milliseconds that a replica may go without hearing from Redis, at least 500. Then each token is checked
-   * in Redis again; where that fails too, `onStoreFailure` decides. Default 5000.
+   * Milliseconds that a replica may go without hearing from Redis, at least 500. After that it checks each
+   * token in Redis; where that fails too, `onStoreFailure` decides. Default 5000.
    */
   maxStaleness?: number
   /**
    * How many replicas of Redis must hold a revocation before it is acknowledged (`WAIT`, within
-   * `storeTimeout`); where there are fewer: 503. Default 0: the master's word is enough, and a failover may
+   * `storeTimeout`). With fewer the answer is 503. Default 0: the master's word is enough, and a failover may
    * lose the last writes.
    */
   minReplicas?: number
   /**
-   * Who else may act on a token, beside itself and its own subject. Default: nobody.
-   * Only `true` lets; what it throws is the request's answer.
+   * Grants others access to a token, beside the token itself and its own subject. Default: to nobody. Only
+   * `true` grants access. An error that it throws is the request's answer.
+   * @example
+   * await app.register(revocation, {
+   *   authorize: async (request, { action }) => action === 'read' && request.headers['x-audit'] === 'yes'
+   * })
    */
   authorize?: Authorize
-  /** The HTTP routes. `false`: none. */
+  /**
+   * The HTTP routes. `false`: none.
+   * @example
+   * await app.register(revocation, { routes: false })
+   */
   routes?: false | RoutesOptions
   /**
    * The namespace (or several) of `@fastify/jwt` to guard. The first one authenticates the routes, and signs
-   * what `issue()` gives unless another is asked for.
+   * what `issue()` gives unless a call asks for another.
    */
   namespace?: string | string[]
   /**
-   * Also record tokens that were issued elsewhere, the first time one verifies: in the background, at no cost
-   * to the request. Default false.
+   * Also records tokens that were issued elsewhere, the first time one verifies: in the background, at no
+   * cost to the request. Default false.
    */
   recordOnUse?: boolean
   /** The name of the verify decorator, where `@fastify/jwt` was registered with a `jwtVerify` of its own. */
   jwtVerify?: string
 }
 
+/**
+ * The options of the HTTP routes.
+ * @example
+ * await app.register(revocation, { routes: { prefix: '/tokens', security: [{ bearerAuth: [] }] } })
+ */
 export interface RoutesOptions {
   /** Where they are. Default `'/v1/jwt/history'`. */
   prefix?: string
@@ -100,7 +137,12 @@ export interface RoutesOptions {
   hide?: boolean
 }
 
-/** What somebody wants to do, and to which token or subject: as much of it as is known. */
+/**
+ * What somebody wants to do, and to which token or subject: as much of it as is known.
+ * @example
+ * const mayRead = ({ action, iss }: AuthorizeTarget) => action === 'read' && iss === 'https://login.example'
+ * await app.register(revocation, { authorize: (_request, target) => mayRead(target) })
+ */
 export interface AuthorizeTarget {
   action: 'revoke' | 'revokeSubject' | 'read'
   jti?: string
@@ -109,16 +151,28 @@ export interface AuthorizeTarget {
   sub?: string
 }
 
+/**
+ * Option `authorize`. `request.user` is what the caller's own token verified to.
+ * @example
+ * const authorize: Authorize = (request) => (request.user as { role?: string }).role === 'admin'
+ * await app.register(revocation, { authorize })
+ */
 export type Authorize = (request: FastifyRequest, target: AuthorizeTarget) => boolean | Promise<boolean>
 
-/** Makes each name that is no option an error. Fastify's `register` would infer a type with that name from its argument. */
+/**
+ * Makes each name that is no option an error. Fastify's `register` would infer a type with that name from its
+ * argument.
+ */
 type NoOthers<Options> = string extends keyof Options
   ? unknown
   : { [Name in Exclude<keyof Options, keyof RevocationOptions | keyof RegisterOptions>]: never }
 
 /**
- * What `app.register` takes. It has two signatures, because TypeScript ignores a function with a single generic one
- * where it infers, and the parameters of `authorize` would have no types.
+ * What `app.register` takes. It has two signatures, because TypeScript ignores a function with a single
+ * generic one where it infers, and the parameters of `authorize` would have no types.
+ * @example
+ * const plugin: RevocationPlugin = revocation
+ * await app.register(plugin)
  */
 export interface RevocationPlugin {
   <Options extends RevocationOptions>(

@@ -24,8 +24,8 @@ declare module 'fastify' {
   }
   interface FastifyContextConfig {
     /**
-     * `false`: the plugin's hook does not look at requests of this route. `true`: it does, even where `enforce`
-     * is `'verified'`. Either way the plugin guards a `jwtVerify()` that the route calls itself.
+     * `false`: the plugin's hook does not look at requests of this route. `true`: it does, even where
+     * `enforce` is `'verified'`. Either way the plugin guards a `jwtVerify()` that the route calls itself.
      */
     revocation?: boolean
   }

@@ -23,7 +23,7 @@ const LAYERS = [
   ['stores/redis/'],
   ['stores/memory.ts'],
   ['stores/store.ts', 'stores/deadline.ts'],
-  ['stores/entry.ts', 'types.ts', 'option-types.ts', 'errors.ts', 'time.ts', 'domain/claims.ts', 'domain/names.ts', 'domain/retention.ts']
+  ['stores/entry.ts', 'types.ts', 'option-types.ts', 'result-types.ts', 'errors.ts', 'time.ts', 'domain/claims.ts', 'domain/names.ts', 'domain/retention.ts']
 ]
 
 /** What only types are imported from leaves nothing in the JavaScript, but a reader has to follow it just the same. */

@@ -63,20 +63,24 @@ function edited (code: string, [from, to]: Edit): string {
 export async function recipe (t: Owner, { url }: { url: string }, page: string, { name = MAIN, edits = [] }: Recipe = {}): Promise<FastifyInstance> {
   const { [name]: code = '' } = await filesOf(`docs/recipes/${page}`)
   const dir = await place(t, { [name]: `${code}\nexport { app }\n` }, { redis: url, edits })
-  const file = join(dir, name)
+  const { app } = await importPlaced(join(dir, name)) as { app: FastifyInstance }
+  t.after(() => app.close())
+  return app
+}
+
+/** What a file that was placed exports. */
+export async function importPlaced (file: string): Promise<unknown> {
   const { outputText } = ts.transpileModule(await readFile(file, 'utf8'), {
     compilerOptions: { ...options, module: ts.ModuleKind.ESNext, rewriteRelativeImportExtensions: false }
   })
   const script = file.replace(/ts$/, 'js')
   await writeFile(script, outputText)
-  const { app } = await import(pathToFileURL(script).href) as { app: FastifyInstance }
-  t.after(() => app.close())
-  return app
+  return await import(pathToFileURL(script).href)
 }
 
-/** What the compiler has to say, by the settings of this project. */
+/** What the compiler says of these files, by the settings of this project. What they import is checked elsewhere. */
 export function mistakesIn (files: string[]): string[] {
   const program = ts.createProgram(files, { ...options, noEmit: true })
-  return ts.getPreEmitDiagnostics(program).map(({ file, messageText }) =>
-    `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`)
+  return files.flatMap((name) => ts.getPreEmitDiagnostics(program, program.getSourceFile(name)))
+    .map(({ file, messageText }) => `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`)
 }

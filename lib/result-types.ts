@@ -1,0 +1,139 @@
+/**
+ * One entry of the history. Times are ISO 8601, and null where the token has no `iat` or `exp`.
+ * @example
+ * const record: TokenRecord | null = await app.revocation.token(id)
+ * app.log.info(record?.meta ?? {}, `issued at ${record?.issuedAt}`)
+ */
+export interface TokenRecord {
+  /** A random UUID that the plugin chose. Safe to show. */
+  id: string
+  jti: string
+  iss?: string
+  sub?: string
+  issuedAt: string | null
+  expiresAt: string | null
+  meta?: Record<string, unknown>
+}
+
+/**
+ * A record, and whether its token is refused.
+ * @example
+ * const { tokens } = await app.revocation.tokens('alice')
+ * const active: ListedToken[] = tokens.filter(({ status }) => status === 'active')
+ */
+export interface ListedToken extends TokenRecord {
+  status: 'active' | 'revoked'
+}
+
+/**
+ * Some of a subject's records.
+ * @example
+ * let page: TokensPage = await app.revocation.tokens('alice', { limit: 1 })
+ * while (page.cursor !== undefined) {
+ *   page = await app.revocation.tokens('alice', { limit: 1, cursor: page.cursor })
+ * }
+ */
+export interface TokensPage {
+  tokens: ListedToken[]
+  /** For the next page. Absent on the last one. */
+  cursor?: string
+}
+
+/**
+ * What `revokeSubject()` gives.
+ * @example
+ * const { cutoff, revoked }: CutoffResult = await app.revocation.revokeSubject('alice')
+ * app.log.info({ cutoff }, `ended all tokens of alice, ${revoked} of them recorded`)
+ */
+export interface CutoffResult {
+  sub: string
+  iss?: string
+  /** Seconds since the epoch: a token of the subject with `iat` up to this is refused. Null with `except`. */
+  cutoff: number | null
+  /**
+   * How many *recorded* tokens this ended. 0 is no failure: the cutoff also ends all tokens that were never
+   * recorded, and nobody knows how many there are.
+   */
+  revoked: number
+}
+
+/**
+ * What listeners of `revoked` get when somebody revoked a subject.
+ * @example
+ * app.revocation.on('revoked', (event) => {
+ *   if ('cutoff' in event) app.log.info(`tokens of ${event.sub} up to ${event.cutoff} are revoked`)
+ * })
+ */
+export interface CutoffEvent {
+  sub: string
+  iss?: string
+  /** Seconds since the epoch. */
+  cutoff: number
+}
+
+/**
+ * A revocation of one token.
+ * @example
+ * app.revocation.on('revoked', (event) => {
+ *   if ('jti' in event) app.log.info(`${event.jti} was revoked at ${event.revokedAt}`)
+ * })
+ */
+export interface RevocationResult {
+  jti: string
+  /** The id of its record, where it has one. */
+  id?: string
+  iss?: string
+  sub?: string
+  status: 'revoked'
+  /** ISO 8601. When it was first revoked. */
+  revokedAt: string
+  /** ISO 8601. When the token itself ends; null when unknown. */
+  expiresAt: string | null
+}
+
+/**
+ * A revocation, and whether this call made it: of two log-outs at once one is told `true`. A cutoff that ended
+ * the token before is no revocation of it: the first call after that is told `true` as well.
+ * @example
+ * const { first }: RevokeResult = await app.revocation.revoke(request)
+ * if (!first) app.log.warn('somebody else logged this token out')
+ */
+export interface RevokeResult extends RevocationResult {
+  first: boolean
+}
+
+/**
+ * What `issue()` gives.
+ * @example
+ * const { token, id, expiresAt }: IssuedToken = await app.revocation.issue({ sub: 'alice' })
+ * await reply.send({ token, id, expiresAt })
+ */
+export interface IssuedToken {
+  token: string
+  /** The id of its record. */
+  id: string
+  jti: string
+  /** Absent where the token has none. */
+  iss?: string
+  /** ISO 8601; null for a token without `exp`. */
+  expiresAt: string | null
+}
+
+/**
+ * For a health route.
+ * @example
+ * const { available, warnings = [] }: RevocationStatus = app.revocation.status()
+ * await reply.code(available ? 200 : 503).send({ available, warnings })
+ */
+export interface RevocationStatus {
+  mode: 'strict' | 'replica'
+  store: 'memory' | 'redis'
+  /** Whether the store answered last. */
+  available: boolean
+  /** How many revocations and cutoffs a replica holds. */
+  entries?: number
+  /** Milliseconds since a replica was in step with Redis. Absent before the first time. */
+  stalenessMs?: number
+  /** What was found to be wrong with Redis at the start, a sentence each. Absent where nothing was. */
+  warnings?: string[]
+}
