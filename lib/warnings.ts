@@ -36,9 +36,7 @@ export function storeLog (app: FastifyInstance, settings: Settings) {
   }
 }
 
-/**
- * What follows from an outage, whichever call noticed it: a check, a revocation, or the reader of the log.
- */
+/** What follows from an outage, whether a check, a revocation or the reader of the log noticed it. */
 function consequence ({ mode, maxStaleness, onStoreFailure }: Settings): string {
   const checks = onStoreFailure === 'accept'
     ? 'tokens are accepted unchecked where it does not answer'
@@ -84,8 +82,7 @@ function warnOfSignOptions ({ jwt }: GuardedJwt, maxTokenLifetime: Settings['max
         'which are refused; make one of them shorter, or the other longer')
     }
   } else if (Object.keys(sign).length > 0) {
-    // An application without any sign options may sign nothing: `Notices` tells of its first token without an
-    // exp.
+    // Without sign options it may sign nothing: `Notices` warns of the first token without an exp.
     warn('@fastify/jwt signs tokens without an exp, which are refused; ' +
       "register it with sign: { expiresIn: '15m' }, pass expiresIn with each token, " +
       "or set maxTokenLifetime: 'unbounded'")
@@ -105,9 +102,7 @@ function warnOfSharedNames (guarded: GuardedJwt[], { namespaces }: Settings, war
     'register each namespace with sign: { iss } and verify: { allowedIss } of its own')
 }
 
-/**
- * Waits until the start is over: `@fastify/cookie` may be registered after this plugin, or in a scope below.
- */
+/** Waits until all is registered: `@fastify/cookie` may come after this plugin, or in a scope below. */
 function warnOfCookies (app: FastifyInstance, warn: Warn) {
   app.addHook('onReady', async () => {
     if ([app, ...scopesBelow(app)].some((scope) => scope.hasRequestDecorator('cookies'))) return

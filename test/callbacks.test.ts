@@ -37,14 +37,19 @@ t.test('a secret that answers and then throws has answered', async (t) => {
   t.match((await app.inject({ url: '/me', headers: bearer(token) })).json(), { user: { jti } })
 })
 
-t.test('P1 a secret that throws undefined, null or false accepts no token, forged or not', async (t) => {
+t.test('a secret or an extractToken that throws undefined, null or false accepts no token', async (t) => {
+  const forged = await signed({ jti: 'a', exp: inSeconds(60) }, 'a secret of somebody else, also of 32 bytes')
+  const { token } = await genuine()
   for (const thrown of [undefined, null, false]) {
-    const app = await buildApp(t, { jwt: { secret: () => { throw thrown } } })
-    for (const token of [(await genuine()).token, await signed({ jti: 'a', exp: inSeconds(60) }, 'a secret of somebody else, also of 32 bytes')]) {
-      const { statusCode, body } = await app.inject({ url: '/me', headers: bearer(token) })
-      t.strictSame({ statusCode, ...JSON.parse(body) }, {
-        statusCode: 500, error: 'Internal Server Error', message: 'the secret of @fastify/jwt threw nothing'
-      }, String(thrown))
+    const throws = () => { throw thrown }
+    for (const [name, jwt] of Object.entries({ secret: { secret: throws }, extractToken: { verify: { extractToken: throws } } })) {
+      const app = await buildApp(t, { jwt })
+      for (const presented of [token, forged]) {
+        const { statusCode, body } = await app.inject({ url: '/me', headers: bearer(presented) })
+        t.strictSame({ statusCode, ...JSON.parse(body) }, {
+          statusCode: 500, error: 'Internal Server Error', message: 'a function given to @fastify/jwt threw nothing'
+        }, `${name} throws ${thrown}`)
+      }
     }
   }
 })

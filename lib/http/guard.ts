@@ -146,7 +146,7 @@ export class Guard {
     try {
       token = this.#finder.find(request, options)
     } catch (error) {
-      return this.#answerNotFound(request, options, error as Error, callback)
+      return this.#answerNotFound(request, options, thrown(error), callback)
     }
     const calls = this.#callsOf(request)
     const turn = ++calls.begun
@@ -221,12 +221,17 @@ export class Guard {
         done(null, user)
       })
     } catch (error) {
-      // A secret function threw. What is falsy would be no error to anybody, and the token would pass.
-      done((error || new Error('the secret of @fastify/jwt threw nothing')) as Error)
+      // A secret function threw.
+      done(thrown(error))
     }
   }
 
   #callsOf (request: GuardedRequest): Calls {
     return (request[this.#kCalls] ??= new Calls()) as Calls
   }
+}
+
+/** What a function of the application threw. What is falsy is no error to a callback: the token would pass. */
+function thrown (error: unknown): Error {
+  return (error || new Error('a function given to @fastify/jwt threw nothing')) as Error
 }

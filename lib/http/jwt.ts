@@ -93,10 +93,7 @@ function issuerOf ({ jwt: { options: { sign, verify } } }: GuardedJwt): string |
   return typeof only === 'string' && others.length === 0 ? only : null
 }
 
-/**
- * What a request decorator does: verifies for the given `@fastify/jwt`, for another one, or nothing of the
- * kind.
- */
+/** Whether a request decorator verifies for the given `@fastify/jwt`, for another one, or for none. */
 export type DecoratorKind = 'own' | 'foreign' | 'none'
 
 /**

@@ -32,10 +32,7 @@ export function notFound (error: Error): Outcome {
  */
 const FRESH: Milliseconds = 100
 
-/**
- * One token of one request while it is verified and checked. It becomes the outcome itself, so a request
- * makes one object.
- */
+/** One token of one request while it is verified and checked. The same object becomes its outcome. */
 export class Verification {
   readonly token: unknown
   /** undefined until it is settled. */
@@ -94,8 +91,7 @@ export class Verification {
       try {
         callback(this as Outcome)
       } catch (thrown) {
-        // The application's own callback threw. That stays uncaught, as it would anywhere, and is no answer
-        // to others.
+        // The application's own callback threw. That stays uncaught, and is no answer to others who wait.
         process.nextTick(() => { throw thrown })
       }
     }

@@ -27,8 +27,7 @@ function addRoutes (scope: FastifyInstance, { access, guard, authorize, routes }
   const { prefix: _, ...openapi } = routes
   ignoreBodies(scope)
   useTypeBox(scope)
-  // Comes before anything else looks at the request. The handlers ask again, because its body may arrive much
-  // later.
+  // Comes before anything else looks at the request. The handlers ask again: its body may arrive much later.
   scope.addHook('onRequest', (request) => guard.authenticate(request))
 
   const route = (...args: Parameters<typeof schemas.route>): FastifySchema =>

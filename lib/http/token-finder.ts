@@ -17,8 +17,8 @@ export class TokenFinder {
   }
 
   /**
-   * Whether a request may present a token. Costs 0.1 µs, where the error that `presented` throws costs an
-   * anonymous request 40 µs, two thirds of all that it takes.
+   * Whether a request may present a token. Asking costs an anonymous request 0.1 µs. Without that `presented`
+   * would throw, and its error costs 40 µs: two thirds of what all else takes.
    */
   presents (request: FastifyRequest): boolean {
     if (this.extractsToken || request.headers.authorization !== undefined) return true
@@ -26,8 +26,7 @@ export class TokenFinder {
   }
 
   /**
-   * The token that a request presents. For one in a cookie that is not parsed yet, `@fastify/jwt` needs
-   * options.
+   * The token that a request presents. `@fastify/jwt` needs options where it is in an unparsed cookie.
    * @throws what `@fastify/jwt` throws where it finds none
    */
   presented (request: FastifyRequest): FoundToken {

@@ -39,9 +39,7 @@ export function verifyDecorator (scope: FastifyInstance, { jwt, verifyName }: Gu
   return decorator as Verify
 }
 
-/**
- * Rejects the start where a scope below has a verify decorator of its own: no guard stands before that one.
- */
+/** Rejects the start where a scope below has a verify decorator of its own: no guard stands before it. */
 export function refuseUnguardedScopes (app: FastifyInstance, guarded: GuardedJwt[]) {
   app.addHook('onReady', async () => {
     for (const scope of scopesBelow(app)) {
