@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { bareEnv, node } from './support/child.ts'
+import { bareEnv, program } from './support/child.ts'
 import { startRedis } from './support/redis.ts'
 
 const root = join(import.meta.dirname, '..')
 
-/** The example application on a free port, as `npm start` runs it; `story` is what it prints for pasting. */
+/** The example application on a free port; `story` is what it prints for pasting. */
 async function startExample (t: Test, env: Record<string, string>) {
-  const child = spawn(...node('--import', 'tsx', 'examples/server.ts'), {
+  const child = spawn(...program(join(root, 'examples', 'server.ts')), {
     cwd: root, env: bareEnv({ PORT: '0', ...env }), stdio: ['ignore', 'pipe', 'inherit']
   })
   t.teardown(() => child.kill('SIGKILL'))

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { inSeconds } from './support/app.ts'
+import { lived } from './support/lived.ts'
 import { freePort } from './support/ports.ts'
 import {
   areUnavailable, asRedis, CALLS, CHECKS, GIVEN_CLIENTS, givenClient, isInTime, isUnavailable, listenersOf, OPERATIONS, READ_CALLS,
@@ -12,13 +13,14 @@ import { startProxy, type Proxy, type ProxyMode } from './support/proxy.ts'
 import { eventually, startRedis, type RedisServer } from './support/redis.ts'
 import { answering } from './support/resp.ts'
 
-t.jobs = 4
+// Most of them wait.
+t.jobs = 12
 
 const unhandled: unknown[] = []
 for (const event of ['unhandledRejection', 'uncaughtException'] as const) process.on(event, (error) => unhandled.push(error))
 
-/** Until a client has connected again and the store's health has asked. */
-const RECOVERY = 6000
+/** Until a client has connected again and the store's health has asked, twice at most. */
+const RECOVERY = 10_000
 
 interface Fault {
   /** Before the application starts, not under way. */
@@ -133,11 +135,11 @@ async function outage (t: Test, { atBoot, persist, except = [], begin, end }: Fa
   const client = make && givenClient(t, make, proxy.url)
   const listeners = client && listenersOf(client)
 
-  const booting = performance.now()
+  const booting = lived()
   const start = atBoot ? Rig.start : Rig.startWell
   const rig = await start(t, { redis: client ? asRedis(client) : proxy.url })
   if (atBoot) {
-    t.ok(performance.now() - booting < 5 * STORE_TIMEOUT, 'an application starts without its store')
+    t.ok(lived() - booting < 5 * STORE_TIMEOUT, 'an application starts without its store')
   } else {
     t.equal((await rig.http('GET', '/me', rig.sign())).status, 200)
     await begin(scene)
@@ -176,10 +178,10 @@ async function anonymousIsUnaffected (t: Test, rig: Rig) {
 
 /** Everything works, in the application that went through the outage. */
 async function recovers (t: Test, rig: Rig) {
-  const healed = performance.now()
+  const healed = lived()
   await eventually('a token is checked', async () => (await rig.http('GET', '/me', rig.sign())).cause === undefined)
   await eventually('the store is back', async () => rig.available)
-  const took = performance.now() - healed
+  const took = lived() - healed
   t.ok(took < RECOVERY, 'within seconds', { found: took })
 
   const { token, jti } = await rig.app.revocation.issue({ sub: 'alice' })
@@ -206,7 +208,7 @@ async function acceptance (t: Test, { begin, end }: Fault) {
   await begin(scene)
 
   for (const [what, outcomes] of await rig.measure({ ...CHECKS, 'GET /me, revoked': (rig) => rig.http('GET', '/me', revoked.token) })) {
-    t.same(outcomes.map(({ status }) => status), [200, 200, 200], what)
+    t.same(outcomes.map(({ status }) => status), [200, 200], what)
     isInTime(t, outcomes, what)
   }
   await areUnavailable(t, rig, { ...REVOKE_ROUTES, ...CALLS })
@@ -375,13 +377,13 @@ t.test('P4 a failover behind one address: a client of our own leaves the demoted
 
   target.port = promoted.port
   await old.cli('REPLICAOF', promoted.host, promoted.port)
-  const started = performance.now()
+  const started = lived()
   const jti = randomUUID()
   await eventually('a revocation is written', async () => {
     const { status } = await rig.call(() => rig.app.revocation.revoke({ jti }))
     return status === 200
   })
-  t.ok(performance.now() - started < RECOVERY, 'within seconds')
+  t.ok(lived() - started < RECOVERY, 'within seconds')
   t.match(await rig.http('GET', '/me', rig.sign({ jti })), { status: 401, code: 'FST_JWT_REVOKED', message: 'Token has been revoked' })
 })
 
@@ -411,9 +413,9 @@ t.test('P4 a cluster that never connected', { buffered: true }, async (t) => {
   await areUnavailable(t, rig, OPERATIONS)
   await anonymousIsUnaffected(t, rig)
   t.same(rig.lines.map(({ level }) => level), [50])
-  const started = performance.now()
+  const started = lived()
   await rig.app.close()
-  t.ok(performance.now() - started < 1000)
+  t.ok(lived() - started < 1000)
 })
 
 for (const [name, make] of Object.entries({ "the plugin's own": undefined, ...GIVEN_CLIENTS })) {
@@ -430,9 +432,9 @@ async function closing (t: Test, make?: (url: string) => GivenClient) {
     if (!atBoot) await begin(scene)
 
     const calls = Object.entries({ ...REVOKE_CALLS, ...READ_CALLS }).map(async ([what, operation]) => ({ what, outcome: await operation(rig) }))
-    const started = performance.now()
+    const started = lived()
     await rig.app.close()
-    t.ok(performance.now() - started < 1000, `${name}: it is prompt`)
+    t.ok(lived() - started < 1000, `${name}: it is prompt`)
     for (const { what, outcome } of await Promise.all(calls)) {
       isUnavailable(t, outcome, `${name}: ${what}`)
       t.ok(outcome.elapsed < 2 * STORE_TIMEOUT, `${name}: ${what} is answered`)

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
 import { buildApp, genuine } from './support/app.ts'
@@ -8,6 +9,7 @@ import {
   asRedis, CHECKS, GIVEN_CLIENTS, givenClient, isInTime, isUnavailable, listenersOf, MARGIN, READ_CALLS, RECORD_CALLS, REVOKE_CALLS, Rig, STORE_TIMEOUT,
   type Outcome
 } from './support/outage.ts'
+import { lived } from './support/lived.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startRedis, type Owner, type RedisServer } from './support/redis.ts'
 import { MASTER, startReplica } from './support/replicas.ts'
@@ -140,6 +142,7 @@ t.test('P4 while the replica is away for seconds no check fails, and their conne
   while (performance.now() < end) {
     const outcome = await rig.http('GET', '/me', rig.sign())
     if (outcome.status !== 200) failed.push(outcome)
+    await sleep(10)
   }
   t.same(failed, [])
   t.same(await named(), before)
@@ -158,9 +161,9 @@ t.test('P4 a flood of revocations meanwhile is bounded', { buffered: true }, asy
   const { master, replica } = await pair(t)
   const rig = await start(t, master.url)
   replica.pause()
-  const started = performance.now()
+  const started = lived()
   const settled = await Promise.all(Array.from({ length: 4000 }, () => rig.call(() => rig.app.revocation.revoke({ jti: randomUUID() }))))
-  const took = performance.now() - started
+  const took = lived() - started
   for (const outcome of settled) if (outcome.status !== 503) t.match(outcome, { status: 503 })
   const refused = settled.filter(({ cause }) => (cause as Error).message === 'Redis owes answers to 2000 operations')
   t.ok(refused.length >= 1000, 'many are refused at once', { found: refused.length })
@@ -168,9 +171,9 @@ t.test('P4 a flood of revocations meanwhile is bounded', { buffered: true }, asy
   t.match(await rig.http('GET', '/me', rig.sign()), { status: 200 }, 'checks go on')
 
   replica.resume()
-  const resumed = performance.now()
+  const resumed = lived()
   await eventually('the store is back', async () => rig.available)
-  t.ok(performance.now() - resumed < 10_000, 'soon', { found: performance.now() - resumed })
+  t.ok(lived() - resumed < 10_000, 'soon', { found: lived() - resumed })
   t.match(await rig.call(() => rig.app.revocation.revoke({ jti: randomUUID() })), { status: 200 })
 })
 
@@ -240,10 +243,7 @@ t.test('P4 the connection of the revocations alone goes silent: it is left for a
   silence()
   isUnavailable(t, await revoke(), 'revoke()')
   t.match(await rig.http('GET', '/me', rig.sign()), { status: 200 }, 'checks go on')
-  const end = performance.now() + 5000
-  let outcome = await revoke()
-  while (outcome.status !== 200 && performance.now() < end) outcome = await revoke()
-  t.match(outcome, { status: 200 }, 'revocations work again')
+  await eventually('revocations work again', async () => (await revoke()).status === 200)
 })
 
 /** A way to a server on which connections that have sent a word can be made to swallow everything, and new ones are not. */

@@ -9,6 +9,7 @@ import { MemoryStore } from '../lib/stores/memory.ts'
 import type { RecordEntry, Store } from '../lib/stores/store.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, signed } from './support/app.ts'
 import { buildDomain, Clock, commandsOf, foreign, presented, WatchedClient } from './support/domain.ts'
+import { lived } from './support/lived.ts'
 import { eventually, startRedis } from './support/redis.ts'
 
 const server = await startRedis(t)
@@ -163,9 +164,9 @@ for (const onStoreFailure of ['reject', 'accept'] as const) {
       const times: number[] = []
       for (let i = 0; i < 10; i++) {
         const { token } = await genuine()
-        const started = performance.now()
+        const started = lived()
         t.equal(await use(app, token), 200, what)
-        times.push(performance.now() - started)
+        times.push(lived() - started)
       }
       times.sort((a, b) => a - b)
       t.ok(times[5]! < 50, `writes that ${what} cost the request nothing`, { times })

@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { bearer, buildApp, inSeconds, revoked, signed } from './support/app.ts'
+import { lived } from './support/lived.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startRedis, type RedisServer } from './support/redis.ts'
 import { allEqual, fill, held, keysOf, newcomerEquals, openNode, soon, startNode, type Node } from './support/replica.ts'
@@ -397,12 +398,12 @@ for (const mode of ['refuse', 'blackhole', 'garbage'] as const) {
       const refusal = [401, 'FST_JWT_REVOKED', 'Token has been revoked']
       await eventually('it follows', async () => app.revocation.status().stalenessMs! < 1000)
       await proxy.set(mode)
-      const gone = performance.now()
+      const gone = lived()
       t.equal((await ask(await sign()))[0], 200, 'at first it goes on')
       for (const token of [known, ended]) t.strictSame(await ask(token), refusal)
       t.same(events, [], 'in silence')
       await eventually('it is told without any request', async () => events.length > 0)
-      t.ok(performance.now() - gone <= 2000 + 700, 'in time')
+      t.ok(lived() - gone <= 2000 + 700, 'in time')
       t.match(await ask(await sign()), onStoreFailure === 'accept' ? [200] : [503, 'FST_JWT_REVOCATION_UNAVAILABLE', 'Token revocation is unavailable, try again'])
       for (const token of [known, ended]) t.strictSame(await ask(token), refusal, 'what is known stays refused')
       t.match(app.revocation.status(), { mode: 'replica', available: false })

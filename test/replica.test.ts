@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import type { RedisClient, RevocationOptions } from '../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, signed } from './support/app.ts'
 import { commandsOf } from './support/domain.ts'
+import { lived } from './support/lived.ts'
 import { eventually, startCluster, startRedis } from './support/redis.ts'
 import { allEqual, fill, openNode, soon, startNode } from './support/replica.ts'
 import { on } from './support/stores.ts'
@@ -197,9 +198,9 @@ async function follows (t: Test, client: Client, { ping }: { ping: () => Promise
     await app.revocation.revoke({ jti, iss: 'i' })
     const refused = async () => (await neighbour.inject({ url: '/me', headers: bearer(token) })).json().code === 'FST_JWT_REVOKED'
     await eventually('the neighbour refuses it', refused)
-    const started = performance.now()
+    const started = lived()
     for (let i = 0; i < 20; i++) t.equal(await ping(), 'PONG')
-    t.ok(performance.now() - started < 800, 'what waits is not the client that was given')
+    t.ok(lived() - started < 800, 'what waits is not the client that was given')
     await app.revocation.revokeSubject('alice', { iss: 'i' })
     const cut = await signed({ sub: 'alice', iss: 'i', jti: 'x', iat: inSeconds(-1), exp: inSeconds(60) })
     await eventually('the neighbour refuses the subject', async () => (await neighbour.inject({ url: '/me', headers: bearer(cut) })).statusCode === 401)

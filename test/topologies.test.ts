@@ -16,7 +16,6 @@ t.jobs = 2
 
 type Given = RevocationOptions['redis'] & {}
 
-/** A machine that many share is late. */
 const IN_TIME = STORE_TIMEOUT + 1000
 const MODES = ['strict', 'replica'] as const
 

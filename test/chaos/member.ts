@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { bareEnv, node } from '../support/child.ts'
+import { bareEnv, program } from '../support/child.ts'
 import type { Owner } from '../support/redis.ts'
 import type { Message } from './app.ts'
 import { now, type Mode, type Run } from './history.ts'
@@ -71,7 +71,7 @@ export class Member {
       ...(clock && { ahead: { by: clock.by, until: Infinity } })
     }
     const index = this.#runs.push(run) - 1
-    const child = spawn(...node('--import', 'tsx', APP), {
+    const child = spawn(...program(APP), {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
       env: bareEnv({ JWT_SECRET: SECRET, REVOCATION: JSON.stringify({ ...this.#options, mode: this.mode }), ...(clock && { CLOCK: JSON.stringify(clock) }) })
     })

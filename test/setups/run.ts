@@ -6,13 +6,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /*
- * Goal: the packed plugin works with the tools that its users have: bundlers, Jest, NestJS, four TypeScripts.
+ * `npm run test:all` runs what needs minutes or big tools: each *.slow.ts, then each *.setup.ts.
+ *
+ * Goal of the setups: the packed plugin works with the tools that its users have: bundlers, Jest, NestJS, four TypeScripts.
  * Method: one installation of all of them beside the plugin, in one go as a user does it, outside this repository so
  * that nothing is found in its node_modules; then one test file a tool. SETUPS_FOLDER keeps the installation.
  */
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const HERE = join(ROOT, 'test/setups')
 const given = process.env.SETUPS_FOLDER
 
 const { NODE_OPTIONS, ...env } = process.env
@@ -30,7 +31,7 @@ async function install (folder: string) {
   await rm(join(folder, 'node_modules/fastify-jwt-revocation'), { recursive: true, force: true })
   if (!run(ROOT, 'npm', 'pack', '--silent', '--pack-destination', folder)) return false
   const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz'))!
-  const wanted = JSON.parse(await readFile(join(HERE, 'tools.json'), 'utf8'))
+  const wanted = JSON.parse(await readFile(join(ROOT, 'test/setups/tools.json'), 'utf8'))
   wanted.dependencies['fastify-jwt-revocation'] = `file:./${tarball}`
   await writeFile(join(folder, 'package.json'), JSON.stringify(wanted))
   const quiet = ['--no-audit', '--no-fund', '--no-package-lock', '--ignore-scripts', '--loglevel=error']
@@ -38,16 +39,19 @@ async function install (folder: string) {
 }
 
 const folder = given ?? await mkdtemp(join(tmpdir(), 'setups-'))
+const filesOf = async (suffix: string) =>
+  (await readdir(join(ROOT, 'test'), { recursive: true })).filter((name) => name.endsWith(suffix)).map((name) => join('test', name))
+
 try {
+  const files = await filesOf('.slow.ts')
   if (await install(folder)) {
     env.SETUPS_FOLDER = folder
-    const files = (await readdir(HERE)).filter((name) => name.endsWith('.setup.ts')).map((name) => join('test/setups', name))
-    const options = ['--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=1800']
-    if (!run(ROOT, join(ROOT, 'node_modules/.bin/tap'), 'run', ...options, ...files)) process.exitCode = 1
+    files.push(...await filesOf('.setup.ts'))
   } else {
     console.log('not ok - the installation of the tools and the packed plugin')
     process.exitCode = 1
   }
+  if (!run(ROOT, process.execPath, 'test/run.js', '--jobs=2', '--timeout=1800', ...files)) process.exitCode = 1
 } finally {
   if (given === undefined) await rm(folder, { recursive: true, force: true })
 }

@@ -13,14 +13,15 @@ export function node (...args: string[]): [file: string, args: string[]] {
 }
 
 /**
- * The same for a file of test/support, as JavaScript: with a hook for TypeScript Node.js takes twice as long to load what
+ * The same for a file of this repository, as JavaScript: with a hook for TypeScript Node.js takes twice as long to load what
  * it imports. Stacks show the lines of the source.
  */
-export function program (file: string): [file: string, args: string[]] {
+export function program (file: string, ...args: string[]): [file: string, args: string[]] {
   // Here, once: many processes that start together would each load the compiler.
-  if (!transpiled) execFileSync(...node(join(import.meta.dirname, 'transpile-all.js')))
+  // test/run.js has done it for all.
+  if (!transpiled && !process.env.TAP_TRANSPILED) execFileSync(...node(join(import.meta.dirname, 'transpile-all.js')))
   transpiled = true
-  return node('--enable-source-maps', join(ROOT, '.tap', 'transpiled', relative(ROOT, file).replace(/ts$/, 'js')))
+  return node('--enable-source-maps', join(ROOT, '.tap', 'transpiled', relative(ROOT, file).replace(/ts$/, 'js')), ...args)
 }
 
 /** Nothing of the test's environment but where programs are. */

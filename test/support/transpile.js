@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 /*
  * TypeScript to JavaScript, file by file. The compiler takes longer to load than most test files to run, so what it made
@@ -23,8 +23,8 @@ export async function load (url, context, nextLoad) {
 }
 
 /**
- * What became of a file, for the hook: it names what it imports as the source does. Beside it stands what runs without
- * any hook, as a file among those that it imports.
+ * Gives the code for the hook, which names what it imports as the source does. Beside it stands the code that runs
+ * without any hook: it imports the other files that were made, and knows the place of its source.
  */
 async function transpiled (file) {
   const source = await readFile(file, 'utf8')
@@ -40,25 +40,40 @@ async function transpiled (file) {
   return module
 }
 
-export async function transpileAll (...folders) {
-  for (const folder of folders) {
+export async function transpileAll () {
+  for (const folder of ['lib', 'test', 'examples']) {
     const files = await readdir(join(ROOT, folder), { recursive: true })
     await Promise.all(files.filter((file) => file.endsWith('.ts')).map((file) => transpiled(join(ROOT, folder, file))))
   }
 }
 
-async function transpile (fileName, source, rewriteRelativeImportExtensions) {
+/** Where a hookless file says `import.meta.url`, the place of its source stands: its folder holds what it looks for. */
+function placed (ts, fileName) {
+  const values = { url: pathToFileURL(fileName).href, filename: fileName, dirname: dirname(fileName) }
+  return ({ factory }) => (file) => {
+    const visit = (node) => {
+      const isMeta = ts.isPropertyAccessExpression(node) && ts.isMetaProperty(node.expression)
+      const value = isMeta && values[node.name.text]
+      return value ? factory.createStringLiteral(value) : ts.visitEachChild(node, visit, undefined)
+    }
+    return ts.visitEachChild(file, visit, undefined)
+  }
+}
+
+async function transpile (fileName, source, hookless) {
   const { default: ts } = await import('typescript')
   const { compilerOptions } = ts.parseConfigFileTextToJson('tsconfig.json', config).config
   const { options } = ts.convertCompilerOptionsFromJson({
     ...compilerOptions,
     module: 'esnext',
     moduleResolution: 'bundler',
-    rewriteRelativeImportExtensions,
+    rewriteRelativeImportExtensions: hookless,
     inlineSourceMap: true,
+    sourceRoot: pathToFileURL(join(dirname(fileName), '/')).href,
     inlineSources: true
   }, ROOT)
-  return ts.transpileModule(source, { fileName, compilerOptions: options }).outputText
+  const transformers = hookless ? { before: [placed(ts, fileName)] } : {}
+  return ts.transpileModule(source, { fileName, compilerOptions: options, transformers }).outputText
 }
 
 /** At once, because another process may be reading it. */
