@@ -5,6 +5,7 @@ import { namesOf } from '../lib/domain/names.ts'
 import { EXPIRY_MARGIN, IAT_AHEAD, keptUntil, logSpan, type Lifetimes } from '../lib/domain/retention.ts'
 import { signed } from './support/app.ts'
 import { LEAD } from '../lib/stores/entry.ts'
+import { runs } from './support/runs.ts'
 
 const NOW = 1_800_000_000
 const LIFETIME = 3600
@@ -246,7 +247,7 @@ t.test('whatever the claims are, the check throws nothing and says one of the ru
       if (typeof value === 'string' && (value === '' || !value.isWellFormed() || value.length > (name === 'jti' ? 255 : 1024))) return false
     }
     return (checked.jti !== undefined || others.tokensWithoutJti === 'accept') && (maxTokenLifetime === null || (checked.exp !== undefined && checked.iat !== undefined))
-  }), { numRuns: 2000 })
+  }), { numRuns: runs(2000) })
 })
 
 const isChecked = (checked: CheckedClaims | string): checked is CheckedClaims => typeof checked !== 'string'
@@ -286,7 +287,7 @@ t.test('P2 a token that is accepted at any time after it was revoked was signed 
     if (used > exp + rules.clockTolerance - 1) seen.last++
     if (iat > revoked + rules.clockTolerance) seen.ahead++
     return outlasts(keptUntil(exp, rules, revoked * 1000), used) && outlasts(keptUntil(undefined, rules, revoked * 1000), used)
-  }), { numRuns: 30_000 })
+  }), { numRuns: runs(30_000) })
   t.ok(seen.all > 3000 && seen.last > 300 && seen.ahead > 300, 'many of them were accepted, up to their last second, and some were signed ahead', seen)
 })
 
@@ -298,7 +299,7 @@ t.test('P2 the same by the margin, so that clocks may differ, where the token co
     seen++
     const last = Math.ceil(exp) + rules.clockTolerance
     return [exp, undefined].every((known) => outlasts(keptUntil(known, rules, revoked * 1000), last + EXPIRY_MARGIN - 1))
-  }), { numRuns: 20_000 })
+  }), { numRuns: runs(20_000) })
   t.ok(seen > 1000, 'many of them were accepted', { seen })
 })
 
@@ -314,5 +315,5 @@ t.test('no revocation is kept longer than maxTokenLifetime and the margins, and 
       // The lead of a cutoff comes on top, and a minute for the clocks of those who read.
       return end !== null && Number.isInteger(end) && end > now && end <= now + maxTokenLifetime + margins && span !== null && span >= end - now + LEAD + 59
     }
-  ), { numRuns: 10_000 })
+  ), { numRuns: runs(10_000) })
 })

@@ -15,6 +15,7 @@ import { startProxy } from './support/proxy.ts'
 import { eventually, startRedis } from './support/redis.ts'
 import { LEAD } from '../lib/stores/entry.ts'
 import { redisStore } from './support/stores.ts'
+import { runs } from './support/runs.ts'
 
 /* Redis has the machine's clock, and each process one of its own. Seconds ahead; negative: behind. */
 
@@ -86,7 +87,7 @@ t.test('P2 Redis keeps a revocation until every process stops to accept the toke
     await revokeOf(strict(t, keyPrefix, revoking), claims, told)
     const accepted = claims.exp - verifying - now
     return await forgottenIn(keyPrefix, claims.jti) >= Math.min(accepted, lifetime + MARGIN) - 0.5
-  }), { numRuns: 300 })
+  }), { numRuns: runs(300) })
 })
 
 t.test('a process further behind both Redis and whoever revoked than the margin accepts a revoked token again in its last seconds: clocks are to be in step within 10 s and clockTolerance', async (t) => {
@@ -150,7 +151,7 @@ t.test('P2 in strict mode no jump of a clock revives a revoked token', async (t)
     }
     clock.now = start
     return await presented(domain, token) === 'FST_JWT_REVOKED'
-  }), { numRuns: 100 })
+  }), { numRuns: runs(100) })
 })
 
 t.test('P2 the memory store survives a jump that nobody used to sweep', async (t) => {

@@ -13,6 +13,7 @@ import { buildDomain, claimsOf, Clock, foreign, ownTime, presented, RULES, UNAVA
 import { startRedis } from './support/redis.ts'
 import { LEAD } from '../lib/stores/entry.ts'
 import { on, redisStore } from './support/stores.ts'
+import { runs } from './support/runs.ts'
 
 const server = await startRedis(t)
 const redis = new Redis(server.url)
@@ -482,7 +483,7 @@ t.test('whatever the order of log-ins, cutoffs and seconds, no token outlives a 
       const active = subject.tokens.filter(({ ours, after }) => ours && after === subject.cutoffs.length).map(({ claims }) => claims.jti)
       if (tokens.filter(({ status }) => status === 'active').map(({ jti }) => jti).sort().join() !== active.sort().join()) throw new Error('the list says otherwise')
     }
-  }), { numRuns: 300 })
+  }), { numRuns: runs(300) })
 })
 
 for (const name of Object.keys(STORES)) {

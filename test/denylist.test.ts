@@ -7,6 +7,7 @@ import { Issuers } from '../lib/stores/replica/issuers.ts'
 import { hashOf } from '../lib/stores/replica/hash.ts'
 import { ISSUER_UUID, MAX_TEXT, PackedName, TEXT, UUID } from '../lib/stores/replica/packed-name.ts'
 import type { Entry } from '../lib/stores/entry.ts'
+import { runs } from './support/runs.ts'
 
 const NOW = 1_800_000_000
 const DAY = 24 * 3600
@@ -330,7 +331,7 @@ t.test('whatever is added, and when: it holds what a plain map would', async (t)
     if (!same) return false
     t.context = [entriesOf(list), model.entries(), entriesOf(list, true), model.entries(true)].map((entries) => JSON.stringify(entries))
     return t.context[0] === t.context[1] && t.context[2] === t.context[3]
-  }), { numRuns: 1500 })
+  }), { numRuns: runs(1500) })
 })
 
 /** Of every form, as many of each. */
@@ -492,7 +493,7 @@ t.test('whatever comes and goes: each name has its own issuer, and the issuers t
     const names = Array.from({ length: 31 }, (_, i) => WHO.map((who) => `issuer-${i}/${who}`)).flat()
     return names.every((name) => list.isRevoked(name) === (model.get({ kind: 'revoked', name }) !== undefined) &&
       list.cutoffOf(name) === (model.get({ kind: 'cutoff', name })?.at ?? null))
-  }), { numRuns: 500 })
+  }), { numRuns: runs(500) })
 })
 
 t.test('issuers outlive the growth of the table, and are given back in all of its parts', async (t) => {
@@ -594,7 +595,7 @@ t.test('no two names are packed alike', async (t) => {
     if (packedOne !== null && unpacked(packed) !== one) return false
     const packedOther = words(other)
     return packedOne === null || (packedOne === packedOther) === (one === other)
-  }), { numRuns: 3000 })
+  }), { numRuns: runs(3000) })
 })
 
 t.test('a hash is the same wherever the words lie, and spreads names over the whole range', async (t) => {

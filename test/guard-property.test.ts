@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
 import { answerOf, buildApp, genuine, ownPrefix, REVOKED, SECRET, signed } from './support/app.ts'
 import { startRedis } from './support/redis.ts'
+import { runs } from './support/runs.ts'
 
 /*
  * The guarded application against its model: plain @fastify/jwt with the same options, and a set of revoked tokens. Both
@@ -286,7 +287,7 @@ async function check (t: Test, jwt: Partial<FastifyJWTOptions>, revocation: Revo
     }
     const [expected, given] = outcomes
     assert.deepEqual(given, expected)
-  }), { numRuns: 100 })
+  }), { numRuns: runs(100) })
   t.pass()
 }
 

@@ -11,6 +11,7 @@ import { revocationPlugin, type RevocationOptions } from '../lib/index.ts'
 import { buildApp, genuine, listen, ownPrefix, revoked, SECRET, signed } from './support/app.ts'
 import { unhandled } from './support/flood.ts'
 import { startRedis } from './support/redis.ts'
+import { runs } from './support/runs.ts'
 
 const server = await startRedis(t)
 const redis = new Redis(server.url)
@@ -154,7 +155,7 @@ for (const mode of ['strict', 'replica'] as const) {
       if (status === 200 && request.token !== 'good' && request.method !== 'HEAD') assert.ok(!isOfRoute, 'nobody else gets anything of the routes')
       const key = `${request.token} ${status}`
       seen.set(key, (seen.get(key) ?? 0) + 1)
-    }), { numRuns: mode === 'strict' ? 800 : 300 })
+    }), { numRuns: runs(mode === 'strict' ? 800 : 300) })
     t.strictSame(await server.keys(`${keyPrefix}*`), before)
     t.strictSame(nobodyHandled, [])
     t.ok(app.revocation.status().available)
@@ -223,12 +224,12 @@ t.test('an option of any value starts, or is refused by its name', async (t) => 
   await check(fc.asyncProperty(fc.constantFrom(...NAMES), fc.oneof(anything, fc.constantFrom(null, NaN, -0, Symbol('x'), () => {}, class {})), async (name, value) => {
     const error = await startWith(t, { [name]: value })
     if (error !== undefined) isRefusal(error, name)
-  }), { numRuns: 400 })
+  }), { numRuns: runs(400) })
   for (const [name, values] of Object.entries(near)) {
     await check(fc.asyncProperty(values, async (value) => {
       const error = await startWith(t, { [name]: value })
       if (error !== undefined) isRefusal(error, name)
-    }), { numRuns: 50 })
+    }), { numRuns: runs(50) })
   }
 })
 
@@ -238,7 +239,7 @@ t.test('an option of no name that there is is refused by it', async (t) => {
     const error = await startWith(t, Object.defineProperty({}, name, { value, enumerable: true }))
     // Of Fastify's own for a plugin.
     if (error !== undefined && !['prefix', 'logLevel', 'logSerializers'].includes(name)) isRefusal(error, name)
-  }), { numRuns: 100 })
+  }), { numRuns: runs(100) })
 })
 
 t.test('an option "redis" of any shape starts, or is refused by its name, and no message holds a password', async (t) => {
@@ -249,7 +250,7 @@ t.test('an option "redis" of any shape starts, or is refused by its name, and no
   await check(fc.asyncProperty(fc.oneof(holder, anything.filter((value) => typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)), async (value) => {
     const error = await startWith(t, { redis: value, storeTimeout: 1 })
     if (error !== undefined) isRefusal(error, 'redis')
-  }), { numRuns: 200 })
+  }), { numRuns: runs(200) })
 })
 
 t.test('a decorator that is no verify decorator is refused by the name of the option', async (t) => {
@@ -302,7 +303,7 @@ for (const store of ['memory', 'redis'] as const) {
       const args = takesId ? [String(typeof first === 'string' ? first : 'x'), ...rest] : [first, ...rest]
       if (method === 'tokens' && typeof args[1] === 'object' && args[1] !== null && 'cursor' in args[1] && typeof args[1].cursor !== 'string') return
       await callWith(app, method, args)
-    }), { numRuns: 1000 })
+    }), { numRuns: runs(1000) })
     t.strictSame(nobodyHandled, [])
     t.strictSame(lost, [])
     t.ok(app.revocation.status().available)

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { identityOf } from '../lib/domain/names.ts'
 import { keysUnder } from '../lib/stores/redis/keys.ts'
+import { runs } from './support/runs.ts'
 
 t.test('an identity is the encoded jti, after the encoded issuer and a slash where there is one', async (t) => {
   const rows: Array<[iss: string | undefined, jti: string, expected: string]> = [
@@ -58,12 +59,12 @@ t.test('no two pairs of issuer and jti share an identity', async (t) => {
   fc.assert(fc.property(issuer, jti, issuer, jti, (iss, name, otherIss, otherName) => {
     const same = (iss ?? '') === (otherIss ?? '') && name === otherName
     return (identityOf(iss, name) === identityOf(otherIss, otherName)) === same
-  }), { numRuns: 2000 })
+  }), { numRuns: runs(2000) })
 })
 
 t.test('any service can tell the issuer and the jti from an identity', async (t) => {
   fc.assert(fc.property(issuer, jti, (iss, name) => {
     const parts = identityOf(iss, name).split('/').map(decodeURIComponent)
     return iss ? parts.length === 2 && parts[0] === iss && parts[1] === name : parts.length === 1 && parts[0] === name
-  }), { numRuns: 500 })
+  }), { numRuns: runs(500) })
 })

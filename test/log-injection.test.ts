@@ -8,6 +8,7 @@ import { fromWords } from '../lib/stores/redis/log.ts'
 import { bearer, buildApp, inSeconds, ownPrefix } from './support/app.ts'
 import { ask, forge } from './support/flood.ts'
 import { eventually, startRedis } from './support/redis.ts'
+import { runs } from './support/runs.ts'
 
 const server = await startRedis(t)
 const redis = new Redis(server.url)
@@ -80,7 +81,7 @@ t.test('whatever names a token has, each event is one line of JSON that has them
         ? []
         : [{ ...REVOKED, iss, sub, by: { jti: other, iss, sub } }, { ...REUSED, jti: other, iss, sub }]
     ])
-  }), { numRuns: 150 })
+  }), { numRuns: runs(150) })
 })
 
 t.test('no header, no error and no message holds anything that the holder chose, whichever rule the token breaks', async (t) => {
@@ -105,7 +106,7 @@ t.test('no header, no error and no message holds anything that the holder chose,
       const challenge = headers['www-authenticate']
       if (challenge !== undefined) assert.match(String(challenge), /^Bearer error="invalid_token", error_description="[-A-Za-z0-9:, ]+"$/)
     }
-  }), { numRuns: 100 })
+  }), { numRuns: runs(100) })
 })
 
 /** As a logger for the eye prints: the message as it is, and the fields behind it. */
@@ -140,7 +141,7 @@ t.test('a logger that prints the message as it is prints nothing that the holder
       assert.doesNotMatch(message, /chosen/)
     }
     for (const line of lines.filter((line) => line.includes('authn_token'))) assert.equal(line.split(/[\n\r\u2028\u2029]/).filter((part) => part.startsWith('jwt revocation')).length, 1)
-  }), { numRuns: 100 })
+  }), { numRuns: runs(100) })
 })
 
 t.test('a store that fails while a token with odd names is checked or revoked tells nothing of them', async (t) => {
@@ -190,7 +191,7 @@ t.test('names forge neither an entry of the log of Redis nor a word of one: it r
       assert.ok(at <= inSeconds(0) + 200 && until! > inSeconds(800) && (exp === null || i === 0))
       last = id
     }
-  }), { numRuns: 150 })
+  }), { numRuns: runs(150) })
 })
 
 t.test('an entry whose name can not be decoded does not cost a replica those behind it', async (t) => {

@@ -8,6 +8,7 @@ import { startRedis } from './support/redis.ts'
 import type { Entry } from '../lib/stores/entry.ts'
 import { on, redisStore } from './support/stores.ts'
 import { systemClock } from '../lib/time.ts'
+import { runs } from './support/runs.ts'
 
 /** As the scripts make it. */
 function written (entry: Entry, prev = START) {
@@ -44,7 +45,7 @@ t.test('the words of an entry tell all of it, and the entry before it', async (t
   fc.assert(fc.property(entry, id, (entry, prev) => {
     const read = fromWords(written(entry, prev), true)
     return JSON.stringify(Object.entries(read!.entry!).sort()) === JSON.stringify(Object.entries(entry).sort()) && read!.prev === prev
-  }), { numRuns: 1000 })
+  }), { numRuns: runs(1000) })
 })
 
 t.test('what is no entry of ours is none', async (t) => {
@@ -62,7 +63,7 @@ t.test('what is no entry of ours is none', async (t) => {
     const read = fromWords(words, true)
     if (read === null || read.entry === null) return read === null || isId(read.prev)
     return ['revoked', 'cutoff'].includes(read.entry.kind) && read.entry.name !== '' && Number.isFinite(read.entry.at)
-  }), { numRuns: 2000 })
+  }), { numRuns: runs(2000) })
 })
 
 t.test('an entry of a newer version tells the one before it: of a kind that is unknown here that alone, of a known one all that is known', async (t) => {

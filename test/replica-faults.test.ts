@@ -8,7 +8,8 @@ import { eventually, startRedis, type RedisServer } from './support/redis.ts'
 import { allEqual, fill, held, keysOf, newcomerEquals, openNode, soon, startNode, type Node } from './support/replica.ts'
 import { on } from './support/stores.ts'
 
-t.jobs = 4
+// Most of them wait.
+t.jobs = 8
 
 /** Rather little, so that a loss is noticed and mended soon. */
 const QUICK = { maxStaleness: 1000, storeTimeout: 1000 }
@@ -85,7 +86,7 @@ for (const [what, lose] of [
 ] as Array<[what: string, lose: (server: RedisServer) => Promise<unknown>]>) {
   t.test(`a start with a log ${what}: the keys are scanned, and the log has it all again`, async (t) => {
     const server = await startRedis(t)
-    await fill(server, 2500)
+    await fill(server, 1200)
     await server.cli('SET', 'r:cutoff:alice', soon(0), 'EX', 3000)
     await server.cli('SET', 'r:revoked:for%20ever', '{"at":5,"exp":null}')
     await server.cli('SET', 'r:revoked:in a form of its own', 'x', 'EX', 3000)
@@ -95,12 +96,12 @@ for (const [what, lose] of [
     await lose(server)
     const node = await openNode(t, server.url)
     await node.store.start()
-    const refused = await Promise.all(['n0', 'n2499', 'for%20ever', 'in a form of its own'].map((name) => node.ask(name)))
+    const refused = await Promise.all(['n0', 'n1199', 'for%20ever', 'in a form of its own'].map((name) => node.ask(name)))
     t.same(refused, ['refused', 'refused', 'refused', 'refused'])
     t.same(await node.ask('other', 'alice'), 'refused')
     for (const name of ['other', 'x']) t.equal(await node.ask(name), 'accepted')
     t.same(node.heard, [], 'what was there before is no news')
-    const expected = 2502 + held(node).filter(({ name }) => name.startsWith('since')).length
+    const expected = 1202 + held(node).filter(({ name }) => name.startsWith('since')).length
     await eventually('the log is complete', async () => {
       const read = await startNode(t, server.url)
       read.close()
@@ -132,7 +133,7 @@ function countBreaks ({ store }: Node) {
 
 t.test('of many replicas that notice a loss nobody writes what another one has written', async (t) => {
   const server = await startRedis(t)
-  const count = 3000
+  const count = 1500
   await fill(server, count)
   const nodes = await Promise.all(Array.from({ length: 5 }, () => startNode(t, server.url)))
   await server.cli('FLUSHALL')
@@ -264,26 +265,26 @@ t.test('a name in the log that nobody can read keeps no other entry from being k
 
 t.test('a connection that is cut in the middle of the first read is made again, and the read goes on', async (t) => {
   const server = await startRedis(t)
-  await fill(server, 8000)
+  await fill(server, 4500)
   const proxy = await startProxy(t, server)
   await proxy.set({ delayMs: 20 })
   const node = await openNode(t, proxy.url)
   const started = node.store.start()
-  for (const size of [1, 3000, 6000]) {
+  for (const size of [1, 1500, 3000]) {
     await eventually('it has read a part', async () => node.store.denials.copy.size >= size)
-    t.ok(node.store.denials.copy.size < 8000)
-    t.not(await node.ask('n7999'), 'accepted', 'what is not known yet is asked of Redis')
+    t.ok(node.store.denials.copy.size < 4500)
+    t.not(await node.ask('n4499'), 'accepted', 'what is not known yet is asked of Redis')
     proxy.cut()
   }
   await started
-  await eventually('it has read all', async () => node.store.denials.copy.size === 8000)
-  await allEqual(t, 'cut', [node], server, 8000)
+  await eventually('it has read all', async () => node.store.denials.copy.size === 4500)
+  await allEqual(t, 'cut', [node], server, 4500)
   t.same(node.heard, [], 'what was there before is no news')
 })
 
 t.test('a connection that is half open in the middle of the scan is left, and the scan made again', async (t) => {
   const server = await startRedis(t)
-  await fill(server, 10_000, { log: false })
+  await fill(server, 4000, { log: false })
   await fill(server, 1)
   await server.cli('XTRIM', 'r:log', 'MAXLEN', 0)
   const proxy = await startProxy(t, server)
@@ -295,7 +296,7 @@ t.test('a connection that is half open in the middle of the scan is left, and th
   await sleep(1500)
   await proxy.set('pass')
   await started
-  await eventually('it is in step', async () => node.store.status.copy.stalenessMs !== undefined && node.store.denials.copy.size === 10_000)
+  await eventually('it is in step', async () => node.store.status.copy.stalenessMs !== undefined && node.store.denials.copy.size === 4000)
 })
 
 t.test('a log under whose name something else is kept: checks go to Redis, whose connection stays', async (t) => {
@@ -308,7 +309,7 @@ t.test('a log under whose name something else is kept: checks go to Redis, whose
   await eventually('it is lost', async () => node.events.length > 0)
   const before = await connections()
   t.equal(before.length, 1)
-  for (const end = Date.now() + 2500; Date.now() < end; await sleep(5)) {
+  for (const end = Date.now() + 2500; Date.now() < end; await sleep(20)) {
     if (await node.ask('a') !== 'refused' || await node.ask('b') !== 'accepted') t.fail('a check failed')
   }
   t.same(await connections(), before)
@@ -319,7 +320,7 @@ t.test('a log under whose name something else is kept: checks go to Redis, whose
 
 for (const [what, count, delayMs] of [
   ['', 3000, 0],
-  [', also where it takes longer than maxStaleness to read the log', 12_000, 100]
+  [', also where it takes longer than maxStaleness to read the log', 7000, 100]
 ] as Array<[what: string, count: number, delayMs: number]>) {
   t.test(`a store that was away when the process started is back once, not twice${what}`, async (t) => {
     const server = await startRedis(t)
@@ -423,9 +424,14 @@ t.test('a replica with the least maxStaleness that there may be is in step while
   const server = await startRedis(t)
   const node = await startNode(t, server.url, { maxStaleness: 500 })
   const ages: number[] = []
-  for (const end = Date.now() + 1500; Date.now() < end; await sleep(10)) ages.push(node.store.status.copy.stalenessMs!)
-  t.ok(ages.filter((age) => age > 500).length < ages.length / 10, `stale ${ages.filter((age) => age > 500).length} times of ${ages.length}`)
-  t.same(node.events, [])
+  const [began, from] = [lived(), performance.now()]
+  while (lived() < began + 1500) {
+    ages.push(node.store.status.copy.stalenessMs!)
+    await sleep(10)
+  }
+  const late = performance.now() - from - (lived() - began)
+  t.ok(ages.filter((age) => age > 500 + late).length < ages.length / 10, `stale ${ages.filter((age) => age > 500 + late).length} times of ${ages.length}`)
+  if (late < 100) t.same(node.events, [])
 })
 
 t.test('an event loop that stalls longer than maxStaleness has not lost its store', async (t) => {
@@ -466,7 +472,7 @@ t.test('a loss between the two steps of putting back is noticed', async (t) => {
 t.test('two breaks in a row, and one while it is mended: nothing is lost', async (t) => {
   const server = await startRedis(t)
   const proxy = await startProxy(t, server)
-  await fill(server, 2000)
+  await fill(server, 1000)
   const nodes = await Promise.all([startNode(t, proxy.url, QUICK), startNode(t, server.url, QUICK)])
   for (let round = 0; round < 3; round++) {
     await server.cli('FLUSHALL')
@@ -474,7 +480,7 @@ t.test('two breaks in a row, and one while it is mended: nothing is lost', async
     proxy.cut()
   }
   await server.cli('FLUSHALL')
-  await allEqual(t, 'flushed four times', nodes, server, 2000)
+  await allEqual(t, 'flushed four times', nodes, server, 1000)
 })
 
 t.test('a replica that is closed in the middle of anything is silent from then on', async (t) => {
@@ -483,7 +489,7 @@ t.test('a replica that is closed in the middle of anything is silent from then o
   process.on('unhandledRejection', note)
   t.teardown(() => process.off('unhandledRejection', note))
   const server = await startRedis(t)
-  await fill(server, 5000)
+  await fill(server, 2500)
   const proxy = await startProxy(t, server)
   for (const prepare of [
     async () => {},

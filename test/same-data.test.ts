@@ -16,6 +16,8 @@ import { systemClock } from '../lib/time.ts'
  * Method: real servers and databases; a client is moved to another database, or its own connection to another server.
  */
 
+t.jobs = 6
+
 const server = await startRedis(t, { args: MASTER })
 await startReplica(t, server)
 const admin = new Redis(server.url)

@@ -1,19 +1,20 @@
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { bearer, buildApp, inSeconds, ownPrefix } from './support/app.ts'
 import { UNAVAILABLE } from './support/domain.ts'
 import { ask, forge, heapUsed, MEGABYTE } from './support/flood.ts'
+import { lived } from './support/lived.ts'
 import { type Proxy, startProxy } from './support/proxy.ts'
 import { eventually, startRedis } from './support/redis.ts'
 
-const STORE_TIMEOUT = 400
-const MARGIN = 100
-const WAVE = 2000
-const WAVES = 5
+/** So long that a busy machine answers within it. */
+const STORE_TIMEOUT = 1000
+const MARGIN = 200
+const WAVE = 800
+const WAVES = 4
 /** What each process may have under way, in batches or operations. */
 const MAX_OUTSTANDING = 1000
 /** Of operations, among them the many that a subject with a thousand tokens takes. */
@@ -23,26 +24,17 @@ const good = (sub = 'alice') => forge({ jti: randomUUID(), sub, iat: inSeconds(0
 
 interface Outcome { statusCode: number, code?: string, message?: string }
 
-/** What each gave, how long the slowest took, and by how much this process was late itself: its loop, and timers that were started with the operations. */
+/** What each gave, and how long the slowest took, as this process lived it. */
 async function timed (operations: Array<() => Promise<Outcome>>) {
-  const delay = monitorEventLoopDelay({ resolution: 5 })
-  delay.enable()
   let slowest = 0
-  let lateTimer = 0
-  const note = (from: number) => setTimeout(() => { lateTimer = Math.max(lateTimer, performance.now() - from - STORE_TIMEOUT) }, STORE_TIMEOUT).unref()
   const under: Array<Promise<Outcome>> = []
   for (const [i, operation] of operations.entries()) {
     // As requests come: some in each turn.
-    if (i % 50 === 0) {
-      await turn()
-      note(performance.now())
-    }
-    const from = performance.now()
-    under.push(operation().finally(() => { slowest = Math.max(slowest, performance.now() - from) }))
+    if (i % 50 === 0) await turn()
+    const from = lived()
+    under.push(operation().finally(() => { slowest = Math.max(slowest, lived() - from) }))
   }
-  const outcomes = await Promise.all(under)
-  delay.disable()
-  return { outcomes, slowest, late: Math.max(delay.max / 1e6, lateTimer) }
+  return { outcomes: await Promise.all(under), slowest }
 }
 
 const request = (app: FastifyInstance, url = '/me') => async () => {
@@ -72,7 +64,7 @@ async function setUp (t: Test, mode: 'strict' | 'replica', own: boolean) {
   given.on('error', () => {})
   t.teardown(() => given.disconnect())
   const app = await buildApp(t, {
-    revocation: { redis: own ? proxy.url : given, keyPrefix: ownPrefix(), mode, storeTimeout: STORE_TIMEOUT, maxStaleness: 1500 }
+    revocation: { redis: own ? proxy.url : given, keyPrefix: ownPrefix(), mode, storeTimeout: STORE_TIMEOUT, maxStaleness: 2000 }
   })
   await eventually('the store is there', async () => app.revocation.status().available)
   return { server, proxy, given, app }
@@ -98,15 +90,15 @@ for (const [what, fault] of Object.entries(FAULTS)) {
       const heaps: number[] = []
       let most = 0
       for (let wave = 0; wave < WAVES; wave++) {
-        const { outcomes, slowest, late } = await timed(Array.from({ length: WAVE }, () => request(app)))
+        const { outcomes, slowest } = await timed(Array.from({ length: WAVE }, () => request(app)))
         t.equal(outcomes.length, WAVE)
         t.same(kinds(outcomes), [UNAVAILABLE])
-        t.ok(slowest <= STORE_TIMEOUT + MARGIN + 2 * late, `wave ${wave}`, { slowest, late })
+        t.ok(slowest <= STORE_TIMEOUT + MARGIN, `wave ${wave}`, { slowest })
         if (!own) most = Math.max(most, queued(given))
         heaps.push(await heapUsed())
       }
       t.ok(most <= MAX_OUTSTANDING + 10, 'what waits in the client is bounded', { most })
-      t.ok(heaps.at(-1)! - heaps[1]! < 3 * MEGABYTE, 'the last waves leave no more than the first', { heaps })
+      t.ok(heaps.at(-1)! - heaps[1]! < 1.5 * MEGABYTE, 'the last waves leave no more than the first', { heaps })
       const qbufs = [...(await server.cli('CLIENT', 'LIST')).matchAll(/ qbuf=(\d+)/g)].map(([, bytes]) => Number(bytes))
       for (const bytes of qbufs) t.ok(bytes < MEGABYTE, 'nor does it wait in Redis', { bytes })
       t.comment(`heaps ${heaps.map((heap) => Math.round(heap / 1024)).join(' ')} KB; at most ${most} commands in the client`)
@@ -118,18 +110,18 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     const { proxy, given, app } = await setUp(t, 'strict', false)
     await proxy.set(fault)
     const heaps: number[] = []
-    for (let wave = 0; wave < 3; wave++) {
+    for (let wave = 0; wave < 2; wave++) {
       let peak = 0
       const watch = setInterval(() => { peak = Math.max(peak, queued(given)) }, 10)
-      const { outcomes, slowest, late } = await timed(Array.from({ length: 2000 }, () => revocation(app)))
+      const { outcomes, slowest } = await timed(Array.from({ length: MAX_OPERATIONS }, () => revocation(app)))
       clearInterval(watch)
       t.same(kinds(outcomes), [UNAVAILABLE])
-      t.ok(slowest <= STORE_TIMEOUT + MARGIN + 2 * late, `wave ${wave}`, { slowest, late })
+      t.ok(slowest <= STORE_TIMEOUT + MARGIN, `wave ${wave}`, { slowest })
       // A revocation begins with a pipeline of one read.
       t.ok(peak <= MAX_OPERATIONS + 10, 'what waits in the client is bounded', { peak })
       heaps.push(await heapUsed())
     }
-    t.ok(heaps[2]! - heaps[0]! < 3 * MEGABYTE, 'the last wave leaves no more than the first', { heaps })
+    t.ok(heaps[1]! - heaps[0]! < 1.5 * MEGABYTE, 'the last wave leaves no more than the first', { heaps })
     await recovers(t, app, proxy)
   })
 
@@ -147,18 +139,18 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     const { outcomes } = await timed(Array.from({ length: 500 }, () => request(app)))
     const { stalenessMs } = app.revocation.status()
     // A machine that is slow enough has made it stale by now.
-    if (stalenessMs! < 1500) t.same(kinds(outcomes), [{ statusCode: 200 }], 'whoever had waited would have 503')
+    if (stalenessMs! < 2000) t.same(kinds(outcomes), [{ statusCode: 200 }], 'whoever had waited would have 503')
     await refused()
     t.ok(await server.commandCalls('mget') - calls <= 2, 'and nobody has asked')
-    await eventually('it is stale', async () => app.revocation.status().stalenessMs! > 1500)
+    await eventually('it is stale', async () => app.revocation.status().stalenessMs! > 2000)
     for (let wave = 0; wave < 2; wave++) {
-      const { outcomes, slowest, late } = await timed(Array.from({ length: WAVE }, () => request(app)))
+      const { outcomes, slowest } = await timed(Array.from({ length: WAVE }, () => request(app)))
       t.same(kinds(outcomes), [UNAVAILABLE])
-      t.ok(slowest <= STORE_TIMEOUT + MARGIN + 2 * late, 'in time', { slowest, late })
+      t.ok(slowest <= STORE_TIMEOUT + MARGIN, 'in time', { slowest })
       await refused()
     }
     await recovers(t, app, proxy)
-    await eventually('it is in step again', async () => app.revocation.status().stalenessMs! < 1500)
+    await eventually('it is in step again', async () => app.revocation.status().stalenessMs! < 2000)
     await refused()
   })
 }
@@ -167,12 +159,12 @@ t.test('P4 requests without a token wait for nobody while thousands with one do'
   const { proxy, app } = await setUp(t, 'strict', true)
   await proxy.set('blackhole')
   const waiting = timed(Array.from({ length: WAVE }, () => request(app)))
-  await sleep(50)
-  const { slowest, late } = await timed(Array.from({ length: 50 }, () => async () => {
+  await turn()
+  const { slowest } = await timed(Array.from({ length: 50 }, () => async () => {
     const { statusCode } = await ask(app, '/public', {})
     return { statusCode }
   }))
-  t.ok(slowest < STORE_TIMEOUT / 2 + 2 * late, 'they are answered meanwhile', { slowest, late })
+  t.ok(slowest < STORE_TIMEOUT / 2, 'they are answered meanwhile', { slowest })
   t.same(kinds((await waiting).outcomes), [UNAVAILABLE])
   await recovers(t, app, proxy)
 })

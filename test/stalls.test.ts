@@ -1,15 +1,17 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { asRedis, GIVEN_CLIENTS, givenClient, Rig, STORE_TIMEOUT } from './support/outage.ts'
+import { asRedis, GIVEN_CLIENTS, givenClient, Rig } from './support/outage.ts'
 import { startRedis } from './support/redis.ts'
 
 // A file of its own: everything in this process stands still.
+
+const STORE_TIMEOUT = 400
 
 for (const [name, make] of [["the plugin's own", undefined], ...Object.entries(GIVEN_CLIENTS)] as const) {
   t.test(`P4 an event loop that stalls while the answer lies in the socket is no outage: a client of ${name}`, async (t) => {
     const server = await startRedis(t)
     const client = make && givenClient(t, make, server.url)
-    const rig = await Rig.startWell(t, { redis: client ? asRedis(client) : server.url })
+    const rig = await Rig.startWell(t, { redis: client ? asRedis(client) : server.url, storeTimeout: STORE_TIMEOUT })
     const sender: { sendCommand: (...args: any[]) => unknown } = client ?? Redis.prototype
     const { sendCommand } = sender
     const stalls = new Map<string, number>()
@@ -51,7 +53,7 @@ t.test('P4 an application that is busy while it starts has not lost a store that
       process.nextTick(() => process.nextTick(block, STORE_TIMEOUT + 50))
       return sendCommand.apply(this, args)
     }
-    const rig = await Rig.start(t, { redis: asRedis(client) })
+    const rig = await Rig.start(t, { redis: asRedis(client), storeTimeout: STORE_TIMEOUT })
     t.equal(sender.sendCommand, sendCommand, 'it was busy')
     t.ok(rig.available)
     t.same(rig.lines, [])

@@ -10,14 +10,15 @@ import { systemClock } from '../../lib/time.ts'
  * which would take long to start twenty times. Says when it is ready, is told when to start, and tells what it did.
  */
 
-/** What the parent sends. Times are of the clock that all processes of a machine share, in milliseconds. */
+/** What the parent sends. */
 export interface Order {
-  /** Until when it both revokes and issues. */
-  revokeUntil: number
-  /** Until when it goes on issuing. */
-  issueUntil: number
+  /** How often it revokes, among the issuing. */
+  revoke: number
+  /** How often it issues at least. */
+  issue: number
 }
 
+/** Times are of the clock that all processes of a machine share, in milliseconds. */
 export interface Deed {
   kind: 'issue' | 'revoke'
   started: number
@@ -46,21 +47,27 @@ if (process.send !== undefined && REDIS_URL !== undefined) {
     recordOnUse: false,
     log: { info () {}, warn () {}, error () {} }
   })
-  process.once('message', async ({ revokeUntil, issueUntil }: Order) => {
+  process.on('message', async (order: Order) => {
     const deeds: Deed[] = []
-    while (clockOfMachine() < issueUntil) {
+    const left = { ...order }
+    while (left.revoke > 0 || left.issue > 0) {
       const started = clockOfMachine()
-      if (started < revokeUntil && Math.random() < 0.1) {
+      if (left.revoke > 0 && Math.random() < 0.2) {
         const { cutoff, revoked } = await revocation.revokeSubject(SUBJECT!)
         deeds.push({ kind: 'revoke', started, ended: clockOfMachine(), cutoff: cutoff!, revoked })
+        left.revoke--
       } else {
         const issued = await revocation.issue({ sub: SUBJECT }).catch(unlessCutOff)
-        if (issued) deeds.push({ kind: 'issue', started, ended: clockOfMachine(), token: issued.token })
+        if (issued) {
+          deeds.push({ kind: 'issue', started, ended: clockOfMachine(), token: issued.token })
+          left.issue--
+        }
       }
       await sleep(Math.random() * 60)
     }
-    process.send!(deeds, () => process.exit())
+    process.send!(deeds)
   })
+  process.once('disconnect', () => process.exit())
   await store.start()
   process.send('ready')
 }

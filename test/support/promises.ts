@@ -46,7 +46,7 @@ export async function meAfter (app: FastifyInstance, token: string, patience: Mi
   for (;;) {
     const found = await me(app, token)
     if (found !== ACCEPTED || performance.now() > end) return found
-    await sleep(5)
+    await sleep(10)
   }
 }
 
@@ -74,9 +74,9 @@ export async function outcomesOf (app: FastifyInstance, neighbour: FastifyInstan
   await attempt('a token that was issued', async () => everywhere((await revocation.issue({ sub: randomUUID() })).token))
   await attempt('a token of another signer', () => everywhere(foreign.token))
   await attempt('recorded on use', async () => {
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 100; tries++) {
       if ((await list()).tokens?.some(({ jti }) => jti === foreign.jti)) return true
-      await sleep(5)
+      await sleep(20)
     }
     return false
   })
