@@ -193,8 +193,8 @@ function conformance (name: string, subjectOf: (t: Test) => Subject) {
       for (const identity of identities) t.equal(await check(store, identity), true)
     })
 
-    await t.test('a thousand checks at once are each answered for their own identity', async (t) => {
-      const identities = Array.from({ length: 1000 }, () => randomUUID())
+    await t.test('600 checks at once are each answered for their own identity', async (t) => {
+      const identities = Array.from({ length: 600 }, () => randomUUID())
       for (const [i, identity] of identities.entries()) {
         if (i % 3 === 0) await on(store).revoke(identity, denial(1), soon)
       }
@@ -315,7 +315,7 @@ t.test('memory lets go of what has expired, with its writes and with its sweeps'
   for (let i = 0; i < 10; i++) store.sweep()
   t.equal(store.size, 3, 'what is for ever stays')
 
-  for (let i = 0; i < 10_000; i++) {
+  for (let i = 0; i < 2000; i++) {
     now += 1000
     await write(now / 1000 + 10)
   }

@@ -45,7 +45,7 @@ export class Load {
       const outcome = await revoking
       this.#note('revoke', outcome, [200, 503])
       if (outcome.status === 200) this.acknowledged.push(token)
-      await sleep(5)
+      await sleep(25)
     }
   }
 

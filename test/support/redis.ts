@@ -273,12 +273,12 @@ export class RedisServer {
 
 class PortTakenError extends Error {}
 
-/** Ten milliseconds between the tries. What `holds` throws ends it at once. */
+/** Twenty milliseconds between the tries. What `holds` throws ends it at once. */
 export async function eventually (what: string, holds: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + PATIENCE
   while (!await holds()) {
     if (Date.now() > deadline) throw new Error(`after ${PATIENCE / 1000} s it still did not hold: ${what}`)
-    await sleep(10)
+    await sleep(20)
   }
 }
 

@@ -69,7 +69,7 @@ async function transpile (fileName, source, hookless) {
     moduleResolution: 'bundler',
     rewriteRelativeImportExtensions: hookless,
     inlineSourceMap: true,
-    sourceRoot: pathToFileURL(join(dirname(fileName), '/')).href,
+    sourceRoot: pathToFileURL(ROOT).href,
     inlineSources: true
   }, ROOT)
   const transformers = hookless ? { before: [placed(ts, fileName)] } : {}
