@@ -60,7 +60,7 @@ t.test('each command of strict mode is needed', { buffered: true }, async (t) =>
     await server.cli('ACL', 'LOG', 'RESET')
     await server.cli(...acl.wordsOf(acl.STRICT, `-${command}`))
     // A client that may not ask for INFO says so on the console.
-    const scene = await sceneOn(t, server, { storeTimeout: 300 }, command !== 'info')
+    const scene = await sceneOn(t, server, {}, command !== 'info')
     const outcomes = await scene.outcomes()
     if (command in DISPENSABLE) t.strictSame(outcomes, KEPT, `all works without ${command}, but for ${DISPENSABLE[command]}`)
     else t.notSame(outcomes, KEPT, `not without ${command}`)

@@ -13,7 +13,11 @@ import { freePort } from './support/ports.ts'
 import { eventually } from './support/redis.ts'
 import { selfSigned, startTlsRedis } from './support/tls.ts'
 
-t.jobs = 4
+// Most of them wait.
+t.jobs = 8
+
+/** So long that a busy machine shakes hands within it. */
+const PATIENCE = 2500
 
 const PASSWORD = 'hunter2'
 const { server, tlsPort, cert } = await startTlsRedis(t, ['--tls-auth-clients', 'no', '--requirepass', 'secret'])
@@ -128,19 +132,19 @@ async function tellsWhy (t: Test, revocation: RevocationOptions, said: RegExp) {
 
 for (const [name, { redis, said }] of Object.entries(CAUSES)) {
   t.test(`P4 ${name}: the line of the log and the cause of a 503 tell it`, { buffered: true }, async (t) => {
-    await tellsWhy(t, { redis, storeTimeout: 700 }, said)
+    await tellsWhy(t, { redis, storeTimeout: PATIENCE }, said)
   })
 }
 
 for (const [kind, make] of Object.entries(GIVEN_CLIENTS)) {
-  t.test(`P4 P7 the same of a client that was given (${kind}), which gets no listener`, { buffered: true, jobs: 4 }, async (t) => {
+  t.test(`P4 P7 the same of a client that was given (${kind}), which gets no listener`, { buffered: true, jobs: 8 }, async (t) => {
     for (const [name, { redis, said, own }] of Object.entries(CAUSES)) {
       if (own) continue
       t.test(name, { buffered: true }, async (t) => {
         const options = { ...redis, maxRetriesPerRequest: 1, retryStrategy: () => 500 }
         const client = givenClient(t, (options) => make(options as string), options as unknown as string)
         const before = others(client)
-        await tellsWhy(t, { redis: asRedis(client), storeTimeout: 700 }, said)
+        await tellsWhy(t, { redis: asRedis(client), storeTimeout: PATIENCE }, said)
         t.strictSame(others(client), before)
       })
     }

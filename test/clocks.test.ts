@@ -314,7 +314,7 @@ t.test('a replica forgets what is over by both clocks', async (t) => {
 
 t.test('a jump of the wall clock makes a replica neither stale nor fresh', async (t) => {
   const proxy = await startProxy({ after: (fn) => t.teardown(fn) }, { host: '127.0.0.1', port: server.port })
-  const { clock, store, domain } = await replica(t, ownPrefix(), 0, { url: proxy.url, maxStaleness: 2000, storeTimeout: 300 })
+  const { clock, store, domain } = await replica(t, ownPrefix(), 0, { url: proxy.url, maxStaleness: 5000, storeTimeout: 1000 })
   const start = clock.now
   const claims = foreign(clock)
   for (const jump of [-86_400, -600, 600, 0]) {
@@ -322,11 +322,11 @@ t.test('a jump of the wall clock makes a replica neither stale nor fresh', async
     const claims = foreign(clock)
     const { mget } = await commandsOf(server, async () => t.equal(await presented(domain, claims), 'accepted'))
     t.equal(mget, undefined, `${jump}: nobody asks Redis`)
-    t.ok(store.status.copy.stalenessMs! < 2000)
+    t.ok(store.status.copy.stalenessMs! < 5000)
   }
   await proxy.set('blackhole')
   clock.now = start
-  await eventually('nothing is heard', async () => store.status.copy.stalenessMs! > 2000)
+  await eventually('nothing is heard', async () => store.status.copy.stalenessMs! > 5000)
   for (const jump of [-600, -86_400, 0, 600]) {
     clock.now = start + jump * 1000
     t.equal(await presented(domain, jump > 0 ? foreign(clock) : { ...claims, iat: clock.seconds, exp: clock.seconds + 900 }), 'FST_JWT_REVOCATION_UNAVAILABLE', `${jump}`)

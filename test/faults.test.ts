@@ -184,19 +184,39 @@ async function recovers (t: Test, rig: Rig) {
   const took = lived() - healed
   t.ok(took < RECOVERY, 'within seconds', { found: took })
 
-  const { token, jti } = await rig.app.revocation.issue({ sub: 'alice' })
-  t.match(await rig.http('GET', '/me', token), { status: 200 })
-  t.match(await rig.http('DELETE', `/v1/jwt/history/${jti}`, rig.sign()), { status: 200 })
-  for (const path of ['/me', '/public']) {
-    t.match(await rig.http('GET', path, token), { status: 401, code: 'FST_JWT_REVOKED', message: 'Token has been revoked' })
+  // A machine that is busy enough makes of an answer another outage: that one is over soon, and has lines of its own.
+  let late = 0
+  const settled = async <T extends object>(what: string, ask: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      const outcome = await ask()
+      if (!('status' in outcome) || outcome.status !== 503) return outcome
+      if (late++ > 10) throw new Error(`${what} is answered 503 again and again`)
+      await eventually('the store is back', async () => rig.available)
+    }
   }
-  const other = await rig.app.revocation.issue({ sub: 'alice' })
-  t.match(await rig.http('DELETE', `/v1/jwt/history/id/${other.id}`, other.token), { status: 200 })
-  t.match(await rig.http('GET', '/me', other.token), { status: 401, code: 'FST_JWT_REVOKED', message: 'Token has been revoked' })
+  const http = (...request: Parameters<Rig['http']>) => settled(request.join(' '), () => rig.http(...request))
+  const issue = () => settled('issue()', () => rig.app.revocation.issue({ sub: 'alice' }).catch(({ statusCode }) => ({ status: statusCode as number }))) as
+    Promise<Awaited<ReturnType<Rig['app']['revocation']['issue']>>>
 
-  t.same(rig.lines.map(({ level }) => level), [50, 40], 'one line when it is lost, one when it is back')
+  const { token, jti } = await issue()
+  t.match(await http('GET', '/me', token), { status: 200 })
+  t.match(await http('DELETE', `/v1/jwt/history/${jti}`, rig.sign()), { status: 200 })
+  for (const path of ['/me', '/public']) {
+    t.match(await http('GET', path, token), { status: 401, code: 'FST_JWT_REVOKED', message: 'Token has been revoked' })
+  }
+  const other = await issue()
+  const before = late
+  const { status } = await http('DELETE', `/v1/jwt/history/id/${other.id}`, other.token)
+  // The first of two attempts may have ended it.
+  t.ok(status === 200 || (status === 401 && late > before), 'it ends itself', { status })
+  t.match(await http('GET', '/me', other.token), { status: 401, code: 'FST_JWT_REVOKED', message: 'Token has been revoked' })
+
+  await eventually('the store is back', async () => rig.available)
+  const outages = rig.events.length / 2
+  t.ok(outages >= 1 && outages <= 1 + late, 'one outage, and no other that nobody saw', { outages, late })
+  t.same(rig.lines.map(({ level }) => level), Array.from({ length: outages }, () => [50, 40]).flat(), 'one line when it is lost, one when it is back')
   t.match(rig.lines[1]!.msg, /^jwt revocation: the store is back$/)
-  t.same(rig.events, ['storeLost', 'storeBack'])
+  t.same(rig.events, Array.from({ length: outages }, () => ['storeLost', 'storeBack']).flat())
 }
 
 async function acceptance (t: Test, { begin, end }: Fault) {

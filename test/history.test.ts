@@ -472,7 +472,7 @@ t.test('a record that is gone before its time is left out, and what follows it i
 
 t.test('P4 a list that Redis does not give, or gives wrong, is unavailable', async (t) => {
   const watched = new WatchedClient(client)
-  const app = await buildApp(t, { revocation: { redis: watched, keyPrefix: ownPrefix(), storeTimeout: 100 } })
+  const app = await buildApp(t, { revocation: { redis: watched, keyPrefix: ownPrefix(), storeTimeout: 1000 } })
   const { token, id } = await app.revocation.issue({ sub: 'alice' })
   const { statusCode, code, message } = UNAVAILABLE
   for (const [command, path, answers] of [

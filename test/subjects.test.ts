@@ -295,7 +295,7 @@ t.test('P6 who may not, learns nothing from how long it takes: foreign and unkno
 
 t.test('P3 ending a subject is answered only when Redis has acknowledged it, and trying again is safe', async (t) => {
   const watched = new WatchedClient(client)
-  const app = await buildApp(t, { revocation: { redis: watched, keyPrefix: ownPrefix(), storeTimeout: 100 } })
+  const app = await buildApp(t, { revocation: { redis: watched, keyPrefix: ownPrefix(), storeTimeout: 1000 } })
   const isScript = (command: unknown[], part: string) => command[0] === 'eval' && String(command[1]).includes(part)
   const faults: Array<[what: string, answer: (command: unknown[]) => Promise<unknown>]> = [
     ['an error', async () => { throw new Error('READONLY') }], ['nothing at all', () => new Promise(() => {})],

@@ -10,6 +10,9 @@ import { revocationPlugin, type RevocationOptions } from '../../lib/index.ts'
 
 export const SECRET = 'a secret of the tests, of more than 32 bytes'
 
+/** Time in which Redis answers on a busy machine, in milliseconds. */
+export const PATIENCE = 3000
+
 /** Something with tap's teardown. */
 interface Scope { teardown: (fn: () => unknown) => void }
 
@@ -29,7 +32,7 @@ export async function buildApp (t: Scope, { fastify = {}, jwt = {}, revocation =
   t.teardown(() => app.close())
   await app.register(fastifyJwt, { secret: SECRET, sign: { expiresIn: '15m' }, ...jwt } as FastifyJWTOptions)
   await before?.(app)
-  await app.register(revocationPlugin, revocation)
+  await app.register(revocationPlugin, revocation.redis === undefined ? revocation : { storeTimeout: PATIENCE, ...revocation })
   app.get('/me', { onRequest: async (request) => { await request.jwtVerify() } }, async (request) => ({ user: request.user }))
   app.get('/public', async (request) => ({ user: request.user ?? null }))
   await after?.(app)

@@ -32,7 +32,7 @@ export async function openNode (
   const heard: Entry[] = []
   const events: Node['events'] = []
   const { store, close } = await openStore(
-    { redis, mode: 'replica', keyPrefix: 'r:', storeTimeout: 1000, maxStaleness: 5000, logSpan: 30 * 24 * HOUR + 70, minReplicas: 0, ...settings },
+    { redis, mode: 'replica', keyPrefix: 'r:', storeTimeout: 5000, maxStaleness: 5000, logSpan: 30 * 24 * HOUR + 70, minReplicas: 0, ...settings },
     { clock: systemClock, onLost: () => events.push('lost'), onBack: () => events.push('back'), onEntry: (entry) => heard.push(entry), ...(onWarning && { onWarning }) }
   )
   t.teardown(close)
