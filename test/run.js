@@ -13,6 +13,7 @@ import { transpileAll } from './support/transpile.js'
  *   node test/run.js                  every *.test.ts
  *   node test/run.js test/x.test.ts   these files
  *   node test/run.js --jobs=1         one at a time
+ *   node test/run.js --lines          with the lines of the source in what it prints, for a seventh more of CPU
  */
 
 const KEPT = join('.tap', 'transpiled')
@@ -23,7 +24,8 @@ const { values, positionals } = parseArgs({
   options: {
     // Many a test waits for a timer or for Redis.
     jobs: { type: 'string', default: String(availableParallelism() + 1) },
-    timeout: { type: 'string', default: '600' }
+    timeout: { type: 'string', default: '600' },
+    lines: { type: 'boolean', default: false }
   }
 })
 const timeout = Number(values.timeout)
@@ -41,6 +43,7 @@ await Promise.all(Array.from({ length: Math.min(Number(values.jobs), files.lengt
   for (const file of left) await run(file)
 }))
 await writeFile(TIMES, JSON.stringify(times))
+if (sum.fail > 0 && !values.lines) console.log('# The lines are those of .tap/transpiled: `npm test -- --lines FILE` gives those of the source.')
 console.log(`# ${files.length} files, ${seconds(started)} s`)
 console.log(`# { ${Object.entries(sum).filter(([name, count]) => name === 'total' || name === 'pass' || count > 0).map((entry) => entry.join(': ')).join(', ')} }`)
 if (sum.fail > 0 || sum.total === 0) process.exitCode = 1
@@ -52,7 +55,7 @@ async function testFiles () {
 
 async function run (file) {
   const started = performance.now()
-  const child = spawn(process.execPath, ['--enable-source-maps', join(KEPT, file.replace(/ts$/, 'js'))], {
+  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [], join(KEPT, file.replace(/ts$/, 'js'))], {
     // tap ends a file itself that takes too long, and says where it was.
     env: { ...process.env, TAP_TIMEOUT: String(timeout), TAP_TRANSPILED: '1' },
     stdio: ['ignore', 'pipe', 'pipe']
