@@ -64,8 +64,7 @@ function edited (code: string, [from, to]: Edit): string {
 /** The application of a recipe, run in this process. */
 export async function recipe (t: Owner, { url }: { url: string }, page: string, { name = MAIN, edits = [] }: Recipe = {}): Promise<FastifyInstance> {
   const { [name]: code = '' } = await filesOf(`docs/recipes/${page}`)
-  const patient = code.replaceAll('(revocation, {', '(revocation, { storeTimeout: 3000,')
-  const dir = await place(t, { [name]: `${patient}\nexport { app }\n` }, { redis: url, edits })
+  const dir = await place(t, { [name]: `${code}\nexport { app }\n` }, { redis: url, edits })
   const { app } = await importPlaced(join(dir, name)) as { app: FastifyInstance }
   t.after(() => app.close())
   return app
