@@ -76,7 +76,7 @@ app.get('/me', { onRequest: (request) => request.jwtVerify() }, async (request) 
 
 app.post('/logout', { onRequest: (request) => request.jwtVerify() }, async (request, reply) => {
   reply.clearCookie('token', { path: '/' })
-  return app.revocation.revoke(await request.jwtDecode<{ jti: string, iss?: string, exp?: number }>())
+  return app.revocation.revoke(request)
 })
 
 app.get('/health', { config: { revocation: false } }, async (_request, reply) => {
