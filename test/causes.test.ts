@@ -6,7 +6,8 @@ import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../lib/index.ts'
 import { commandsOf } from '../lib/stores/redis/topology.ts'
-import { placeOf, rememberErrors, whyFailed, whyLost, whyNoAnswer } from '../lib/stores/redis/diagnosis.ts'
+import { placeOf, rememberErrors, whyLost } from '../lib/stores/redis/diagnosis.ts'
+import type { RedisClient } from '../lib/types.ts'
 import { ownPrefix } from './support/app.ts'
 import { asRedis, GIVEN_CLIENTS, givenClient, isUnavailable, listenersOf, Rig, type GivenClient } from './support/outage.ts'
 import { freePort } from './support/ports.ts'
@@ -221,6 +222,8 @@ t.test('P4 a connection that fails again and again is listened to once', async (
 })
 
 t.test('what a client shows, and what is made of it', async (t) => {
+  const whyFailed = (client: RedisClient) => commandsOf({ client }).why()
+  const whyNoAnswer = (client: RedisClient) => commandsOf({ client }).whyNoAnswer()
   const client = (seen: object) => ({ call: async () => null, pipeline: () => ({ exec: async () => [] }), isCluster: false, ...seen })
   const options = { host: 'h', port: 1 }
   const socket = { bytesRead: 0, destroyed: false, connecting: false }

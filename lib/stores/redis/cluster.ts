@@ -1,9 +1,10 @@
 import type { RedisClient } from '../../types.ts'
 import type { ReadMany } from './batcher.ts'
-import { Commands, type Command, type Settled } from './commands.ts'
-import type { ClientState } from './connection.ts'
+import { ALIVE, Commands, type Command, type OwnOptions, type Settled } from './commands.ts'
+import type { ClientState, Duplicable } from './connection.ts'
+import { rememberErrors, whyClusterFailed } from './diagnosis.ts'
 
-/** What a node of a cluster answers where a key is elsewhere, or nowhere for a moment. */
+/** A node of a cluster answers this while another node has the key, or while none has. */
 const ELSEWHERE = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /
 
 /** Redis Cluster: a command goes to the node that has its key's slot (P8). */
@@ -23,7 +24,10 @@ export class Cluster extends Commands {
     return answers.map(([answer]) => answer)
   }
 
-  /** The client follows to another node for a command alone, and then knows the way; not for a pipeline that writes. */
+  /**
+   * The client does not follow a key to another node for a pipeline that writes. For a single command it does, and
+   * remembers the node: hence the first command alone, then all again.
+   */
   async inStep (commands: Command[]): Promise<Settled[]> {
     const settled = await this.pipelined(commands).catch((error: Error): Settled[] => [[error]])
     const [[error] = [null]] = settled
@@ -38,6 +42,19 @@ export class Cluster extends Commands {
 
   masters (): RedisClient[] {
     return this.#nodes() as unknown as RedisClient[]
+  }
+
+  duplicate (options: OwnOptions): Duplicable {
+    const given = this.client as Duplicable
+    const redisOptions = { ...given.options?.redisOptions, ...options }
+    const own = given.duplicate([], { ...ALIVE, clusterRetryStrategy: options.retryStrategy, redisOptions })
+    rememberErrors(own)
+    own.on('+node', rememberErrors)
+    return own
+  }
+
+  why (): Error | undefined {
+    return whyClusterFailed(this.client)
   }
 
   #nodes (): ClientState[] {

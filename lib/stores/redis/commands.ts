@@ -2,43 +2,54 @@ import { nonsense } from '../../errors.ts'
 import type { RedisClient } from '../../types.ts'
 import { isOfRedis, withoutArguments } from './advice.ts'
 import type { ReadMany } from './batcher.ts'
-import { whyFailed } from './diagnosis.ts'
+import type { Duplicable } from './connection.ts'
+import { whySilent } from './diagnosis.ts'
 
 export type Command = [name: string, ...args: Array<string | number>]
-/** What a command failed with, or null, and what it gave. */
+/** The outcome of a command: its error or null, and its result. */
 export type Settled = [error: Error | null, result?: unknown]
 
-/** Runs what counts only while a connection is proven to see the data that it should (P7). */
+/** Runs an act whose result counts only while a connection is proven to see the right data (P7). */
 export interface Proven {
   during<T> (act: () => Promise<T>): Promise<T>
 }
 
-/** What stands at the other end of a client, as far as it matters whether that is one node or a cluster. */
+/** The options of a second connection. A cluster's client also needs `retryStrategy` for itself. */
+export type OwnOptions = { retryStrategy: (attempt: number) => number } & Record<string, unknown>
+
+/** A second connection connects by itself, and queues what it is given until then. */
+export const ALIVE = { lazyConnect: false, enableOfflineQueue: true }
+
+/** Everything that differs between one node and a cluster. */
 export interface Topology {
   /**
-   * Whether keys and log may be on different nodes: then they are written by two commands, and lost apart. Else both are
-   * written by one script.
+   * Whether keys and log may be on different nodes. Then two commands write them, and one may be lost without the other.
+   * Else one script writes both.
    */
   readonly isApart: boolean
-  /** What is under each key: in one command, or one for each, which a cluster's client sends to its node. */
+  /** Reads each key: one node takes one command, a cluster one command a key. */
   readonly read: ReadMany
-  /** One flush to the socket where one node takes all; on a cluster each command goes to the node of its key. */
+  /** Sends all commands in one flush to one node, or each command to the node of its key. */
   all (commands: Command[]): Promise<unknown[]>
-  /** Commands that must run on one connection, the first of them a write. */
+  /** Runs commands on one connection. The first of them is a write. */
   inStep (commands: Command[]): Promise<Settled[]>
-  /** The connections that it has now: to be compared with later ones. */
+  /** The connections that the client has now, for a comparison with later ones. */
   connections (): unknown[]
-  /** The nodes whose keys make up the whole. */
+  /** The nodes that hold all keys together. */
   masters (): RedisClient[]
+  /** Opens another connection to the same data. */
+  duplicate (options: OwnOptions): Duplicable
+  /** Why a command fails (`error`: with what); undefined where the client does not show it. Adds no listener (P7). */
+  why (error?: Error): Error | undefined
 }
 
-/** How commands reach Redis. A client that throws is a client that rejects. */
+/** How commands reach Redis. A client that throws synchronously gives a rejected promise. */
 export abstract class Commands implements Topology {
   readonly client: RedisClient
   readonly #proof: Proven | undefined
   abstract readonly isApart: boolean
 
-  /** `proof`: answers to `together` count only where it holds. */
+  /** `proof`: an answer to `together` counts only while it holds. */
   constructor (client: RedisClient, proof?: Proven) {
     this.client = client
     this.#proof = proof
@@ -49,6 +60,13 @@ export abstract class Commands implements Topology {
   abstract inStep (commands: Command[]): Promise<Settled[]>
   abstract connections (): unknown[]
   abstract masters (): RedisClient[]
+  abstract duplicate (options: OwnOptions): Duplicable
+  abstract why (error?: Error): Error | undefined
+
+  /** Why no answer comes: because a command fails, or because Redis is silent on an open connection. */
+  whyNoAnswer (): Error | undefined {
+    return this.why() ?? whySilent(this.client)
+  }
 
   async eval (script: string, key: string, ...args: Array<string | number>): Promise<unknown> {
     const [answer] = await this.all([['eval', script, 1, key, ...args]])
@@ -64,8 +82,8 @@ export abstract class Commands implements Topology {
   }
 
   /**
-   * Commands on one key, one after another. As a pipeline a command keeps out of a cluster client's auto-pipelining,
-   * which can take an EVAL's script for its key.
+   * Runs commands on one key, one after another. A pipeline keeps out of a cluster client's auto-pipelining, which can
+   * take the script of an EVAL for its key.
    */
   async together (commands: Command[]): Promise<unknown[]> {
     const run = async () => (await this.pipelined(commands)).map(([error, result]) => {
@@ -75,21 +93,28 @@ export abstract class Commands implements Topology {
     return this.#proof === undefined ? run() : this.#proof.during(run)
   }
 
-  /** The same, and what became of each of them. */
+  /** As `together`, but gives the outcome of each command. */
   async pipelined (commands: Command[]): Promise<Settled[]> {
-    const results = await this.client.pipeline(commands).exec().catch((error) => { throw this.#explained(error) })
+    const results = await this.client.pipeline(commands).exec()
+      .catch((error) => { throw this.#explained(error) })
     if (results?.length !== commands.length) throw nonsense('to a pipeline')
     return results.map(([error, result]) => [error && this.#explained(error) as Error, result])
   }
 
   /**
-   * What the client attaches to its errors ends up in logs: the command with its arguments, a password where that is
-   * AUTH. What it does not say is why it has no answer.
+   * A copy of a client's error that is safe to log, with its cause. The client attaches the command with its arguments,
+   * which are a password for AUTH. It does not say why it has no answer.
    */
   #explained (error: unknown): unknown {
     if (!(error instanceof Error)) return error
     const { name, message, stack, lastNodeError } = error as Error & { lastNodeError?: unknown }
-    const cause = isOfRedis(error) ? undefined : isOfRedis(lastNodeError) ? this.#explained(lastNodeError) : whyFailed(this.client, error)
-    return Object.assign(new Error(withoutArguments(message), cause === undefined ? {} : { cause }), { name, stack: withoutArguments(String(stack)) })
+    const cause = this.#causeOf(error, lastNodeError)
+    const copy = new Error(withoutArguments(message), cause === undefined ? {} : { cause })
+    return Object.assign(copy, { name, stack: withoutArguments(String(stack)) })
+  }
+
+  #causeOf (error: Error, lastNodeError: unknown): unknown {
+    if (isOfRedis(error)) return undefined
+    return isOfRedis(lastNodeError) ? this.#explained(lastNodeError) : this.why(error)
   }
 }

@@ -18,6 +18,35 @@ export interface ClientState {
   nodes? (role: 'master'): ClientState[]
 }
 
+/** What every client of ioredis and iovalkey can do, and a second connection needs. */
+export interface Duplicable extends RedisClient, Leavable {
+  options?: { redisOptions?: object }
+  /** A cluster's client takes nodes and options. */
+  duplicate (...args: unknown[]): Duplicable
+  on (event: 'error', listener: (error: Error) => void): void
+  on (event: '+node', listener: (node: Duplicable) => void): void
+}
+
+interface Leavable {
+  readonly status: string
+  disconnect (reconnect?: boolean): void
+}
+
+/**
+ * Replaces the connection of `own`, whose peer takes commands and never answers: the operating system notices that only
+ * after many minutes. A client that is asking Sentinel would end for good, so a client that is connecting is left alone.
+ */
+export function leave (own: Leavable) {
+  if (own.status === 'ready' || own.status === 'connect') own.disconnect(true)
+}
+
+/** After a SELECT that failed the client would go on in database 0, which holds other data (P7). */
+export function leaveOtherDatabase (own: Leavable & { on (event: 'error', listener: (error: Error) => void): void }) {
+  own.on('error', (error: Error & { command?: { name?: string } }) => {
+    if (error.command?.name === 'select') leave(own)
+  })
+}
+
 export function isRedisClient (value: unknown): value is RedisClient {
   return typeof value === 'object' && value !== null &&
     typeof (value as RedisClient).call === 'function' && typeof (value as RedisClient).pipeline === 'function'

@@ -87,32 +87,36 @@ export function whyLost (error: unknown, place = 'Redis'): string {
   return chainOf(error).find((one) => one instanceof NoConnection)?.message ?? `${place}: ${UNKNOWN}`
 }
 
-/** Why a command fails, or undefined where the client does not show it. It looks, and listens to nothing. */
-export function whyFailed (client: RedisClient, error?: Failure): Error | undefined {
+/** Why a command of a node's client fails; undefined where the client does not show it. Adds no listener. */
+export function whyNodeFailed (client: RedisClient, error?: Failure): Error | undefined {
   const seen = client as Seen
-  if (client.isCluster) return whyClusterFailed(client)
   const failure = error && OTHER_PROTOCOL.test(error.message) ? error : seen.stream?.errored ?? recent(client)
-  if (failure && isOfRedis(failure)) return Object.assign(new Error(withoutArguments(failure.message)), { name: failure.name })
+  if (failure && isOfRedis(failure)) {
+    return Object.assign(new Error(withoutArguments(failure.message)), { name: failure.name })
+  }
   return noConnection(seen, failure ? saidBy(failure, seen) : withAttempt(stateOf(seen), seen))
 }
 
-/** Where the next attempt is under way. When the one before it failed is not known. */
+/** Adds to `said` how an earlier attempt to connect failed. The client does not show when that was. */
 function withAttempt (said: string | undefined, seen: Seen): string | undefined {
   const before = seen.connector?.firstError
-  return said === undefined || before === undefined ? said : `${said}; an attempt before failed: ${saidBy(before, { options: seen.options })}`
+  if (said === undefined || before === undefined) return said
+  return `${said}; an attempt before failed: ${saidBy(before, { options: seen.options })}`
 }
 
-/** Why nothing comes: as above, or the connection is well and the answer is missing. */
-export function whyNoAnswer (client: RedisClient): Error | undefined {
+/** Says that a client's connection is well and the answer is missing; undefined where it is not well. */
+export function whySilent (client: RedisClient): Error | undefined {
   const seen = client as Seen
-  return whyFailed(client) ?? noConnection(seen, seen.status === 'ready' ? 'the connection is open, and Redis does not answer' : undefined)
+  const isOpen = seen.status === 'ready'
+  return noConnection(seen, isOpen ? 'the connection is open, and Redis does not answer' : undefined)
 }
 
-/** What its nodes show. A client of a cluster keeps most of it to itself. */
-function whyClusterFailed (client: RedisClient): Error | undefined {
+/** Why a command of a cluster's client fails, by what its nodes show: the client itself shows little. */
+export function whyClusterFailed (client: RedisClient): Error | undefined {
   const seen = client as Seen
-  const said = (seen.nodes?.() ?? []).map((node) => noConnection(node, stateOf(node))).find((one) => one !== undefined)
-  return said ?? noConnection(seen, seen.status === 'ready' ? undefined : 'no node of the cluster can be reached')
+  const ofNodes = (seen.nodes?.() ?? []).map((node) => noConnection(node, stateOf(node)))
+  const shown = ofNodes.find((one) => one !== undefined)
+  return shown ?? noConnection(seen, seen.status === 'ready' ? undefined : 'no node of the cluster can be reached')
 }
 
 function noConnection (seen: Seen, said: string | undefined): NoConnection | undefined {

@@ -1,8 +1,9 @@
 import { nonsense } from '../../errors.ts'
 import type { RedisClient } from '../../types.ts'
 import type { ReadMany } from './batcher.ts'
-import { Commands, type Command, type Settled } from './commands.ts'
-import { databaseOf, type ClientState } from './connection.ts'
+import { ALIVE, Commands, type Command, type OwnOptions, type Settled } from './commands.ts'
+import { databaseOf, leaveOtherDatabase, type ClientState, type Duplicable } from './connection.ts'
+import { rememberErrors, whyNodeFailed } from './diagnosis.ts'
 
 /** One server, found by its address or by Sentinel. */
 export class Node extends Commands {
@@ -32,5 +33,16 @@ export class Node extends Commands {
 
   masters (): RedisClient[] {
     return [this.client]
+  }
+
+  duplicate (options: OwnOptions): Duplicable {
+    const own = (this.client as Duplicable).duplicate({ ...options, ...ALIVE, db: databaseOf(this.client) })
+    rememberErrors(own)
+    leaveOtherDatabase(own)
+    return own
+  }
+
+  why (error?: Error): Error | undefined {
+    return whyNodeFailed(this.client, error)
   }
 }

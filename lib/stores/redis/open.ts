@@ -2,34 +2,22 @@ import { Redis, type RedisOptions } from 'ioredis'
 import { badOption } from '../../errors.ts'
 import { systemClock, type Clock, type Milliseconds } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
-import { databaseOf, type Connection } from './connection.ts'
+import { leave, leaveOtherDatabase, type Connection, type Duplicable } from './connection.ts'
 import { rememberErrors } from './diagnosis.ts'
 import { keysUnder } from './keys.ts'
 import { Proof } from './proof.ts'
-
-/** What every client of ioredis and iovalkey has, for a second connection. */
-interface Duplicable extends RedisClient {
-  options?: { redisOptions?: object }
-  readonly status: string
-  /** Of a cluster: nodes and options. */
-  duplicate (...args: unknown[]): Duplicable
-  on (event: 'error', listener: (error: Error) => void): void
-  on (event: '+node', listener: (node: Duplicable) => void): void
-  disconnect (reconnect?: boolean): void
-}
-
-interface Leavable {
-  readonly status: string
-  disconnect (reconnect: boolean): void
-}
+import { commandsOf } from './topology.ts'
 
 export interface ConnectionSettings {
   keyPrefix: string
   storeTimeout: Milliseconds
 }
 
-/** A connection of our own, for commands that wait, with the proof that it sees what the client sees. */
-export function connectionBeside (client: RedisClient, purpose: 'log' | 'minReplicas', { keyPrefix, storeTimeout, clock }: ConnectionSettings & { clock: Clock }): Connection & { close: () => void } {
+/** Opens our own connection for commands that wait, with the proof that it sees the data of `client`. */
+export function connectionBeside (
+  client: RedisClient, purpose: 'log' | 'minReplicas',
+  { keyPrefix, storeTimeout, clock }: ConnectionSettings & { clock: Clock }
+): Connection & { close: () => void } {
   const own = ownConnection(client, purpose, storeTimeout)
   return {
     client: own,
@@ -39,47 +27,26 @@ export function connectionBeside (client: RedisClient, purpose: 'log' | 'minRepl
   }
 }
 
-/**
- * Leaves a peer that takes commands and never answers for a new connection: the operating system notices after many
- * minutes. A client that is told to while it asks Sentinel ends for good, so one that is connecting goes on.
- */
-export function leave (own: Leavable) {
-  if (own.status === 'ready' || own.status === 'connect') own.disconnect(true)
-}
-
-/** A connection for commands that wait: nobody else's queue behind them. */
+/** Opens a connection for commands that wait, so that no other command queues behind them. */
 function ownConnection (client: RedisClient, purpose: string, storeTimeout: Milliseconds): Duplicable {
   if (typeof (client as Partial<Duplicable>).duplicate !== 'function') {
-    throw badOption('mode "replica" and option "minReplicas" need a connection of their own; give option "redis" a URL, ioredis options, or a client with duplicate()')
+    throw badOption(
+      'mode "replica" and option "minReplicas" need a connection of their own; ' +
+      'give option "redis" a URL, ioredis options, or a client with duplicate()'
+    )
   }
-  const options = {
+  return commandsOf({ client }).duplicate({
     ...ownLimits(storeTimeout),
-    // Nothing is sent again over the next connection: a WAIT would then count nothing, and be content.
+    // A WAIT that the next connection repeats would count none of this connection's writes, and succeed.
     maxRetriesPerRequest: 0,
     connectionName: `fastify-jwt-revocation:${purpose}`,
     enableAutoPipelining: false,
-    // Those that wait do so longer than others may take.
+    // Commands that wait may take longer than the client's limits allow.
     commandTimeout: undefined,
     socketTimeout: undefined,
-    // Replies are arrays, whatever the client's own are.
+    // We read replies as arrays; the given client may be set to another form.
     protocol: 2,
     replyMapping: 'legacy'
-  }
-  const alive = { lazyConnect: false, enableOfflineQueue: true }
-  const { duplicate, options: given } = client as Duplicable
-  const own = client.isCluster
-    ? duplicate.call(client, [], { ...alive, clusterRetryStrategy: options.retryStrategy, redisOptions: { ...given?.redisOptions, ...options } })
-    : duplicate.call(client, { ...options, ...alive, db: databaseOf(client) })
-  rememberErrors(own)
-  if (own.isCluster) own.on('+node', rememberErrors)
-  else leaveOtherDatabase(own)
-  return own
-}
-
-/** Where SELECT fails the client would go on in database 0: whatever it was told, other data (P7). */
-function leaveOtherDatabase (own: Leavable & { on (event: 'error', listener: (error: Error) => void): void }) {
-  own.on('error', (error: Error & { command?: { name?: string } }) => {
-    if (error.command?.name === 'select') leave(own)
   })
 }
 
@@ -93,7 +60,7 @@ function leavesReplica () {
   }
 }
 
-/** Where a client reads, as far as it says so: `scaleReads` of a cluster's, `role` of one that asks Sentinel. */
+/** Where a client reads: a cluster's client says it in `scaleReads`, a client that asks Sentinel in `role`. */
 export interface ReadOptions {
   scaleReads?: unknown
   role?: unknown
@@ -102,21 +69,22 @@ export interface ReadOptions {
 export function refuseReplicaReads ({ scaleReads = 'master', role = 'master' }: ReadOptions = {}) {
   if (scaleReads === 'master' && role === 'master') return
   throw badOption(
-    'option "redis" must read from masters, because a replica may not know of a revocation yet; give it a client without "scaleReads" and "role"'
+    'option "redis" must read from masters, because a replica may not know of a revocation yet; ' +
+    'give it a client without "scaleReads" and "role"'
   )
 }
 
-/** Of every connection that we make. */
+/** The options of every connection that we make. */
 function ownLimits (storeTimeout: Milliseconds) {
   const patience = Math.max(2 * storeTimeout, 1000)
   return {
-    // Nobody waits longer than storeTimeout: what could not be sent by the second connection attempt is dropped.
+    // No caller waits longer than storeTimeout, so ioredis drops what two connection attempts could not send.
     maxRetriesPerRequest: 1,
     reconnectOnError: leavesReplica(),
     connectTimeout: patience,
-    // A Sentinel that takes the question and never answers: the next one is asked.
+    // ioredis asks the next Sentinel when one takes the question and never answers.
     sentinelCommandTimeout: patience,
-    // It keeps the process for so long where there is no connection to end.
+    // ioredis keeps the process alive for this long when it has no connection to end.
     disconnectTimeout: 250,
     retryStrategy: (attempt: number) => Math.min(attempt * 50, 1000)
   }
@@ -125,14 +93,16 @@ function ownLimits (storeTimeout: Milliseconds) {
 /** The client of a URL, or of options of ioredis. */
 export function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
   const defaults = { ...ownLimits(storeTimeout), connectionName: 'fastify-jwt-revocation' }
-  const client = clientOf(() => typeof redis === 'string' ? new Redis(redis, defaults) : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' }))
-  // Without a listener ioredis prints each failed attempt to connect. The store's health reports the loss, once.
+  const client = clientOf(() => typeof redis === 'string'
+    ? new Redis(redis, defaults)
+    : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' }))
+  // Without a listener ioredis prints each failed attempt to connect. `Health` reports the loss once.
   rememberErrors(client)
   leaveOtherDatabase(client)
   return client
 }
 
-/** What no check of ours foresees: a class of the application as Connector, say. */
+/** Rejects what our checks of the option can not foresee, for example a broken class as `Connector`. */
 function clientOf (make: () => Redis): Redis {
   try {
     return make()

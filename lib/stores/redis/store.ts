@@ -5,7 +5,6 @@ import { isValue } from './batcher.ts'
 import type { Commands } from './commands.ts'
 import { Connections, type Connection } from './connection.ts'
 import { RedisDenials } from './denials.ts'
-import { whyFailed, whyNoAnswer } from './diagnosis.ts'
 import { inspect } from './inspection.ts'
 import { keysUnder } from './keys.ts'
 import { Link } from './link.ts'
@@ -56,7 +55,7 @@ export class RedisStore implements Store {
       ...context,
       timeout: options.storeTimeout,
       probe: canRead,
-      why: () => whyFailed(writing.client) ?? whyNoAnswer(connection.client),
+      why: () => commandsOf({ client: writing.client }).why() ?? redis.whyNoAnswer(),
       onBack: () => {
         this.forget()
         context.onBack()

@@ -3,7 +3,6 @@ import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import { Deadline } from '../deadline.ts'
 import type { Entry } from '../entry.ts'
 import type { Command, Commands } from '../redis/commands.ts'
-import { whyNoAnswer } from '../redis/diagnosis.ts'
 import { fromWords, isId, isLater, secondOf, START } from '../redis/log.ts'
 import { LOG_PAGE } from '../redis/scripts.ts'
 import type { RedisTime } from './redis-time.ts'
@@ -176,7 +175,7 @@ export class Follower {
     const waits = this.#isFollowing && !this.#isLate
     const wait: Command[] = waits ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
     const page: Command = ['eval', LOG_PAGE, 1, key, after, count, this.#isFollowing ? 0 : 1, this.#redis.isApart ? 1 : 0]
-    const deadline = new Deadline(storeTimeout + (waits ? block : 0), () => whyNoAnswer(this.#redis.client))
+    const deadline = new Deadline(storeTimeout + (waits ? block : 0), () => this.#redis.whyNoAnswer())
     const answers = await deadline.run(() => this.#redis.together([...wait, page])).catch((error) => {
       if (error instanceof NoAnswer) this.#context.renew()
       throw error
