@@ -3,7 +3,9 @@ import { after, afterTurn, cancel, cancelTurn, type Milliseconds } from '../time
 
 const MAX_TIMER: Milliseconds = 2 ** 31 - 1
 
-/** The plugin's own time limit: a client's limits do not hold for a cluster that never connected, or are off. */
+/**
+ * The plugin's own time limit: a client's limits do not hold for a cluster that never connected, or are off.
+ */
 export class Deadline {
   readonly timeout: Milliseconds
   readonly #why: () => Error | undefined
@@ -26,7 +28,8 @@ export class Deadline {
   #start (expired: (error: Error) => void, left: Milliseconds): () => void {
     let immediate: NodeJS.Immediate | undefined
     const timer = after(() => {
-      // After a stall of the event loop the timer runs before the answer that lies in the socket: let that be read first.
+      // After a stall of the event loop the timer runs before the answer that lies in the socket: let that be
+      // read first.
       immediate = afterTurn(() => expired(this.#noAnswer()))
     }, Math.min(left, MAX_TIMER))
     return () => {

@@ -167,7 +167,10 @@ class MemoryRecords implements Records {
   }
 }
 
-/** Keeps everything in this process: for development, tests, and applications of one process that may forget at a restart. */
+/**
+ * Keeps everything in this process: for development, tests, and applications of one process that may forget
+ * at a restart.
+ */
 export class MemoryStore implements Store {
   readonly generation = 0
   readonly status = { kind: 'memory', available: true, warnings: [] } as const

@@ -4,8 +4,8 @@ import type { TokenRecord } from '../types.ts'
 import type { Entry } from './entry.ts'
 
 /**
- * Whether a revocation of the identity is kept, and the subject's cutoff (seconds since the epoch), or null. What comes
- * with an error is known nevertheless, and nothing else is.
+ * Whether a revocation of the identity is kept, and the subject's cutoff (seconds since the epoch), or null.
+ * What comes with an error is known nevertheless, and nothing else is.
  */
 export type CheckCallback = (error: unknown, revoked: boolean, cutoff: Seconds | null) => void
 
@@ -24,9 +24,9 @@ export interface WriteOptions {
   /** A cutoff that stands at this second or later is not raised. Default: there is no such second. */
   unlessFrom?: Seconds | undefined
   /**
-   * Called once, with what stands, where this call made it: before the answer; or, where the call has failed because
-   * nobody knew what became of its write, when that is acknowledged at last. `isHeard`: the store told of it already,
-   * through `onEntry`.
+   * Called once, with what stands, where this call made it: before the answer; or, where the call has failed
+   * because nobody knew what became of its write, when that is acknowledged at last. `isHeard`: the store
+   * told of it already, through `onEntry`.
    */
   made?: ((standing: Entry, isHeard: boolean) => void) | undefined
 }
@@ -37,17 +37,21 @@ export interface Budget {
 }
 
 /**
- * The revocations and cutoffs. A method that answers has done what it says, on every process that shares the store; one
- * that can't, fails within the store's own deadline with whatever went wrong.
+ * The revocations and cutoffs. A method that answers has done what it says, on every process that shares the
+ * store; one that can't, fails within the store's own deadline with whatever went wrong.
  */
 export interface Denials {
   /** By callback, which must not throw: this runs for every request. */
   check (names: Names, done: CheckCallback): void
-  /** The same, but what is known here and not kept for all processes, or the other way round, counts as not revoked. */
+  /**
+   * The same, but what is known here and not kept for all processes, or the other way round, counts as not
+   * revoked.
+   */
   checkShared (names: Names, done: CheckCallback): void
   /**
-   * Keeps an entry until its `until`. A revocation that stands already stays, and is never shortened. A cutoff that
-   * stands at `at` or later rises by a second, to `at` + LEAD at most, or stays at `unlessFrom` or later.
+   * Keeps an entry until its `until`. A revocation that stands already stays, and is never shortened. A
+   * cutoff that stands at `at` or later rises by a second, to `at` + LEAD at most, or stays at `unlessFrom`
+   * or later.
    */
   write (entry: Entry, options?: WriteOptions): Promise<Written>
 }
@@ -67,8 +71,9 @@ export interface RecordEntry {
 /** The history. It answers, or fails, as `Denials` does. */
 export interface Records {
   /**
-   * Keeps a record, in the place of one with its id. Its identity leads to the record that ends latest, which is this
-   * one where it is the identity's first (`isFirst`). Gives the cutoff of its subject, read after that.
+   * Keeps a record, in the place of one with its id. Its identity leads to the record that ends latest, which
+   * is this one where it is the identity's first (`isFirst`). Gives the cutoff of its subject, read after
+   * that.
    */
   save (entry: RecordEntry, isFirst?: boolean): Promise<Seconds | null>
   /** Keeps a record unless its identity has one that ends as late. */
@@ -77,8 +82,8 @@ export interface Records {
   /** The record of an identity that ends latest. Where there is none, the same commands run (P6). */
   of (identity: string, budget?: Budget): Promise<TokenRecord | null>
   /**
-   * The records of a subject that have not expired by the clock of the store, latest to expire first; from the one after
-   * the id `after` on. `now`: and those that have expired by then are left out.
+   * The records of a subject that have not expired by the clock of the store, latest to expire first; from
+   * the one after the id `after` on. `now`: and those that have expired by then are left out.
    */
   page (subject: string, limit: number, after?: string, now?: Seconds): Promise<{ records: TokenRecord[], after?: string }>
 }
@@ -87,7 +92,10 @@ export interface StoreStatus {
   readonly kind: 'memory' | 'redis'
   /** Whether the store answered last. */
   readonly available: boolean
-  /** Where checks look into a copy in this process: how much it holds, and how old it is, undefined before it is complete. */
+  /**
+   * Where checks look into a copy in this process: how much it holds, and how old it is, undefined before it
+   * is complete.
+   */
   readonly copy?: { readonly entries: number, readonly stalenessMs: Milliseconds | undefined }
   /** What is wrong with its settings, a sentence each. */
   readonly warnings: readonly string[]
@@ -104,7 +112,10 @@ export interface Store {
   budget (): Budget
   /** Gives several calls the time of one. */
   within<T> (calls: () => Promise<T>): Promise<T>
-  /** Resolves once the store has answered, or failed to; never rejects: an application starts without its store. */
+  /**
+   * Resolves once the store has answered, or failed to; never rejects: an application starts without its
+   * store.
+   */
   start (): Promise<void>
   close (): void
 }

@@ -34,7 +34,10 @@ function renamed (name: string | undefined): string {
 
 const NO_DATABASE = /^ERR (?:DB index is out of range|SELECT is not allowed)/
 
-/** '' where there is nothing to say. Of what Redis said only the first word: the rest may hold names of a token. */
+/**
+ * '' where there is nothing to say. Of what Redis said only the first word: the rest may hold names of a
+ * token.
+ */
 export function adviceOn (error: unknown): string {
   for (const { message } of chainOf(error)) {
     const word = WORD.exec(message)?.[1] ?? (IN_SCRIPT.test(message) ? 'NOPERM' : '')
@@ -47,14 +50,16 @@ export function adviceOn (error: unknown): string {
 }
 
 /**
- * Whether Redis has said this itself. Each of its errors begins with a code in capitals, and no client's own does. The
- * name of the client's class is no sign: a minified bundle has another one.
+ * Whether Redis has said this itself. Each of its errors begins with a code in capitals, and no client's own
+ * does. The name of the client's class is no sign: a minified bundle has another one.
  */
 export function isOfRedis (error: unknown): error is Error {
   return error instanceof Error && /^[A-Z]+ /.test(error.message)
 }
 
-/** What Redis says of a command that it does not know repeats the arguments: names of tokens, or a password. */
+/**
+ * What Redis says of a command that it does not know repeats the arguments: names of tokens, or a password.
+ */
 export function withoutArguments (text: string): string {
   return text.replace(/,? with args beginning with:.*/g, '')
 }

@@ -3,7 +3,10 @@ import { afterTurn } from '../../time.ts'
 import type { Probe } from './health.ts'
 import type { Link } from './link.ts'
 
-/** Reads what is under each key and answers each one once. Resolves, never rejects, when nothing is outstanding. */
+/**
+ * Reads what is under each key and answers each one once. Resolves, never rejects, when nothing is
+ * outstanding.
+ */
 export type ReadMany = (keys: string[], answer: (index: number, error: unknown, value?: unknown) => void) => Promise<unknown>
 
 /** What is under each key, or null where nothing is. With an error: undefined where it is not known. */

@@ -96,7 +96,10 @@ export function isKnown (name: string): name is keyof RedisOptions {
   return Object.hasOwn(SHAPES, name)
 }
 
-/** Says what an option of ioredis must be and what it is, without its value, which may hold a password; undefined where it is fine. */
+/**
+ * Says what an option of ioredis must be and what it is, without its value, which may hold a password;
+ * undefined where it is fine.
+ */
 export function misshapen (name: keyof RedisOptions, value: unknown): string | undefined {
   const { takes, wanted } = SHAPES[name]
   if (value === undefined || (value === null && !NEVER_NULL.has(name)) || takes(value)) return undefined

@@ -25,8 +25,8 @@ export class Cluster extends Commands {
   }
 
   /**
-   * The client does not follow a key to another node for a pipeline that writes. For a single command it does, and
-   * remembers the node: hence the first command alone, then all again.
+   * The client does not follow a key to another node for a pipeline that writes. For a single command it
+   * does, and remembers the node: hence the first command alone, then all again.
    */
   async inStep (commands: Command[]): Promise<Settled[]> {
     const settled = await this.pipelined(commands).catch((error: Error): Settled[] => [[error]])

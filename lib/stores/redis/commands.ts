@@ -23,8 +23,8 @@ export const ALIVE = { lazyConnect: false, enableOfflineQueue: true }
 /** Everything that differs between one node and a cluster. */
 export interface Topology {
   /**
-   * Whether keys and log may be on different nodes. Then two commands write them, and one may be lost without the other.
-   * Else one script writes both.
+   * Whether keys and log may be on different nodes. Then two commands write them, and one may be lost without
+   * the other. Else one script writes both.
    */
   readonly isApart: boolean
   /** Reads each key: one node takes one command, a cluster one command a key. */
@@ -39,7 +39,10 @@ export interface Topology {
   masters (): RedisClient[]
   /** Opens another connection to the same data. */
   duplicate (options: OwnOptions): Duplicable
-  /** Why a command fails (`error`: with what); undefined where the client does not show it. Adds no listener (P7). */
+  /**
+   * Why a command fails (`error`: with what); undefined where the client does not show it. Adds no listener
+   * (P7).
+   */
   why (error?: Error): Error | undefined
 }
 
@@ -82,8 +85,8 @@ export abstract class Commands implements Topology {
   }
 
   /**
-   * Runs commands on one key, one after another. A pipeline keeps out of a cluster client's auto-pipelining, which can
-   * take the script of an EVAL for its key.
+   * Runs commands on one key, one after another. A pipeline keeps out of a cluster client's auto-pipelining,
+   * which can take the script of an EVAL for its key.
    */
   async together (commands: Command[]): Promise<unknown[]> {
     const run = async () => (await this.pipelined(commands)).map(([error, result]) => {
@@ -102,8 +105,8 @@ export abstract class Commands implements Topology {
   }
 
   /**
-   * A copy of a client's error that is safe to log, with its cause. The client attaches the command with its arguments,
-   * which are a password for AUTH. It does not say why it has no answer.
+   * A copy of a client's error that is safe to log, with its cause. The client attaches the command with its
+   * arguments, which are a password for AUTH. It does not say why it has no answer.
    */
   #explained (error: unknown): unknown {
     if (!(error instanceof Error)) return error

@@ -33,8 +33,9 @@ interface Leavable {
 }
 
 /**
- * Replaces the connection of `own`, whose peer takes commands and never answers: the operating system notices that only
- * after many minutes. A client that is asking Sentinel would end for good, so a client that is connecting is left alone.
+ * Replaces the connection of `own`, whose peer takes commands and never answers: the operating system notices
+ * that only after many minutes. A client that is asking Sentinel would end for good, so a client that is
+ * connecting is left alone.
  */
 export function leave (own: Leavable) {
   if (own.status === 'ready' || own.status === 'connect') own.disconnect(true)
@@ -59,8 +60,8 @@ export function databaseOf (client: RedisClient): number {
 }
 
 /**
- * Tells whether clients have the connections that they had, and the databases. It looks, and listens to nothing: a
- * client that was given to us is left as it is (P7).
+ * Tells whether clients have the connections that they had, and the databases. It looks, and listens to
+ * nothing: a client that was given to us is left as it is (P7).
  */
 export class Connections {
   readonly #of: Array<{ connections: () => unknown[] }>

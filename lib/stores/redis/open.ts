@@ -60,7 +60,9 @@ function leavesReplica () {
   }
 }
 
-/** Where a client reads: a cluster's client says it in `scaleReads`, a client that asks Sentinel in `role`. */
+/**
+ * Where a client reads: a cluster's client says it in `scaleReads`, a client that asks Sentinel in `role`.
+ */
 export interface ReadOptions {
   scaleReads?: unknown
   role?: unknown

@@ -7,7 +7,7 @@ import type { Command, Commands } from './commands.ts'
 import type { Probe } from './health.ts'
 import type { Keys } from './keys.ts'
 import type { Link } from './link.ts'
-import { ADD_TOKEN, NAME_RECORD, PAGE } from './scripts.ts'
+import { ADD_TOKEN, NAME_RECORD, PAGE } from './record-scripts.ts'
 
 export interface RecordsContext {
   redis: Commands

@@ -1,12 +1,22 @@
 /*
- * Each script touches the slot of one key on a cluster (P8). EVAL sends the source: it works after SCRIPT FLUSH and on
- * every node, and the client that we were given gets no new commands.
+ * The scripts that write revocations and read the log; those for records are in record-scripts.ts.
  *
- * No script is undone when one of its commands fails. So each one runs everything that can fail first: reads, and
- * writes that change nothing, for the sake of what an ACL forbids. What it writes comes last, a key always together
- * with its TTL.
+ * Each script touches the slot of one key on a cluster (P8). EVAL sends the source, so it works after SCRIPT
+ * FLUSH and on every node. A client that was given to us gets no new commands.
+ *
+ * Redis does not undo a script when one of its commands fails. So each script first runs every command that
+ * can fail: reads, and writes that change nothing but show what an ACL forbids. What a script writes comes
+ * last, and a key always gets its TTL together with its value.
+ *
+ * Words that mean the same in every script:
+ *   till      when a key ends, in milliseconds since the epoch; '' means never
+ *   lifetime  the same moment in milliseconds from now by the caller's clock; '' means never
+ *   longest   how long a key is kept at most, in milliseconds; '' means without a bound
+ *   ttl       milliseconds from now; -1 means for ever
+ *   left      what PTTL says of a key: as `ttl`, and -2 means that there is no key
+ *   span      how long an entry of the log matters, in seconds; '' means for ever
  */
-const NOW = `
+export const NOW = `
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -14,18 +24,16 @@ end
 `
 
 /*
- * How long to keep. `till`: milliseconds since the epoch, '' for ever; `span`: the same as milliseconds from now by the
- * caller's clock. The longer wins, so that a key ends too early only where the clocks of Redis and of the caller are
- * both ahead of a verifier's. `longest`: milliseconds that anything is kept at most, '' where there is no such bound.
+ * How long to keep a key. The later of `till` and `lifetime` wins: a key ends too early only where the clocks
+ * of Redis and of the caller are both ahead of a verifier's. A standing key is never shortened. A key without
+ * a TTL that should have one was left by a failure, and gets the longest.
  */
-const KEEP = `${NOW}
--- Milliseconds from now; -1 is for ever.
-local function span_of(till, span)
+export const KEEP = `${NOW}
+local function ttl_of(till, lifetime)
   if till == '' then return -1 end
-  -- What is written late, and has ended meanwhile, ends at once.
-  return math.max(till - now(), tonumber(span), 1000)
+  -- What has ended before it is written ends at once.
+  return math.max(till - now(), tonumber(lifetime), 1000)
 end
--- What stands is never shortened. A key without a TTL that should have one was left by a failure: it gets the longest.
 local function kept(left, ttl, longest)
   if left == -2 then return ttl end
   if left == -1 then return longest == '' and -1 or math.max(ttl, tonumber(longest)) end
@@ -35,8 +43,9 @@ end
 `
 
 /*
- * The log. `prev` is the id of the last entry it ever had: who reads can tell that nothing is missing in between.
- * `seconds` is how long an entry matters, '' for ever.
+ * `last` gives the id of the last entry that the log ever had, or '0-0'. Each entry names its predecessor by
+ * it, so that a reader notices a gap. `append` adds an entry, drops the entries that are older than `span`,
+ * and gives the new id.
  */
 const LOG = `
 local function last(log)
@@ -46,59 +55,68 @@ local function last(log)
     if info[i] == 'last-generated-id' then return info[i + 1] end
   end
 end
-local function append(log, words, seconds)
-  if seconds == '' then return redis.call('XADD', log, '*', 'entry', words) end
-  local oldest = math.max(redis.call('TIME')[1] - seconds, 0) * 1000
-  return redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'entry', words)
+local function append(log, words, span)
+  if span == '' then return redis.call('XADD', log, '*', 'entry', words) end
+  local oldest = string.format('%.0f', math.max(redis.call('TIME')[1] - span, 0) * 1000)
+  return redis.call('XADD', log, 'MINID', '~', oldest, '*', 'entry', words)
 end
 `
 
 /*
- * The three that follow write a key and, where the log is their second key, its entry: both or neither. On a cluster
- * those are two slots, and the caller appends the words that they return last.
+ * The head of REVOKE, CUT_OFF and KEEP_CUTOFF. They write a key and its entry in the log: both or neither. On
+ * a cluster the two are in different slots, so there is no second key, and the caller appends the words that
+ * the script returns.
  *
- * ARGV of all three:
- *   1 value    2 till    3 span    4 longest    5 head: the words of the entry up to `exp` (of a cutoff: its key alone)
- *   6 tail: the words after `prev`    7 seconds: of the log
- *   8 force: 'key' writes what stands already, 'log' logs it too, '' neither
+ * KEYS: 1 key   2 log, absent on a cluster
+ * ARGV: 1 asked: the value to write   2 till   3 lifetime   4 longest
+ *       5 head: the words of the entry up to `exp`; for a cutoff its key alone
+ *       6 tail: the words after `prev`   7 span
+ *       8 force: 'key' writes what stands already, 'log' also logs it, '' does neither
+ *
+ * `write` gives the words of the entry before `prev`.
  */
 const LOGGED = `${KEEP}${LOG}
 local key, log = KEYS[1], KEYS[2]
-local till, span, longest, head, tail, seconds, force = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local asked, till, lifetime, longest = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local head, tail, span, force = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 -- A log of another type fails here.
 local prev = log and redis.call('XLEN', log) and last(log)
 local standing = redis.call('GET', key)
 local left = redis.call('PTTL', key)
--- Gives the words that the log is to have.
 local function write(value, ttl, words, changed)
   local ends = ttl == -1 and '' or string.format('%.0f', math.floor((now() + ttl) / 1000 + 0.5))
   words = words .. ' ' .. ends
   if not changed and force == '' then return words end
   if log and (changed or force == 'log') then
-    -- On a key that is there NX does nothing, and XX on one that is not: this shows whether SET is allowed.
+    -- This SET changes nothing, and fails where an ACL forbids SET.
     redis.call('SET', key, value, standing and 'NX' or 'XX')
-    append(log, words .. ' ' .. prev .. ' ' .. tail, seconds)
+    append(log, words .. ' ' .. prev .. ' ' .. tail, span)
   end
-  if ttl == -1 then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', string.format('%.0f', ttl)) end
+  if ttl == -1 then redis.call('SET', key, value)
+  else redis.call('SET', key, value, 'PX', string.format('%.0f', ttl)) end
   return words
 end
 `
 
-/* Keeps a denial. Returns 1 where it is the first, else 0; the value that stands; and the words for the log. */
+/*
+ * Keeps a revocation. KEYS, ARGV as in LOGGED.
+ * Returns: 1 where it is the first, else 0; the value that stands; the words for the log.
+ */
 export const REVOKE = `${LOGGED}
-local ttl = kept(left, span_of(till, span), longest)
-local value = standing or ARGV[1]
+local ttl = kept(left, ttl_of(till, lifetime), longest)
+local value = standing or asked
 return {standing and 0 or 1, value, write(value, ttl, head, not standing or ttl ~= left)}`
 
+/* The head of CUT_OFF and KEEP_CUTOFF. `stand` keeps a cutoff, and gives what both scripts return. */
 const CUTOFF = `${LOGGED}
 local function text(cutoff) return string.format('%.0f', cutoff) end
 local before = standing and tonumber(standing)
 if before and not (before >= 0 and before < 2^53) then before = nil end
-local cutoff = tonumber(ARGV[1])
--- A cutoff ahead of the one that was asked for outlives it by as much.
+local cutoff = tonumber(asked)
 local function stand(value, changed)
+  -- A cutoff that is later than the caller asked for is kept longer by the difference.
   local late = math.max(value - cutoff, 0) * 1000
-  local ttl = span_of(till, span)
+  local ttl = ttl_of(till, lifetime)
   if ttl ~= -1 then ttl = ttl + late end
   if longest ~= '' then longest = longest + late end
   local words = write(text(value), kept(left, ttl, longest), head .. ' ' .. text(value) .. ' ', changed)
@@ -107,101 +125,65 @@ end
 `
 
 /*
- * Raises a cutoff. ARGV also: 9 enough: the second from which on a standing one is not raised, or ''; 10 most: the
- * second up to which one is raised. Returns the cutoff that stands, the one before or '', and the words for the log.
- * Where one stands already at the second that is asked for, a token that was issued after it carries the second that
- * follows it: the cutoff rises by that second.
+ * Raises a cutoff. A token that was issued after the standing cutoff carries the second that follows it. So
+ * where a cutoff stands at the second that the caller asks for, or later, it rises by one second.
+ *
+ * ARGV: 1 to 8 as in LOGGED
+ *       9 unless_from: a cutoff that stands at this second or later is not raised; '' means no such second
+ *       10 highest: a cutoff rises by itself up to this second
+ * Returns: the cutoff that stands; the one before or ''; the words for the log.
  */
 export const CUT_OFF = `${CUTOFF}
+local unless_from, highest = tonumber(ARGV[9]), tonumber(ARGV[10])
 if standing and not before then return redis.error_reply('BADVALUE the key of a cutoff holds no number') end
-if not before or before < cutoff then
-  if not before or ARGV[9] == '' or before < tonumber(ARGV[9]) then return stand(cutoff, true) end
-elseif before < tonumber(ARGV[10]) and (ARGV[9] == '' or before < tonumber(ARGV[9])) then
-  return stand(before + 1, true)
+if not before then return stand(cutoff, true) end
+if not unless_from or before < unless_from then
+  if before < cutoff then return stand(cutoff, true) end
+  if before < highest then return stand(before + 1, true) end
 end
 return stand(before, false)`
 
-/* Puts a cutoff back: it stands unless a later one does. Returns as CUT_OFF. */
+/* Puts a cutoff back, unless a later one stands. KEYS, ARGV as in LOGGED. Returns: as CUT_OFF. */
 export const KEEP_CUTOFF = `${CUTOFF}
 return stand(before and before > cutoff and before or cutoff, true)`
 
-/* Appends to the log alone. ARGV: the words before `prev`, those after it, seconds. */
+/*
+ * Appends an entry to the log alone.
+ *
+ * KEYS: 1 log
+ * ARGV: 1 head: the words before `prev`   2 tail: the words after it   3 span
+ * Returns: the id of the entry.
+ */
 export const APPEND = `${LOG}
-return append(KEYS[1], ARGV[1] .. ' ' .. last(KEYS[1]) .. ' ' .. ARGV[2], ARGV[3])`
+local log = KEYS[1]
+local head, tail, span = ARGV[1], ARGV[2], ARGV[3]
+return append(log, head .. ' ' .. last(log) .. ' ' .. tail, span)`
 
 /*
- * Names the record of an identity that ends latest. ARGV: its id; until when it is kept, in seconds since the epoch, or ''
- * for ever. Returns the id that stands.
+ * Reads what follows an entry in the log. It returns one string for all entries: a client takes longer to
+ * read a million entries as arrays than all other work on them takes.
+ *
+ * KEYS: 1 log
+ * ARGV: 1 after: the id of the entry   2 count: of entries
+ *       3 to_end: '1' where the caller has not reached the end of the log yet
+ *       4 tells_run: '1' where the caller must know which run of which server answers
+ * Returns: an id; lines (an id, its words, the next id, and so on); the clock of Redis in ms; the run or ''.
+ *   The id is that of the last entry that the log ever had, even if that entry is gone.
+ *   Without `to_end` it is the last id of the lines, if there are any.
+ *   The next read then shows whether something is missing after that.
  */
-export const NAME_RECORD = `${NOW}
-local key, id, till = KEYS[1], ARGV[1], ARGV[2]
-local standing = redis.call('GET', key)
-local left = redis.call('PTTL', key)
-if left == -1 then left = math.huge end
-local ttl = till == '' and math.huge or till * 1000 - now()
--- Ends are whole seconds: half of one tells them apart, whatever passes between two commands.
-if standing and ttl < left - 500 then return standing end
-if till == '' then redis.call('SET', key, id) else redis.call('SET', key, id, 'EXAT', till) end
-return id`
-
-/*
- * Adds a record to its subject's, and drops those that have ended. ARGV: id, expiry in seconds or '+inf', till, span,
- * longest. PEXPIRE and PERSIST come before ZADD: of a key that is not there they change nothing.
- */
-export const ADD_TOKEN = `${KEEP}
-local key = KEYS[1]
-local function keep(ttl)
-  if ttl == -1 then return redis.call('PERSIST', key) end
-  redis.call('PEXPIRE', key, string.format('%.0f', ttl))
-end
-local left = redis.call('PTTL', key)
-local ttl = kept(left, span_of(ARGV[3], ARGV[4]), ARGV[5])
-redis.call('ZREMRANGEBYSCORE', key, '-inf', now() / 1000)
-if ttl ~= left then keep(ttl) end
-redis.call('ZADD', key, ARGV[2], ARGV[1])
-if left == -2 or redis.call('PTTL', key) ~= ttl then keep(ttl) end
-return 1`
-
-/*
- * The ids of a subject's records, latest to expire first. ARGV: how many; the id after which to go on or ''; and a
- * moment in seconds or '': those that have ended by then are left out. Those that have ended by the clock of Redis leave
- * for good: a process whose clock is ahead must not make them. An id that is gone has expired, and with it all that
- * came after it.
- */
-export const PAGE = `${NOW}
-local key, count, after, moment = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-redis.call('ZREMRANGEBYSCORE', key, '-inf', now() / 1000)
-local first = 0
-if after ~= '' then
-  local rank = redis.call('ZREVRANK', key, after)
-  if not rank then return {} end
-  first = rank + 1
-end
-local ids = {}
-local rows = redis.call('ZREVRANGE', key, first, first + count - 1, 'WITHSCORES')
-for i = 1, #rows, 2 do
-  if moment ~= '' and tonumber(rows[i + 1]) <= tonumber(moment) then break end
-  ids[#ids + 1] = rows[i]
-end
-return ids`
-
-/*
- * What comes in the log after an entry. ARGV: its id, how many, and '1' where the end is to be looked at in any case.
- * Returns the id of the last entry that the log ever had, be it there or not; else, where something came, of the last
- * that came: what is missing behind it shows in what comes next, or does not come. And lines: an id, its words, the next
- * id. One string, because a million entries as arrays of their own take a client longer to read than all that is done
- * with them. And the clock of Redis, in milliseconds: by it is decided what is over. ARGV[4] is '1' where it matters which
- * run of which server answers: that comes last, else ''.
- */
-export const LOG_PAGE = `${LOG}
+export const LOG_PAGE = `${LOG}${NOW}
+local log = KEYS[1]
+local after, count, to_end, tells_run = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4] == '1'
 local lines = {}
-for i, row in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])) do
+for i, row in ipairs(redis.call('XRANGE', log, '(' .. after, '+', 'COUNT', count)) do
   local fields = row[2]
   local words = fields[2]
   if fields[1] ~= 'entry' or string.find(words, '\\n', 1, true) then words = '' end
   lines[2 * i - 1] = row[1]
   lines[2 * i] = words
 end
-local time = redis.call('TIME')
-local run = ARGV[4] == '1' and string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-return {ARGV[3] ~= '1' and lines[#lines - 1] or last(KEYS[1]), table.concat(lines, '\\n'), time[1] * 1000 + math.floor(time[2] / 1000), run}`
+local time = now()
+local run = tells_run and string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+local id = not to_end and lines[#lines - 1] or last(log)
+return {id, table.concat(lines, '\\n'), time, run}`
