@@ -4,19 +4,19 @@ import { after, afterTurn, cancel, cancelTurn, type Milliseconds } from '../time
 const MAX_TIMER: Milliseconds = 2 ** 31 - 1
 
 /**
- * The plugin's own time limit: a client's limits do not hold for a cluster that never connected, or are off.
+ * The plugin's own time limit. A client's limit may be off, and does not bind a cluster that never connected.
  */
 export class Deadline {
   readonly timeout: Milliseconds
   readonly #why: () => Error | undefined
 
-  /** `why`: what is known of the reason when the time is up. */
+  /** `why` gives the reason that is known when the time is up. */
   constructor (timeout: Milliseconds, why: () => Error | undefined = () => undefined) {
     this.timeout = timeout
     this.#why = why
   }
 
-  /** What the operation gives, within its time. @throws NoAnswer */
+  /** Gives what the operation gives, within `left`. @throws NoAnswer */
   run<T> (operation: () => Promise<T>, left = this.timeout): Promise<T> {
     return new Promise((resolve, reject) => {
       const stop = this.#start(reject, left)
@@ -28,8 +28,8 @@ export class Deadline {
   #start (expired: (error: Error) => void, left: Milliseconds): () => void {
     let immediate: NodeJS.Immediate | undefined
     const timer = after(() => {
-      // After a stall of the event loop the timer runs before the answer that lies in the socket: let that be
-      // read first.
+      // After a stall of the event loop the timer runs before Node.js reads the answer that lies in the
+      // socket.
       immediate = afterTurn(() => expired(this.#noAnswer()))
     }, Math.min(left, MAX_TIMER))
     return () => {
@@ -43,7 +43,7 @@ export class Deadline {
     try {
       cause = this.#why()
     } catch {
-      // It looks at a client of somebody else's, which may be of another kind.
+      // `why` looks into a client that may be of a kind which we do not know.
     }
     return new NoAnswer(`Redis gave no answer within ${this.timeout} ms`, cause && { cause })
   }

@@ -1,18 +1,18 @@
 import { BadValue } from '../errors.ts'
 import type { Seconds } from '../time.ts'
 
-/** A revocation, or a cutoff: as it is asked for, kept, logged and copied. */
+/** A revocation or a cutoff. Stores ask for it, keep it, log it and copy it in this form. */
 export interface Entry {
   kind: 'revoked' | 'cutoff'
   /** The identity of a token, or the name of a subject. */
   name: string
-  /** When the token was revoked; or the cutoff. */
+  /** When the token was revoked, or the second of the cutoff. */
   at: Seconds
-  /** When the token itself ends; null: unknown, and always of a cutoff. */
+  /** When the token itself ends; null: unknown. A cutoff always has null. */
   exp: Seconds | null
-  /** How long the entry is kept; null: for ever. */
+  /** When the store may drop the entry; null: never. */
   until: Seconds | null
-  /** The id of the token's record, and its sub, for those who listen. Absent where unknown. */
+  /** The id of the token's record and its sub, for listeners. Absent where unknown. */
   id?: string
   sub?: string
 }
@@ -21,11 +21,14 @@ export interface Entry {
 export const LEAD: Seconds = 5
 
 interface Kind {
-  /** Whether a later `at` takes the place of one that stands: a token is revoked once, a cutoff rises. */
+  /** Whether a later `at` replaces a standing one: a token is revoked once, a cutoff rises. */
   rises: boolean
-  /** What its key holds. Public: other services read it. */
+  /** The value of the entry's key. It is public: other services read it. */
   value: (entry: Pick<Entry, 'at' | 'exp'>) => string
-  /** What such a value says; `otherwise` where it is in a form of another service's. @throws BadValue */
+  /**
+   * Reads the value of a key; gives `otherwise` where another service wrote it in its own form. @throws
+   * BadValue
+   */
   parse: (value: string, otherwise?: Pick<Entry, 'at' | 'exp'>) => Pick<Entry, 'at' | 'exp'>
 }
 
@@ -33,7 +36,7 @@ export const KINDS: Record<Entry['kind'], Kind> = {
   revoked: {
     rises: false,
     value: ({ at, exp }) => JSON.stringify({ at, exp }),
-    // Whatever is kept under an identity says: revoked.
+    // Any value under the key of an identity means that the token is revoked.
     parse: (value, { at, exp } = { at: 0, exp: null }) => parseRevocation(value) ?? { at, exp }
   },
   cutoff: {
@@ -43,17 +46,19 @@ export const KINDS: Record<Entry['kind'], Kind> = {
   }
 }
 
-/** Names an entry among all entries: the end of its key in Redis, and its first word in the log. */
+/**
+ * Names an entry among all entries: the end of its key in Redis, and the first word of its line in the log.
+ */
 export function keyOf ({ kind, name }: Pick<Entry, 'kind' | 'name'>): string {
   return `${kind}:${name}`
 }
 
-/** Of a key without its prefix, whatever comes behind it; null: of neither kind. */
+/** The kind of a key that begins like this, without the prefix; null: of neither kind. */
 export function kindOfKey (key: string): Entry['kind'] | null {
   return key.startsWith('revoked:') ? 'revoked' : key.startsWith('cutoff:') ? 'cutoff' : null
 }
 
-/** What stands after an entry came to one of the same key. */
+/** Gives what stands once `fresh` is written over `standing`, an entry of the same key. */
 export function merged (standing: Entry, fresh: Entry): Entry {
   return {
     ...standing,
@@ -63,7 +68,7 @@ export function merged (standing: Entry, fresh: Entry): Entry {
   }
 }
 
-/** null: for ever. */
+/** null means for ever. */
 function laterOf (a: Seconds | null, b: Seconds | null): Seconds | null {
   return a === null || b === null ? null : Math.max(a, b)
 }

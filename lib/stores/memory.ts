@@ -2,20 +2,22 @@ import type { Names } from '../domain/names.ts'
 import type { Clock, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import { LEAD, type Entry } from './entry.ts'
-import type { CheckCallback, Denials, RecordEntry, Records, Store, StoreContext, WriteOptions, Written } from './store.ts'
+import type {
+  CheckCallback, Denials, RecordEntry, Records, Store, StoreContext, WriteOptions, Written
+} from './store.ts'
 
 interface Kept<V> {
   value: V
-  /** Infinity: for ever. */
+  /** Infinity means for ever. */
   keptUntil: Seconds
 }
 
 const SWEEP_INTERVAL = 1000
 const SWEPT_PER_INTERVAL = 1000
-/** More than one, so that a map that is written to is gone through before it can double. */
+/** More than one, so that writing sweeps a map completely before the map can double. */
 const SWEPT_PER_WRITE = 2
 
-/** A map whose entries leave when their time is up, a bounded number of them looked at each time. */
+/** A map that drops the entries that have ended. Each sweep looks at a bounded number of them. */
 class ExpiringMap<V> {
   readonly #entries = new Map<string, Kept<V>>()
   readonly #now: () => Seconds
@@ -112,7 +114,7 @@ class MemoryDenials implements Denials {
 class MemoryRecords implements Records {
   readonly records: ExpiringMap<TokenRecord>
   readonly ids: ExpiringMap<string>
-  /** The ids of each subject's records, until the token of each ends. */
+  /** By subject, the ids of its records. Each id stays until its token ends. */
   readonly subjects: ExpiringMap<ExpiringMap<null>>
   readonly #now: () => Seconds
   readonly #denials: MemoryDenials
@@ -126,10 +128,11 @@ class MemoryRecords implements Records {
   }
 
   async save ({ record, identity, subject, exp, keptUntil }: RecordEntry) {
-    // A copy: the caller's meta stays the caller's, as it does with Redis.
+    // A copy, because the caller may change its `meta` later. Redis keeps a copy, too.
     this.records.set(record.id, structuredClone(record), keptUntil)
     const named = this.ids.get(identity)
-    if (named === undefined || named.keptUntil <= (keptUntil ?? Infinity)) this.ids.set(identity, record.id, keptUntil)
+    const endsLatest = named === undefined || named.keptUntil <= (keptUntil ?? Infinity)
+    if (endsLatest) this.ids.set(identity, record.id, keptUntil)
     if (subject === undefined) return null
     const standing = this.subjects.get(subject)
     const ids = standing?.value ?? new ExpiringMap(this.#now)
@@ -153,10 +156,7 @@ class MemoryRecords implements Records {
   }
 
   async page (subject: string, limit: number, after?: string) {
-    // As Redis orders a sorted set from its end: by expiry, then by id.
-    const sorted = [...this.subjects.get(subject)?.value.entries() ?? []]
-      .sort(([a, { keptUntil: endOfA }], [b, { keptUntil: endOfB }]) => endOfB === endOfA ? (a < b ? 1 : -1) : endOfB - endOfA)
-      .map(([id]) => id)
+    const sorted = [...this.subjects.get(subject)?.value.entries() ?? []].sort(latestFirst).map(([id]) => id)
     const first = after === undefined ? 0 : sorted.indexOf(after) + 1
     const ids = after !== undefined && first === 0 ? [] : sorted.slice(first, first + limit)
     const records = await Promise.all(ids.map((id) => this.byId(id)))
@@ -168,8 +168,8 @@ class MemoryRecords implements Records {
 }
 
 /**
- * Keeps everything in this process: for development, tests, and applications of one process that may forget
- * at a restart.
+ * Keeps everything in this process. This is for development, for tests, and for an application of one process
+ * that may forget everything when it restarts.
  */
 export class MemoryStore implements Store {
   readonly generation = 0
@@ -198,7 +198,7 @@ export class MemoryStore implements Store {
     return calls()
   }
 
-  /** How many entries it holds, those not yet swept included. */
+  /** How many entries the store holds. It counts ended entries until they are swept. */
   get size () {
     let size = 0
     for (const map of this.#maps) size += map.size
@@ -219,7 +219,15 @@ export class MemoryStore implements Store {
   }
 }
 
-/** The cutoff that stands when one is asked for. Where it is there already, it rises by a second. */
+/** The order in which Redis reads a sorted set from its end: by expiry, then by id. */
+function latestFirst ([a, keptA]: [string, Kept<null>], [b, keptB]: [string, Kept<null>]) {
+  return keptB.keptUntil === keptA.keptUntil ? (a < b ? 1 : -1) : keptB.keptUntil - keptA.keptUntil
+}
+
+/**
+ * Gives the cutoff that stands once `asked` is written. Where `before` reaches it, `before` rises by a
+ * second.
+ */
 function raised (before: Seconds | null, asked: Seconds, unlessFrom = Infinity): Seconds {
   if (before === null) return asked
   if (before >= unlessFrom || before >= asked + LEAD) return before

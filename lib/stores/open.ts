@@ -15,13 +15,13 @@ export interface StoreSettings extends ReplicaOptions {
 
 export interface OpenedStore {
   store: Store
-  /** A client that was given stays open (P7). */
+  /** Closes the connections that we made. A client that was given to us stays open (P7). */
   close: () => void
-  /** Where Redis is, as far as the client shows it. */
+  /** Where Redis is; undefined where the client does not show it. */
   place: string | undefined
 }
 
-/** The store that the settings ask for: which connections it has, and who closes them. */
+/** Opens the store that the settings ask for, with the connections that it needs. */
 export function openStore (settings: StoreSettings, context: StoreContext): OpenedStore {
   const { redis } = settings
   if (redis === undefined || redis === 'memory') {
@@ -52,10 +52,12 @@ function storeOver (client: RedisClient, settings: StoreSettings, context: Store
     made.push(connection)
     return connection
   }
-  // WAIT keeps its connection waiting, and counts what that connection wrote.
+  // WAIT blocks its connection, and counts only what that connection wrote.
   const writing = settings.minReplicas > 0 ? beside('minReplicas') : undefined
   const common = { connection: { client }, writing, options: settings, context }
-  const store = settings.mode === 'replica' ? new ReplicaStore({ ...common, log: beside('log') }) : new RedisStore(common)
+  const store = settings.mode === 'replica'
+    ? new ReplicaStore({ ...common, log: beside('log') })
+    : new RedisStore(common)
   return {
     store,
     place: placeOf(client),

@@ -4,29 +4,30 @@ import type { TokenRecord } from '../types.ts'
 import type { Entry } from './entry.ts'
 
 /**
- * Whether a revocation of the identity is kept, and the subject's cutoff (seconds since the epoch), or null.
- * What comes with an error is known nevertheless, and nothing else is.
+ * `revoked`: whether a revocation of the identity is kept. `cutoff`: the subject's cutoff, in seconds since
+ * the epoch; null: there is none. With an `error`, a `revoked` or a `cutoff` that is given is true, and its
+ * absence says nothing.
  */
 export type CheckCallback = (error: unknown, revoked: boolean, cutoff: Seconds | null) => void
 
-/** What became of a write. */
+/** The outcome of a write. */
 export interface Written {
-  /** What stands: the first `at` of a revocation, the highest cutoff. */
+  /** What stands now: a revocation with its first `at`, or the highest cutoff. */
   standing: Entry
-  /** Whether this call made it, or raised it. */
+  /** Whether this call made what stands, or raised the cutoff. */
   first: boolean
-  /** The cutoff before; null: there was none. Of a revocation always null. */
+  /** The cutoff that stood before; null: there was none. Always null for a revocation. */
   before: Seconds | null
 }
 
 export interface WriteOptions {
   budget?: Budget | undefined
-  /** A cutoff that stands at this second or later is not raised. Default: there is no such second. */
+  /** The write does not raise a cutoff that stands at this second or later. Default: it raises any. */
   unlessFrom?: Seconds | undefined
   /**
-   * Called once, with what stands, where this call made it: before the answer; or, where the call has failed
-   * because nobody knew what became of its write, when that is acknowledged at last. `isHeard`: the store
-   * told of it already, through `onEntry`.
+   * The store calls this once if this call made what stands, before it answers. Where the call failed with an
+   * unknown outcome, the store calls it when Redis acknowledges the write at last. `isHeard`: the store has
+   * already told `onEntry` of it.
    */
   made?: ((standing: Entry, isHeard: boolean) => void) | undefined
 }
@@ -37,104 +38,107 @@ export interface Budget {
 }
 
 /**
- * The revocations and cutoffs. A method that answers has done what it says, on every process that shares the
- * store; one that can't, fails within the store's own deadline with whatever went wrong.
+ * The revocations and cutoffs. When a method answers, its effect holds for every process that shares the
+ * store. A method that can not do its work fails within the store's own deadline.
  */
 export interface Denials {
-  /** By callback, which must not throw: this runs for every request. */
+  /** Answers through `done`, which must not throw. A callback, because this runs for every request. */
   check (names: Names, done: CheckCallback): void
-  /**
-   * The same, but what is known here and not kept for all processes, or the other way round, counts as not
-   * revoked.
-   */
+  /** As `check`, but a name counts as revoked only if this process and the shared store both know it. */
   checkShared (names: Names, done: CheckCallback): void
   /**
-   * Keeps an entry until its `until`. A revocation that stands already stays, and is never shortened. A
-   * cutoff that stands at `at` or later rises by a second, to `at` + LEAD at most, or stays at `unlessFrom`
-   * or later.
+   * Keeps an entry until its `until`. A standing revocation stays, and is never shortened. A cutoff that
+   * stands at `at` or later rises by a second, up to `at` + LEAD. It does not rise if it stands at
+   * `unlessFrom` or later.
    */
   write (entry: Entry, options?: WriteOptions): Promise<Written>
 }
 
-/** A record and what it is found by. */
+/** A record, and the names that lead to it. */
 export interface RecordEntry {
   record: TokenRecord
   identity: string
   /** Absent where the token has no sub. */
   subject?: string
-  /** When the last verifier ceases to accept the token, seconds since the epoch; null: never. */
+  /** When the last verifier ceases to accept the token, in seconds since the epoch; null: never. */
   exp: number | null
-  /** null: for ever. */
+  /** When the store may drop the record; null: never. */
   keptUntil: Seconds | null
 }
 
-/** The history. It answers, or fails, as `Denials` does. */
+/** The history. Its methods answer and fail as those of `Denials` do. */
 export interface Records {
   /**
-   * Keeps a record, in the place of one with its id. Its identity leads to the record that ends latest, which
-   * is this one where it is the identity's first (`isFirst`). Gives the cutoff of its subject, read after
-   * that.
+   * Keeps a record, and replaces a record with the same id. Its identity leads to the record that ends
+   * latest. `isFirst` says that the identity has no other record. Gives the cutoff of the subject, read after
+   * the record was written.
    */
   save (entry: RecordEntry, isFirst?: boolean): Promise<Seconds | null>
-  /** Keeps a record unless its identity has one that ends as late. */
+  /** Keeps a record unless its identity has a record that ends as late. */
   add (entry: RecordEntry): Promise<void>
   byId (id: string, budget?: Budget): Promise<TokenRecord | null>
-  /** The record of an identity that ends latest. Where there is none, the same commands run (P6). */
+  /** The record of an identity that ends latest. The same commands run where there is none (P6). */
   of (identity: string, budget?: Budget): Promise<TokenRecord | null>
   /**
-   * The records of a subject that have not expired by the clock of the store, latest to expire first; from
-   * the one after the id `after` on. `now`: and those that have expired by then are left out.
+   * The records of a subject that have not expired by the clock of the store, latest to expire first. The
+   * page begins behind the record with the id `after`. With `now`, it also leaves out records that have
+   * expired by then.
    */
-  page (subject: string, limit: number, after?: string, now?: Seconds): Promise<{ records: TokenRecord[], after?: string }>
+  page (subject: string, limit: number, after?: string, now?: Seconds): Promise<RecordPage>
+}
+
+export interface RecordPage {
+  records: TokenRecord[]
+  /** Where the next page begins. Absent on the last page. */
+  after?: string
 }
 
 export interface StoreStatus {
   readonly kind: 'memory' | 'redis'
-  /** Whether the store answered last. */
+  /** Whether the store answered the last time that it was asked. */
   readonly available: boolean
   /**
-   * Where checks look into a copy in this process: how much it holds, and how old it is, undefined before it
-   * is complete.
+   * The copy in this process, if checks look into one. `stalenessMs` is undefined until the copy is complete.
    */
   readonly copy?: { readonly entries: number, readonly stalenessMs: Milliseconds | undefined }
-  /** What is wrong with its settings, a sentence each. */
+  /** What is wrong with the settings of Redis, one sentence each. */
   readonly warnings: readonly string[]
 }
 
-/** Where revocations and records are kept. Every store passes the same suite (test/stores/contract.ts). */
+/** Keeps revocations and records. Every store passes the same suite (test/stores/contract.ts). */
 export interface Store {
   readonly denials: Denials
   readonly records: Records
-  /** Another one where the store may have lost what it held: who remembers what is there forgets that. */
+  /** Changes when the store may have lost what it held. A memory of what the store holds is void then. */
   readonly generation: number
   readonly status: StoreStatus
-  /** The time of one revocation, for the calls that it takes. */
+  /** The time of one revocation, for all calls that it takes. */
   budget (): Budget
-  /** Gives several calls the time of one. */
+  /** Gives several calls together the time of one. */
   within<T> (calls: () => Promise<T>): Promise<T>
   /**
-   * Resolves once the store has answered, or failed to; never rejects: an application starts without its
+   * Resolves once the store has answered or failed to. It never rejects: an application starts without its
    * store.
    */
   start (): Promise<void>
   close (): void
 }
 
-/** What a store needs from outside. */
+/** What a store needs from its owner. */
 export interface StoreContext {
   clock: Clock
-  /** Called when the store stops answering, once. */
+  /** The store calls this once when it stops answering. */
   onLost: (error: unknown) => void
-  /** Called when it answers again, once. */
+  /** The store calls this once when it answers again. */
   onBack: () => void
-  /** Called when something new is known to be denied: what was checked before it may be wrong after it. */
+  /** The store calls this when it learns a new revocation or cutoff: an earlier check may be wrong now. */
   onLearned?: () => void
-  /** Called for each revocation and cutoff that another process made, where the store hears of them. */
+  /** The store calls this for each revocation and cutoff that it hears of from another process. */
   onEntry?: (entry: Entry) => void
-  /** Called when a write of unknown outcome is given up, because too many others are owed. */
+  /** The store calls this when it gives up a write of unknown outcome, because it owes too many others. */
   onDisowned?: () => void
-  /** Called once for each of the store's warnings. */
+  /** The store calls this once for each of its warnings. */
   onWarning?: (sentence: string) => void
-  /** Called each time it was asked again, while it is lost, and gave no answer. */
+  /** The store calls this each time that it is asked again while it is lost, and gives no answer. */
   onStuck?: () => void
 }

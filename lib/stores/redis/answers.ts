@@ -4,9 +4,9 @@ import { KINDS, type Entry } from '../entry.ts'
 import type { Written } from '../store.ts'
 import { isValue } from './batcher.ts'
 
-/* What the scripts that write revocations take, and what they answer. */
+/* The arguments and answers of the scripts that write revocations and cutoffs. */
 
-/** Of such a script: what stands, more about it, and the words that the log is to have. */
+/** What stands, more about it, and the words for the log. */
 export type Answer = [standing: unknown, more: unknown, words: string]
 
 /** @throws TypeError */
@@ -15,18 +15,19 @@ export function toAnswer (answer: unknown): Answer {
   throw nonsense('to a revocation')
 }
 
-/** What a script says of an entry that was asked for. @throws TypeError */
+/** Reads what a script answered to an entry that was asked for. @throws TypeError */
 export function writtenOf (asked: Entry, answer: Answer, unlessFrom = Infinity): Written {
   if (!KINDS[asked.kind].rises) return revokedOf(asked, answer)
   const written = raisedOf(asked, answer)
-  // Lower than what was asked for: nothing that the script gives.
+  // The script never gives a cutoff that is lower than the caller asked for.
   if (!(written.standing.at >= Math.min(asked.at, unlessFrom))) throw nonsense('to a cutoff')
   return written
 }
 
 function revokedOf (asked: Entry, [first, value]: Answer): Written {
   if (!/^[01]$/.test(String(first)) || typeof value !== 'string') throw nonsense('to a revocation')
-  return { standing: { ...asked, ...KINDS.revoked.parse(value, asked) }, first: Number(first) === 1, before: null }
+  const standing = { ...asked, ...KINDS.revoked.parse(value, asked) }
+  return { standing, first: Number(first) === 1, before: null }
 }
 
 function raisedOf (asked: Entry, [value, was]: Answer): Written {
@@ -36,18 +37,20 @@ function raisedOf (asked: Entry, [value, was]: Answer): Written {
   return { standing: { ...asked, at }, first: at !== before, before }
 }
 
-/** What is under the key of a cutoff; null: nothing. @throws BadValue */
+/** Reads the value of a cutoff's key; null: there is no key. @throws BadValue */
 export function parseCutoff (value: unknown): Seconds | null {
   if (value === null) return null
   return KINDS.cutoff.parse(isValue(value) ? value : '').at
 }
 
-/** How long to keep something, as the scripts take it. */
-export function ttlArguments (keptUntil: Seconds | null, now: Milliseconds): [until: number | '', span: number | ''] {
-  return keptUntil === null ? ['', ''] : [keptUntil * 1000, Math.ceil(keptUntil * 1000 - now)]
+type OrNone = Milliseconds | ''
+
+/** How long to keep a key, in the scripts' words. */
+export function ttlArguments (until: Seconds | null, now: Milliseconds): [till: OrNone, lifetime: OrNone] {
+  return until === null ? ['', ''] : [until * 1000, Math.ceil(until * 1000 - now)]
 }
 
-/** How long anything is kept at most, as the scripts take it. */
+/** How long a key is kept at most, in the scripts' words. */
 export function longestOf (seconds: Seconds | null | undefined): Milliseconds | '' {
   return seconds == null ? '' : seconds * 1000
 }

@@ -3,24 +3,23 @@ import { afterTurn } from '../../time.ts'
 import type { Probe } from './health.ts'
 import type { Link } from './link.ts'
 
-/**
- * Reads what is under each key and answers each one once. Resolves, never rejects, when nothing is
- * outstanding.
- */
-export type ReadMany = (keys: string[], answer: (index: number, error: unknown, value?: unknown) => void) => Promise<unknown>
+type Answer = (index: number, error: unknown, value?: unknown) => void
 
-/** What is under each key, or null where nothing is. With an error: undefined where it is not known. */
+/** Reads each key and calls `answer` once for each. Resolves when all are answered, and never rejects. */
+export type ReadMany = (keys: string[], answer: Answer) => Promise<unknown>
+
+/** `values`: by key, null where Redis has no value; undefined, with an error, where the value is unknown. */
 type ReadCallback = (error: unknown, values: Array<string | null | undefined>) => void
 
-/** One MGET of more would keep Redis from others for long. */
+/** A larger MGET would keep Redis from its other clients for long. */
 const MAX_BATCH = 500
 
-/** What Redis may hold under a key of ours. */
+/** Whether Redis may hold this under a key of ours. */
 export function isValue (value: unknown): value is string | null {
   return value === null || typeof value === 'string'
 }
 
-/** One check: it wants all of its keys. */
+/** One check, which waits for all of its keys. */
 class Read {
   readonly #keys: string[]
   readonly #done: ReadCallback
@@ -49,7 +48,7 @@ export class Batcher {
   #gathered = new Map<string, Read[]>()
   readonly #flushGathered = () => this.#flush()
 
-  /** `needs`: what has to work again before the store is back, if a batch fails. */
+  /** `needs`: what must work again before the store is back, if a batch fails. */
   constructor (link: Link, read: ReadMany, needs: Probe) {
     this.#link = link
     this.#read = read
@@ -60,7 +59,7 @@ export class Batcher {
     const refusal = this.#link.refusal('reads')
     if (refusal !== undefined) return done(refusal, [])
     const read = new Read(keys, done)
-    // Not a microtask: those run between two requests that arrive in the same turn.
+    // Not a microtask, because microtasks run between two requests that arrive in the same turn.
     if (this.#gathered.size === 0) afterTurn(this.#flushGathered)
     for (const key of keys) {
       const same = this.#gathered.get(key)
@@ -82,8 +81,8 @@ export class Batcher {
       waiting[index] = undefined
       for (const read of reads) read.answer(keys[index]!, error, value)
     }
-    const answer = (index: number, failure: unknown, value?: unknown) => {
-      // Only a clear "nothing" is acceptance.
+    const answer: Answer = (index, failure, value) => {
+      // Only a clear "no value" accepts a token.
       const error = failure ?? (isValue(value) ? null : nonsense('to a check'))
       if (error !== null && !isOfOneKey(error)) this.#link.failed(error, this.#needs)
       settle(index, error, value as string | null)

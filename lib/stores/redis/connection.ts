@@ -1,20 +1,20 @@
 import type { RedisClient } from '../../types.ts'
 import type { Proven } from './commands.ts'
 
-/** One connection, and what the plugin may do with it. */
+/** One connection, with what the plugin may do to it. */
 export interface Connection {
   client: RedisClient
-  /** That it sees the data of the client that checks, where it is another one. */
+  /** Proves that this connection sees the data of the client that checks. Absent for that client itself. */
   proof?: Proven & { require: () => Promise<void> }
-  /** Leaves it for a new one, where it is ours to leave. */
+  /** Replaces the connection by a new one. Absent where the client was given to us. */
   renew?: () => void
 }
 
-/** What ioredis and iovalkey keep of a client's connection: a new object for each one. */
+/** What ioredis and iovalkey show of a client. `condition` is a new object for each connection. */
 export interface ClientState {
   condition?: { select?: number } | null
   options?: { host?: string, port?: number, db?: number }
-  /** Of a cluster: it connects to each when there is something to send. */
+  /** The nodes of a cluster. The client connects to a node when it sends something there. */
   nodes? (role: 'master'): ClientState[]
 }
 
@@ -42,7 +42,7 @@ export function leave (own: Leavable) {
 }
 
 /** After a SELECT that failed the client would go on in database 0, which holds other data (P7). */
-export function leaveOtherDatabase (own: Leavable & { on (event: 'error', listener: (error: Error) => void): void }) {
+export function leaveOtherDatabase (own: Leavable & Pick<Duplicable, 'on'>) {
   own.on('error', (error: Error & { command?: { name?: string } }) => {
     if (error.command?.name === 'select') leave(own)
   })
@@ -53,7 +53,7 @@ export function isRedisClient (value: unknown): value is RedisClient {
     typeof (value as RedisClient).call === 'function' && typeof (value as RedisClient).pipeline === 'function'
 }
 
-/** The database that a client uses now: `select()` changes it, and no option tells. */
+/** The database that a client uses now, which `select()` may have changed. */
 export function databaseOf (client: RedisClient): number {
   const { condition, options } = client as ClientState
   return condition?.select ?? options?.db ?? 0
@@ -70,7 +70,7 @@ export class Connections {
     this.#of = of
   }
 
-  /** To be compared with a later one. */
+  /** The connections of all clients now, for a comparison with later ones. */
   now (): unknown[] {
     return this.#of.flatMap((one) => one.connections())
   }
@@ -80,7 +80,7 @@ export class Connections {
     return now.length === before.length && now.every((one, i) => one === before[i])
   }
 
-  /** The same, but a first connection is no change: it is one of `since` from then on. */
+  /** Whether a connection changed. A client's first connection is no change: this adds it to `since`. */
   wereRenewed (since: unknown[]): boolean {
     const now = this.now()
     if (now.length !== since.length) return true

@@ -17,12 +17,12 @@ export interface DenialsContext {
   link: Link
   keys: Keys
   writer: Writer
-  /** Of the writer. */
+  /** The connection that the writer uses. */
   writing: Connection
   canRead: Probe
 }
 
-/** Revocations and cutoffs in Redis: checked there, all checks of one turn of the event loop in one round trip. */
+/** Revocations and cutoffs in Redis. All checks of one turn of the event loop share one round trip. */
 export class RedisDenials implements Denials {
   readonly #link: Link
   readonly #keys: Keys
@@ -43,7 +43,7 @@ export class RedisDenials implements Denials {
     if (identity !== undefined) keys.push(this.#keys.of({ kind: 'revoked', name: identity }))
     if (subject !== undefined) keys.push(this.#keys.of({ kind: 'cutoff', name: subject }))
     this.#batcher.read(keys, (error, values) => {
-      // Whatever is kept under the identity, it says: revoked. What is known of one name comes with the error of the other.
+      // Any value under the identity means revoked. An error about one name leaves what the other one says.
       const revoked = identity !== undefined && typeof values[0] === 'string'
       let cutoff: Seconds | null = null
       try {
@@ -60,7 +60,8 @@ export class RedisDenials implements Denials {
   }
 
   write (entry: Entry, options: WriteOptions = {}): Promise<Written> {
-    return this.#link.run(() => this.#writer.write(entry, options), { needs: this.canWrite, budget: options.budget })
+    const { budget } = options
+    return this.#link.run(() => this.#writer.write(entry, options), { needs: this.canWrite, budget })
   }
 
   /** Writes again what Redis has lost. */

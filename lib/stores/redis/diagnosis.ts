@@ -3,7 +3,7 @@ import { systemClock, type Milliseconds } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { adviceOn, chainOf, isOfRedis, withoutArguments } from './advice.ts'
 
-/** Why a client has no answer to give: the message names the server, and what its socket or its TLS said. */
+/** Why a client has no answer. The message names the server, and what its socket or its TLS said. */
 export class NoConnection extends Error {}
 
 interface Address {
@@ -11,14 +11,21 @@ interface Address {
   port?: unknown
 }
 
-/** What ioredis and iovalkey keep of a client. Its TLS socket says whether it still shakes hands. */
+interface SeenOptions extends Address {
+  path?: unknown
+  name?: unknown
+  tls?: unknown
+  sentinels?: Address[] | null
+}
+
+/** What ioredis and iovalkey show of a client. A TLS socket says whether it still shakes hands. */
 interface Seen {
   status?: string | undefined
-  /** It keeps the error of an attempt that failed, for good. */
+  /** `firstError` is the error of an attempt to connect. The client never clears it. */
   connector?: { firstError?: Error }
   stream?: Socket & { secureConnecting?: boolean } | null | undefined
-  options?: Address & { path?: unknown, name?: unknown, tls?: unknown, sentinels?: Address[] | null } | undefined
-  /** Of a cluster. */
+  options?: SeenOptions | undefined
+  /** Only a cluster's client has the next two. */
   startupNodes?: unknown[]
   nodes? (): Seen[]
 }
@@ -47,26 +54,28 @@ const CURES: Record<string, string> = {
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: WANTS_CERTIFICATE
 }
 
-/** An attempt to connect takes its time, and what the one before it said still holds. */
+/** For this long the error of one attempt to connect explains the next attempt, too. */
 const REMEMBERED: Milliseconds = 5000
-/** As much as a TLS alert has. */
+/** How many bytes a TLS alert has. */
 const ALERT = 7
-/** The parsers of ioredis and iovalkey. */
+/** The parsers of ioredis and iovalkey say this of bytes that are not RESP. */
 const OTHER_PROTOCOL = /^Protocol error|^Unknown RESP type/
-/** Its file and line are of no use to anybody. */
+/** An error of OpenSSL, with a file and a line that help no reader. */
 const OF_OPENSSL = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]*):[\s\S]*$/
+
+const NO_TLS = /^(?:EPROTO$|ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL))/
 
 const UNKNOWN = 'what failed is in the fields of this line'
 
-/** The sockets that are listened to. */
+/** The sockets that already have our listener. */
 const heard = new WeakSet<object>()
 const failures = new WeakMap<object, { error: Failure, at: Milliseconds }>()
 
-/** For clients of our own. A client that was given gets no listener: of that one only what it shows is known (P7). */
+/** Remembers the errors of a client that we made. A client that was given to us gets no listener (P7). */
 export function rememberErrors (client: { on (event: 'error', listener: (error: Error) => void): unknown }) {
   client.on('error', (error) => {
     failures.set(client, { error, at: systemClock.monotonic() })
-    // A TLS socket that is left while it refuses a certificate fails twice, and the client listens once.
+    // A TLS socket that we leave while it refuses a certificate fails twice, and the client listens once.
     const { stream } = client as Seen
     if (stream == null || heard.has(stream)) return
     heard.add(stream)
@@ -74,13 +83,13 @@ export function rememberErrors (client: { on (event: 'error', listener: (error: 
   })
 }
 
-/** Where a client's server is, or undefined where the client does not show it. */
+/** The address of a client's server; undefined where the client does not show it. */
 export function placeOf (client: RedisClient): string | undefined {
   const { options, startupNodes } = client as Seen
   return options === undefined && startupNodes === undefined ? undefined : addressOf(client as Seen)
 }
 
-/** What to tell of the loss of a store. */
+/** The sentence that the log has about the loss of a store. */
 export function whyLost (error: unknown, place = 'Redis'): string {
   const advice = adviceOn(error)
   if (advice !== '') return `${place}: ${advice}`
@@ -116,7 +125,8 @@ export function whyClusterFailed (client: RedisClient): Error | undefined {
   const seen = client as Seen
   const ofNodes = (seen.nodes?.() ?? []).map((node) => noConnection(node, stateOf(node)))
   const shown = ofNodes.find((one) => one !== undefined)
-  return shown ?? noConnection(seen, seen.status === 'ready' ? undefined : 'no node of the cluster can be reached')
+  if (shown !== undefined || seen.status === 'ready') return shown
+  return noConnection(seen, 'no node of the cluster can be reached')
 }
 
 function noConnection (seen: Seen, said: string | undefined): NoConnection | undefined {
@@ -125,13 +135,14 @@ function noConnection (seen: Seen, said: string | undefined): NoConnection | und
 
 function recent (client: object): Failure | undefined {
   const last = failures.get(client)
-  const isRecent = last !== undefined && (client as Seen).status !== 'ready' && systemClock.monotonic() - last.at < REMEMBERED
+  if (last === undefined || (client as Seen).status === 'ready') return undefined
+  const isRecent = systemClock.monotonic() - last.at < REMEMBERED
   return isRecent && last.error.code !== 'ETIMEDOUT' ? last.error : undefined
 }
 
 function saidBy (error: Failure, seen: Seen): string {
   const { code = '', message, errors } = error
-  // Several addresses of one name were tried.
+  // Node.js gives `errors` and no message where it tried several addresses of one name.
   const all = message || (errors ?? []).map(({ message }) => message).join(', ') || code
   const what = all.replace(OF_OPENSSL, '$1').replace(/\s+/g, ' ').trim()
   const cure = CURES[code] ?? curesByKind(error, seen)
@@ -140,28 +151,32 @@ function saidBy (error: Failure, seen: Seen): string {
 
 function curesByKind ({ code = '', message }: Failure, seen: Seen): string | undefined {
   if (OTHER_PROTOCOL.test(message)) return 'what listens there does not speak the protocol of Redis'
-  if (/^(?:EPROTO$|ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL))/.test(code)) return SPEAKS_TLS
+  if (NO_TLS.test(code)) return SPEAKS_TLS
   return /^(?:ECONNRESET|EPIPE)$/.test(code) ? tlsQuestion(seen) : undefined
 }
 
-/** What may be wrong where the other side has said no more than why it hangs up. */
+/** Asks what may be wrong where the other side sent at most a TLS alert. */
 function tlsQuestion ({ stream, options }: Seen): string | undefined {
   if (stream == null || stream.bytesRead > ALERT) return undefined
   if (!options?.tls) return WANTS_TLS
   return stream.secureConnecting ? SPEAKS_TLS : WANTS_CERTIFICATE
 }
 
-/** What can be seen where nobody reported an error. */
+/** What the client's state shows where the client reported no error. */
 function stateOf ({ status, stream, options }: Seen): string | undefined {
   if (status === 'end') return 'the client was closed'
   if (stream == null) return options?.sentinels ? 'no Sentinel has named the master' : undefined
   if (stream.errored) return saidBy(stream.errored, { stream, options })
   if (status === 'ready') return undefined
   const question = tlsQuestion({ stream, options })
-  if (stream.destroyed) return `the other side closes the connection${question ? ` (${question})` : ''}`
+  const hint = question ? ` (${question})` : ''
+  if (stream.destroyed) return `the other side closes the connection${hint}`
   if (stream.connecting) return `no answer to the attempt to connect (${UNREACHABLE})`
-  if (stream.secureConnecting) return `the connection is open, and the other side says nothing to TLS (${SPEAKS_TLS})`
-  return `the connection is open, and the other side says ${stream.bytesRead === 0 ? 'nothing' : 'too little'}${question && !options?.tls ? ` (${question})` : ''}`
+  if (stream.secureConnecting) {
+    return `the connection is open, and the other side says nothing to TLS (${SPEAKS_TLS})`
+  }
+  const said = stream.bytesRead === 0 ? 'nothing' : 'too little'
+  return `the connection is open, and the other side says ${said}${options?.tls ? '' : hint}`
 }
 
 function addressOf ({ options = {}, startupNodes }: Seen): string {
@@ -171,7 +186,7 @@ function addressOf ({ options = {}, startupNodes }: Seen): string {
   return path ? withoutUrl(String(path), { options }) : nodeAddress(options)
 }
 
-/** A URL may hold a password. */
+/** The address of a node, without the rest of its URL, which may hold a password. */
 function nodeAddress (node: unknown): string {
   if (typeof node === 'number') return `127.0.0.1:${node}`
   if (typeof node === 'string') {
@@ -186,7 +201,7 @@ const part = (value: unknown, what: string) => isUrl(value) ? `(a URL as ${what}
 
 const isUrl = (value: unknown): value is string => typeof value === 'string' && /:\/\/|@/.test(value)
 
-/** The socket repeats what it was given as a host. */
+/** Hides a URL that was given as a host: the socket repeats it, and it may hold a password. */
 function withoutUrl (text: string, { options = {} }: Seen): string {
   const { host, path } = options
   return [host, path].filter(isUrl).reduce((rest, url) => rest.replaceAll(url, '(a URL as host)'), text)

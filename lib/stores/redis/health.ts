@@ -8,26 +8,27 @@ const START_INTERVAL: Milliseconds = 50
 /** Within Fastify's pluginTimeout, whatever storeTimeout is. */
 const MAX_START: Milliseconds = 5000
 
-/** Tries again what failed. */
+/** Tries what failed once more. */
 export type Probe = () => Promise<void>
 
 export interface HealthContext extends Pick<StoreContext, 'onLost' | 'onBack' | 'onStuck'> {
   clock: Clock
-  /** What shows that the store answers at all. */
+  /** Shows whether the store answers at all. */
   probe: Probe
-  /** What is known of the reason when it does not answer. */
+  /** Gives the known reason when the store does not answer. */
   why?: () => Error | undefined
 }
 
 /**
- * Whether the store answers. The first failure loses it. It is back after a second without failures, when what failed
- * has been tried again and works, so that a store that fails now and then is reported once, not once a request.
+ * Whether the store answers. The first failure loses the store. It is back when every failed operation works
+ * again and a second has passed without a failure. So a store that fails now and then is reported once, not
+ * once a request.
  */
 export class Health {
   available = true
   readonly #probe: Probe
   readonly #why: (() => Error | undefined) | undefined
-  /** What failed since the store was lost. */
+  /** The probes of all that has failed since the store was lost. */
   readonly #broken = new Set<Probe>()
   readonly #onLost: StoreContext['onLost']
   readonly #onBack: StoreContext['onBack']
@@ -49,15 +50,19 @@ export class Health {
     this.#onStuck = onStuck
   }
 
-  /** Waits for the first answer. Polls, because a client without an offline queue rejects until it is connected. */
+  /**
+   * Waits for the first answer. Polls, because a client without an offline queue rejects until it is
+   * connected.
+   */
   async start (timeout: Milliseconds) {
     const patience = Math.min(timeout, MAX_START)
     const end = this.#clock.monotonic() + patience
     try {
       await new Deadline(patience, this.#why).run(() => this.#answers(end))
     } catch (error) {
-      // What was tried says more than that the time is up.
-      if (error !== this.#lastFailure && error instanceof Error && this.#lastFailure) error.cause = this.#lastFailure
+      // The last failure says more than that the time is up.
+      const cause = this.#lastFailure
+      if (error !== cause && error instanceof Error && cause) error.cause = cause
       this.failed(error)
     }
   }
@@ -80,12 +85,12 @@ export class Health {
     this.#stopTrying()
   }
 
-  /** What a bound of ours answers: while the store is lost it is the store that owes, and no fault of ours. */
+  /** The error of a bound of ours. While the store is lost, the store is to blame, and not the bound. */
   refusal (sentence: string): Error {
     return this.available ? new TooMuch(sentence) : new Error(sentence)
   }
 
-  /** `probe` tries what failed again. */
+  /** Reports a failure. `probe` tries again what failed. */
   failed (error: unknown, probe = this.#probe) {
     this.#failures++
     this.#broken.add(probe)

@@ -4,25 +4,27 @@ import { Deadline } from '../deadline.ts'
 import type { Budget } from '../store.ts'
 import { Health, type HealthContext, type Probe } from './health.ts'
 
-/** How many operations of a kind may be outstanding: a client queues without bound while Redis is away. */
+/** How many operations of each kind may be outstanding. A client queues without bound while Redis is away. */
 const MAX_OUTSTANDING = { reads: 1000, operations: 2000 }
 
 export interface RunOptions {
-  /** What has to work again before the store is back, if this fails. */
+  /** What must work again before the store is back, if the operation fails. */
   needs: Probe
-  /** Default: the whole time. */
+  /** Default: the whole time of one operation. */
   budget?: Budget | undefined
-  /** What it counts as. Default: `'operations'`. */
+  /** The bound that the operation counts against. Default: `'operations'`. */
   as?: keyof typeof MAX_OUTSTANDING
 }
 
-/** The way to Redis: each operation within its time, so many at once, and its failure reported. */
+/**
+ * Runs operations on Redis. It limits the time of each and their number, and reports failures to `Health`.
+ */
 export class Link {
   readonly health: Health
   readonly deadline: Deadline
   readonly #clock: Clock
   readonly #outstanding = { reads: 0, operations: 0 }
-  /** One key that failed is being looked into. */
+  /** A probe is finding out whether a failure of one key concerns every key. */
   #isSuspected = false
 
   constructor ({ timeout, ...context }: HealthContext & { timeout: Milliseconds }) {
@@ -35,13 +37,14 @@ export class Link {
     return { left: this.deadline.timeout }
   }
 
-  /** Several calls in the time of one. */
+  /** Gives several calls together the time of one. */
   within<T> (calls: () => Promise<T>): Promise<T> {
     return this.deadline.run(calls)
   }
 
   /** @throws TooMuch where too many are outstanding, NoAnswer, and what the operation throws */
-  async run<T> (operation: () => Promise<T>, { needs, budget = this.budget(), as = 'operations' }: RunOptions): Promise<T> {
+  async run<T> (operation: () => Promise<T>, options: RunOptions): Promise<T> {
+    const { needs, budget = this.budget(), as = 'operations' } = options
     const refusal = this.refusal(as)
     if (refusal !== undefined) throw refusal
     const started = this.#clock.monotonic()
@@ -55,20 +58,23 @@ export class Link {
     }
   }
 
-  /** Why no more can be taken; undefined: it can. */
+  /** Why the link can not take another operation; undefined: it can. */
   refusal (as: keyof typeof MAX_OUTSTANDING): Error | undefined {
     const most = MAX_OUTSTANDING[as]
-    return this.#outstanding[as] < most ? undefined : this.health.refusal(`Redis owes answers to ${most} ${as}`)
+    if (this.#outstanding[as] < most) return undefined
+    return this.health.refusal(`Redis owes answers to ${most} ${as}`)
   }
 
-  /** Reports a failure. One of a single key alone is no loss, unless that is the log. */
+  /** Reports a failure. A failure that concerns one key loses the store only if `needs` fails as well. */
   failed (error: unknown, needs?: Probe) {
     if (isOfOneKey(error)) {
       if (needs !== undefined) this.#suspect(error, needs)
     } else if (!(error instanceof TooMuch)) this.health.failed(error, needs)
   }
 
-  /** One key is in somebody else's use, or every key that is needed: the log is one. */
+  /**
+   * Finds out whether another program uses only that key, or a key that every operation needs, like the log.
+   */
   async #suspect (error: unknown, needs: Probe) {
     if (this.#isSuspected) return
     this.#isSuspected = true

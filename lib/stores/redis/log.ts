@@ -1,32 +1,32 @@
 import type { Seconds } from '../../time.ts'
 import { keyOf, kindOfKey, KINDS, type Entry } from '../entry.ts'
 
-/** Before the first entry of a log. */
+/** The id before the first entry of a log. */
 export const START = '0-0'
 
 /**
- * What the scripts make the value of an entry's one field of: what comes before what only they know, and what after it.
- * Words are separated by one space: `key at exp until prev id sub`, what is not known is empty. Further words are a newer
- * version's, and so are keys of other kinds.
+ * The words of an entry's one field, `key at exp until prev id sub`, without those that only the scripts
+ * know. One space separates two words, and an unknown word is empty. Further words, and keys of other kinds,
+ * are from a newer version.
  */
 export function toWords (entry: Entry): [before: string, after: string] {
   const { kind, at, exp, id = '', sub = '' } = entry
-  // What a cutoff rises to only the script knows.
+  // Only the script knows to what second a cutoff rises.
   const before = KINDS[kind].rises ? keyOf(entry) : `${keyOf(entry)} ${at} ${exp ?? ''}`
   return [before, `${id} ${encodeURIComponent(sub)}`]
 }
 
 /**
- * An entry, or null where it is of a kind that is unknown here, and the id of the one before it. null: it is none, or
- * one that can't be read. A million of these are read at a start, of which nobody is told: without `withNames`, what only
- * listeners want to know is left out.
+ * Reads an entry and the id of its predecessor; null where the words can not be read. `entry` is null where
+ * this version does not know its kind. A start reads a million entries that no listener hears of: without
+ * `withNames` this leaves out the id and the sub, which only listeners need.
  */
 export function fromWords (words: string, withNames: boolean): { entry: Entry | null, prev: string } | null {
   const atKey = words.indexOf(' ')
   const atAt = words.indexOf(' ', atKey + 1)
   const atExp = words.indexOf(' ', atAt + 1)
   const atUntil = words.indexOf(' ', atExp + 1)
-  // Where there is no further space, the search begins anew and finds an earlier one.
+  // Where there is no further space, indexOf gives -1, and the next search finds an earlier space.
   if (!(atKey > 0 && atAt > atKey && atExp > atAt && atUntil > atExp)) return null
   const kind = kindOfKey(words)
   const atPrev = words.indexOf(' ', atUntil + 1)
@@ -49,7 +49,7 @@ export function fromWords (words: string, withNames: boolean): { entry: Entry | 
   return { entry, prev }
 }
 
-/** Of the word between two spaces; null where there is none. */
+/** Reads the word between two spaces; null where the word is empty. */
 function secondsOf (words: string, before: number, after: number): Seconds | null {
   return after === before + 1 ? null : Number(words.slice(before + 1, after))
 }

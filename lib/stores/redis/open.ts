@@ -109,6 +109,7 @@ function clientOf (make: () => Redis): Redis {
   try {
     return make()
   } catch (cause) {
-    throw badOption('option "redis" must be what ioredis can make a client of; the cause says why it can not', { cause })
+    const sentence = 'option "redis" must be what ioredis can make a client of; the cause says why it can not'
+    throw badOption(sentence, { cause })
   }
 }

@@ -6,17 +6,18 @@ import { isRedisClient } from './connection.ts'
 
 export const MEMORY = 'memory'
 
-/** What option `redis` can be: a URL that ioredis takes, its options, a client, or the word for none. */
+/** What option `redis` can be: a URL that ioredis takes, its options, a client, or the word for no Redis. */
 export type RedisOption = string | RedisOptions | RedisClient
 
-export const WANTED = "a URL (redis, rediss, valkey or valkeys), ioredis options, an ioredis-shaped client (with call and pipeline), or 'memory'"
+export const WANTED = 'a URL (redis, rediss, valkey or valkeys), ioredis options, ' +
+  "an ioredis-shaped client (with call and pipeline), or 'memory'"
 
 const GIVE_URL = 'give the URL itself as option "redis"'
 const GIVE_CLUSTER = 'a cluster needs a client: give option "redis" new Cluster(nodes) of ioredis'
 const GIVE_CLIENT = 'give the client itself as option "redis"'
 const TOP_LEVEL = 'ioredis takes host, port, path, username, password, db and tls side by side'
 
-/** Names that other libraries have for it. */
+/** By the names that other libraries use: what ioredis takes. */
 const CURES: Record<string, string> = {
   url: GIVE_URL,
   uri: GIVE_URL,
@@ -52,37 +53,45 @@ const CURES: Record<string, string> = {
 
 const bad = (sentence: string) => new FST_JWT_REVOCATION_BAD_OPTION(`option "redis" ${sentence}`)
 
-/** Of a name that somebody gave: it may be anything. */
+/** Quotes a property's name if it is harmless: it may be any text. */
 const named = (name: string) => /^\w{1,40}$/.test(name) ? `"${name}"` : 'of another name'
 
 /**
- * Gives undefined for what is none of these.
- * @throws FST_JWT_REVOCATION_BAD_OPTION where it is known what was meant. No message holds a value: each may hold a password.
+ * Reads option `redis`; undefined where `value` has none of its forms. No message holds a value, which may be
+ * a password.
+ * @throws FST_JWT_REVOCATION_BAD_OPTION where the message can say what to change
  */
 export function readRedis (value: unknown): RedisOption | undefined {
   if (typeof value === 'string') return value === MEMORY ? value : readUrl(value)
-  if (typeof value === 'function') throw bad('is a function or a class: give it a client, such as new Redis(url) of ioredis')
+  if (typeof value === 'function') {
+    throw bad('is a function or a class: give it a client, such as new Redis(url) of ioredis')
+  }
   if (typeof value !== 'object' || value === null) return undefined
   refuseOthers(value)
   if (isRedisClient(value)) return openClient(value)
   return isPlain(value) ? readOptions(value as Record<string, unknown>) : undefined
 }
 
-/** A client that is given, by the option or as `app.redis`. */
+/** Checks a client that the option gives, or `app.redis`. */
 export function openClient (client: RedisClient): RedisClient {
   if ((client as { status?: unknown }).status !== 'end') return client
   throw bad('is a client that was closed: give it one that is open, and close it after the application')
 }
 
-/** Of any realm: a test framework may have one of its own. */
+/** Whether an object is a plain one of any realm: a test framework may have a realm of its own. */
 function isPlain (value: object): boolean {
   const prototype = Object.getPrototypeOf(value)
   return prototype !== null && Object.getPrototypeOf(prototype) === null
 }
 
-/** `valkey` means the same as `redis`. */
+/**
+ * Gives the URL with `redis` for `valkey`, which ioredis does not know; undefined where it is no such URL.
+ */
 function readUrl (value: string): string | undefined {
-  if (value === '') throw bad(`is an empty string (is a variable of the environment empty?): set it to a URL, or to '${MEMORY}' to mean that`)
+  if (value === '') {
+    throw bad('is an empty string (is a variable of the environment empty?): ' +
+      `set it to a URL, or to '${MEMORY}' to mean that`)
+  }
   const scheme = /^(?:redis|valkey)(s?):\/\//i.exec(value)
   if (scheme === null || !URL.canParse(value)) return undefined
   const { hostname, pathname, hash, searchParams, username, password } = new URL(value)
@@ -91,18 +100,22 @@ function readUrl (value: string): string | undefined {
     throw bad("is a URL whose username or password is not percent-encoded: '%' is written %25 there")
   }
   if (!/^\/?\d*$/.test(pathname) || hash !== '') {
-    throw bad("is a URL with more than a number after its host: only the database goes there, and a password has '#', '/' and '?' percent-encoded")
+    throw bad('is a URL with more than a number after its host: only the database goes there, ' +
+      "and a password has '#', '/' and '?' percent-encoded")
   }
   for (const [name, given] of searchParams) {
     if (Object.hasOwn(CURES, name)) refuseUnknown(name)
-    // What stands there may be the rest of a password.
-    if (!isKnown(name)) throw bad("is a URL with a '?' and what ioredis does not know behind it: correct its name, and a password has '?' percent-encoded")
+    // The message leaves out the name, which may be the rest of a password.
+    if (!isKnown(name)) {
+      throw bad("is a URL with a '?' and what ioredis does not know behind it: " +
+        "correct its name, and a password has '?' percent-encoded")
+    }
     refuseMisshapen(misshapenInUrl(name, given))
   }
   return `redis${scheme[1]!.toLowerCase()}://${value.slice(scheme[0].length)}`
 }
 
-/** ioredis decodes it, and throws where it can't. */
+/** Whether ioredis can decode a part of a URL. It throws where it can not. */
 function isEncoded (part: string): boolean {
   try {
     decodeURIComponent(part)
@@ -122,11 +135,15 @@ function readOptions (options: Record<string, unknown>): RedisOptions {
     if (typeof given === 'string' && /:\/\/|@/.test(given)) throw bad(`has a URL as its ${name}: ${GIVE_URL}`)
   }
   const places = { host, path, sentinels }
-  const empty = Object.entries(places).find(([name, given]) => Object.hasOwn(options, name) && (given == null || given === ''))
-  if (empty !== undefined && !Object.values(places).some((given) => given != null && given !== '')) {
-    throw bad(`has a ${empty[0]} that is empty (is a variable of the environment not set?): without one ioredis connects to localhost`)
+  const isEmpty = (given: unknown) => given == null || given === ''
+  const empty = Object.entries(places).find(([name, given]) => Object.hasOwn(options, name) && isEmpty(given))
+  if (empty !== undefined && Object.values(places).every(isEmpty)) {
+    throw bad(`has a ${empty[0]} that is empty (is a variable of the environment not set?): ` +
+      'without one ioredis connects to localhost')
   }
-  if (sentinels != null && !options.name) throw bad('has sentinels, and no name of the master that they watch: give it as name')
+  if (sentinels != null && !options.name) {
+    throw bad('has sentinels, and no name of the master that they watch: give it as name')
+  }
   return options
 }
 
@@ -140,15 +157,24 @@ function refuseUnknown (name: string) {
   throw bad(`has a property ${named(name)}, which ioredis does not know and would ignore: ${cure}`)
 }
 
-/** Clients of other libraries, told by what they can do: a bundler may have renamed their classes. */
+/**
+ * Rejects clients of other libraries. It knows them by their methods: a bundler may have renamed their
+ * classes.
+ */
 function refuseOthers (value: object) {
-  const has = (...names: string[]) => names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+  const methods = value as Record<string, unknown>
+  const has = (...names: string[]) => names.every((name) => typeof methods[name] === 'function')
   const use = 'give it a client of ioredis or iovalkey, or a URL, and keep that one for yourself'
   if (has('then')) throw bad('is a promise: await it first')
-  if (has('sendCommand') && 'isOpen' in value) throw bad(`is a client of node-redis (package "redis"): ${use}`)
+  if (has('sendCommand') && 'isOpen' in value) {
+    throw bad(`is a client of node-redis (package "redis"): ${use}`)
+  }
   if (has('internal_send_command')) throw bad(`is a client of node-redis 3 (package "redis"): ${use}`)
   if (has('customCommand')) throw bad(`is a client of Valkey GLIDE: ${use}`)
-  if (has('createScript', 'pipeline') && !has('call')) throw bad('is a client of @upstash/redis, which has no connection: give it the redis:// URL of that database')
+  if (has('createScript', 'pipeline') && !has('call')) {
+    throw bad('is a client of @upstash/redis, which has no connection: ' +
+      'give it the redis:// URL of that database')
+  }
   if (value instanceof URL) throw bad('is a URL object: give it its href')
   if (Array.isArray(value)) throw bad(`is an array: ${GIVE_CLUSTER}`)
 }

@@ -6,7 +6,7 @@ import type { Written } from '../store.ts'
 /** A write whose outcome this process does not know. */
 export interface OwedWrite {
   entry: Entry
-  /** When each attempt said that it revokes: by this it is known which attempt made what stands. */
+  /** The `at` of each attempt. It tells whether one of them made what stands. */
   ats: Set<Seconds>
   made: ((written: Written) => void) | undefined
 }
@@ -15,23 +15,24 @@ const INTERVAL: Milliseconds = 1000
 const MAX_OWED = 10_000
 const AT_ONCE = 100
 
-/** What becomes of each write that is tried again, in the order of the writes. Never rejects. */
+/** Tries writes again, and gives the outcome of each in their order. Never rejects. */
 export type Rewrite = (some: OwedWrite[]) => Promise<Array<'acknowledged' | 'refused' | 'unknown'>>
 
 export interface OwedContext {
   clock: Clock
   rewrite: Rewrite
-  /** Of one rewrite. */
+  /** Limits the time of one rewrite. */
   deadline: Deadline
-  /** Called when one is given up, because too many others are owed. */
+  /** Called when a write is given up, because too many others are owed. */
   onDisowned: () => void
-  /** How many are written again at once. Default: 100. */
+  /** How many writes one rewrite takes. Default: 100. */
   atOnce?: number
 }
 
 /**
- * Revocations whose outcome is unknown: a connection broke before the answer, or a cluster took one of two writes. Each
- * may stand, and nobody was told. So each is written again, every second, until Redis acknowledges it.
+ * Writes whose outcome is unknown: a connection broke before the answer, or a cluster took one of two
+ * commands. Each may stand, and nobody was told. So this writes each again, every second, until Redis
+ * acknowledges it.
  */
 export class Owed {
   readonly #writes = new Map<string, OwedWrite>()
@@ -56,7 +57,7 @@ export class Owed {
     return this.#writes.get(keyOf(entry))
   }
 
-  /** A second attempt at the same revocation joins the first: they are one, and told once. */
+  /** A second attempt at the same entry joins the first, and both are told once. */
   add (entry: Entry, made: OwedWrite['made']) {
     const key = keyOf(entry)
     const standing = this.#writes.get(key)
@@ -105,7 +106,7 @@ export class Owed {
     }
   }
 
-  /** A connection that swallowed the answer must not keep the others waiting. */
+  /** One rewrite within its time: a connection that swallowed an answer must not delay the other writes. */
   #inTime (some: OwedWrite[]): ReturnType<Rewrite> {
     return this.#deadline.run(() => this.#rewrite(some)).catch(() => some.map(() => 'unknown'))
   }

@@ -5,23 +5,24 @@ import type { RedisClient } from '../../types.ts'
 import { Connections, databaseOf } from './connection.ts'
 import { commandsOf } from './topology.ts'
 
-/** How long a marker stays, for nobody. */
+/** How long a marker outlives its proof at most. */
 const MARKER_LIFE: Seconds = 60
-/** Other processes write markers too, and each overwrites the one before. */
+/** More than one, because the markers of other processes overwrite ours. */
 const ATTEMPTS = 10
 
 export interface ProofContext {
   client: RedisClient
-  /** The other connection. */
+  /** The connection that is to be proven. */
   own: RedisClient
-  /** Of the marker. */
+  /** The key of the marker. */
   key: string
   clock: Clock
 }
 
 /**
- * Proves that a connection of our own sees the data of the client (P7): a random marker is written over one and read
- * over the other. Two empty databases look alike, and so do a server and what became of its replica.
+ * Proves that a connection of our own sees the data of the client (P7). It writes a random marker over the
+ * client and reads it over the connection. No look at the data alone would do: two empty databases look
+ * alike, and so do a server and a replica that was promoted.
  */
 export class Proof {
   readonly #client: RedisClient
@@ -29,7 +30,7 @@ export class Proof {
   readonly #key: string
   readonly #clock: Clock
   readonly #connections: Connections
-  /** The connections that the proof is about. */
+  /** The connections that the last proof holds for. */
   #proven: unknown[] | undefined
   #proving: Promise<void> | undefined
 
@@ -41,20 +42,20 @@ export class Proof {
     this.#connections = new Connections(commandsOf({ client }), commandsOf({ client: own }))
   }
 
-  /** Resolves where the two see the same, by the connections that they have now. @throws OtherData */
+  /** Resolves once the current connections of both are proven to see the same data. @throws OtherData */
   readonly require = async (): Promise<void> => {
     while (!this.#holds()) {
       await (this.#proving ??= this.#prove().finally(() => { this.#proving = undefined }))
     }
   }
 
-  /** Runs what counts only where the two saw the same all the while. @throws OtherData */
+  /** Gives the result of `act` only if both saw the same data the whole time. @throws OtherData */
   async during<T> (act: () => Promise<T>): Promise<T> {
     await this.require()
     const proven = this.#proven
     const result = await act()
     if (proven === this.#proven && this.#holds()) return result
-    // Where they see other data now, that is what is wrong.
+    // This throws OtherData, which says more, if they see other data now.
     await this.require()
     throw new Error('a connection was renewed meanwhile')
   }
@@ -73,14 +74,15 @@ export class Proof {
       const marker = randomUUID()
       await client.send(['set', this.#key, marker, 'EX', MARKER_LIFE])
       const seen = await own.send(['get', this.#key])
-      // Another process may have written its marker in between: then the client sees that one.
+      // Another process may have overwritten our marker. Then the client sees the other marker, too.
       if (seen === marker || (typeof seen === 'string' && seen === await client.send(['get', this.#key]))) {
-        // What was renewed meanwhile is proven by the next attempt.
+        // If a connection was renewed meanwhile, `require` proves again.
         if (this.#connections.areStill(connections)) this.#proven = connections
         return
       }
       await this.#clock.sleep(Math.random() * 20)
     }
-    throw new OtherData('a connection of the plugin sees other data than the client: both must lead to the same database of the same server')
+    throw new OtherData('a connection of the plugin sees other data than the client: ' +
+      'both must lead to the same database of the same server')
   }
 }

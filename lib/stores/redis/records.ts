@@ -13,14 +13,14 @@ export interface RecordsContext {
   redis: Commands
   link: Link
   keys: Keys
-  /** How long anything is kept at most. */
+  /** How long a key is kept at most. */
   longest: Seconds | null | undefined
   clock: Clock
   canRead: Probe
   canWrite: Probe
 }
 
-/** The history in Redis: each record, the one that an identity leads to, and those of a subject. */
+/** The history in Redis: records by id, the id that each identity leads to, and the ids of each subject. */
 export class RedisRecords implements Records {
   readonly #redis: Commands
   readonly #link: Link
@@ -55,13 +55,13 @@ export class RedisRecords implements Records {
   of (identity: string, budget?: Budget) {
     return this.#link.run(async () => {
       const id = await this.#redis.send(['get', this.#keys.id(identity)])
-      // Without an id this reads a key that is never there: the same commands run (P6).
+      // Without an id this reads a key that never exists, so that the same commands run (P6).
       return this.#byId(typeof id === 'string' ? id : '')
     }, { needs: this.#canRead, budget })
   }
 
   async page (subject: string, limit: number, after?: string, now?: Seconds) {
-    // Nobody has an empty id, and to the script it means none.
+    // No record has an empty id, and to the script it means the first page.
     if (after === '') return { records: [] }
     return this.#link.run(() => this.#page(subject, limit, after, now), { needs: this.#canRead })
   }
@@ -74,18 +74,26 @@ export class RedisRecords implements Records {
       ['set', this.#keys.token(record.id), JSON.stringify(record), ...end],
       isFirst ? ['set', id, record.id, ...end] : nameRecord(id, entry)
     ]
-    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject), ['get', this.#keys.of({ kind: 'cutoff', name: subject })])
+    if (subject !== undefined) {
+      const cutoff = this.#keys.of({ kind: 'cutoff', name: subject })
+      commands.push(this.#addToSubject(entry, subject), ['get', cutoff])
+    }
     const [saved, named, , cutoff] = await this.#redis.all(commands)
     if (saved !== 'OK' || typeof named !== 'string') throw nonsense('to a record')
     return subject === undefined ? null : parseCutoff(cutoff)
   }
 
-  /** The record comes last: an id that has none was left by somebody who failed on the way, and is taken up again. */
+  /**
+   * Writes the record last. An id without a record was left by a call that failed, and this call reuses it.
+   */
   async #add (entry: RecordEntry): Promise<void> {
     const { record, identity, subject } = entry
     const key = this.#keys.id(identity)
-    let id = await this.#redis.send(['get', key]) ??
-      (await this.#redis.send(['set', key, record.id, 'NX', ...expireAt(entry)]) === 'OK' ? record.id : await this.#redis.send(['get', key]))
+    let id = await this.#redis.send(['get', key])
+    if (id == null) {
+      const claimed = await this.#redis.send(['set', key, record.id, 'NX', ...expireAt(entry)])
+      id = claimed === 'OK' ? record.id : await this.#redis.send(['get', key])
+    }
     if (id !== record.id) {
       const standing = await this.#byId(String(id))
       if (standing !== null && endsAsLate(standing, record)) return
@@ -110,7 +118,9 @@ export class RedisRecords implements Records {
   }
 
   #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
-    return ['eval', ADD_TOKEN, 1, this.#keys.tokens(subject), record.id, exp ?? '+inf', ...ttlArguments(keptUntil, this.#clock.wall()), this.#longest]
+    const key = this.#keys.tokens(subject)
+    const ttl = ttlArguments(keptUntil, this.#clock.wall())
+    return ['eval', ADD_TOKEN, 1, key, record.id, exp ?? '+inf', ...ttl, this.#longest]
   }
 }
 
@@ -119,18 +129,21 @@ function nameRecord (key: string, { record, keptUntil }: RecordEntry): Command {
 }
 
 function endsAsLate (standing: TokenRecord, record: TokenRecord): boolean {
-  return standing.expiresAt === null || (record.expiresAt !== null && Date.parse(standing.expiresAt) >= Date.parse(record.expiresAt))
+  if (standing.expiresAt === null) return true
+  return record.expiresAt !== null && Date.parse(standing.expiresAt) >= Date.parse(record.expiresAt)
 }
 
 function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
   return keptUntil === null ? [] : ['EXAT', keptUntil]
 }
 
-/** What is under the key of a record; null: nothing. @throws BadValue */
+/** Reads the value of a record's key; null: there is no key. @throws BadValue */
 function parseRecord (value: unknown): TokenRecord | null {
   if (value === null) return null
   const record = parsed(String(value))
-  if (typeof record?.id !== 'string' || typeof record.jti !== 'string') throw new BadValue('Redis holds no record under the key of a record')
+  if (typeof record?.id !== 'string' || typeof record.jti !== 'string') {
+    throw new BadValue('Redis holds no record under the key of a record')
+  }
   return record as TokenRecord
 }
 

@@ -19,13 +19,13 @@ export interface RedisOptions extends WriterOptions {
 
 export interface RedisStoreContext {
   connection: Connection
-  /** What writes revocations, where that is another connection. */
+  /** The connection that writes revocations. Default: `connection`. */
   writing?: Connection | undefined
   options: RedisOptions
   context: StoreContext
 }
 
-/** Keeps everything in Redis, on one node or a cluster: each command touches the slot of one key, but for MGET on one node (P8). */
+/** Keeps everything in Redis. On a cluster each command touches the slot of one key (P8). */
 export class RedisStore implements Store {
   readonly denials: RedisDenials
   readonly records: RedisRecords
@@ -65,7 +65,8 @@ export class RedisStore implements Store {
     this.#writer = new Writer({ ...options, ...context, connection: writing, keys, link: this.link })
     this.denials = new RedisDenials({ redis, link: this.link, keys, writer: this.#writer, writing, canRead })
     const { canWrite } = this.denials
-    this.records = new RedisRecords({ redis, link: this.link, keys, longest: options.longest, clock, canRead, canWrite })
+    const { link } = this
+    this.records = new RedisRecords({ redis, link, keys, longest: options.longest, clock, canRead, canWrite })
   }
 
   budget () {
@@ -76,7 +77,7 @@ export class RedisStore implements Store {
     return this.link.within(calls)
   }
 
-  /** Looked at when it is asked for: nobody listens to a client that was given. */
+  /** Compares connections only when it is asked, because a client that was given gets no listener. */
   get generation () {
     if (!this.#connections.areStill(this.#connected)) this.forget()
     return this.#generation
@@ -86,7 +87,7 @@ export class RedisStore implements Store {
     return { kind: 'redis', available: this.link.health.available, warnings: this.#warnings }
   }
 
-  /** What Redis held may be lost. */
+  /** Redis may have lost what it held. */
   forget () {
     this.#connected = this.#connections.now()
     this.#generation++
@@ -97,7 +98,8 @@ export class RedisStore implements Store {
     if (!this.link.health.available) return
     await this.#inspect()
     const { proof } = this.#writing
-    if (proof !== undefined) await this.within(proof.require).catch((error) => this.link.failed(error, this.denials.canWrite))
+    if (proof === undefined) return
+    await this.within(proof.require).catch((error) => this.link.failed(error, this.denials.canWrite))
   }
 
   close () {
@@ -105,19 +107,20 @@ export class RedisStore implements Store {
     this.#writer.close()
   }
 
-  /** Once: at the start, or when it answers for the first time. A user that may not ask INFO gets no warnings. */
+  /** Runs once, when Redis answers for the first time. A user that may not call INFO gets no warnings. */
   async #inspect () {
     if (this.#isInspected) return
     this.#isInspected = true
     try {
-      this.#warnings = await this.within(async () => inspect(String(await this.#redis.send(['info'])), this.#minReplicas))
+      const info = await this.within(() => this.#redis.send(['info']))
+      this.#warnings = inspect(String(info), this.#minReplicas)
     } catch {
       return
     }
     for (const sentence of this.#warnings) this.#onWarning(sentence)
   }
 
-  /** What a check does, on the key of no token: no identity is empty. */
+  /** Does what a check does. `key` belongs to no token, because no identity is empty. */
   async #readNothing (key: string) {
     let failure: unknown
     await this.#redis.read([key], (_index, error, value) => {

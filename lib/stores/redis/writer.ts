@@ -16,7 +16,7 @@ import { commandsOf } from './topology.ts'
 export interface WriterOptions {
   /** How long an entry of the log matters; null: for ever. */
   logSpan: Seconds | null
-  /** How long anything is kept at most: a key without a TTL gets this one. Default: there is no such bound. */
+  /** How long a key is kept at most. A key that lost its TTL gets this one. Default: there is no bound. */
   longest?: Seconds | null
   /** How many replicas of Redis must hold a write before it counts. */
   minReplicas: number
@@ -30,16 +30,16 @@ export interface WriterContext extends WriterOptions, Pick<StoreContext, 'clock'
 
 const MAX_TOLD = 10_000
 
-/** By which script an entry is asked for, and by which one it is put back. */
+/** The script that writes an entry for a caller, and the script that puts a lost entry back. */
 const SCRIPTS = {
   revoked: { ask: REVOKE, keep: REVOKE },
   cutoff: { ask: CUT_OFF, keep: KEEP_CUTOFF }
 }
 
-/** How a write goes about what stands already: the scripts' own words. */
+/** What a write does to what stands already, in the scripts' words. */
 type Force = '' | 'key' | 'log'
 
-/** Writes revocations and cutoffs, the key and the log: on one node at once, on a cluster one after the other. */
+/** Writes revocations and cutoffs: key and log at once on a node, one after the other on a cluster. */
 export class Writer {
   readonly #redis: Commands
   readonly #connection: Connection
@@ -51,12 +51,13 @@ export class Writer {
   readonly #patience: Milliseconds
   readonly #clock: Clock
   readonly #owed: Owed
-  /** Of writes of which a cluster took the first half. */
+  /** The errors of writes whose first command Redis took. */
   readonly #halfway = new WeakSet<object>()
-  /** Of the last that this process has told of, by key: the `at` of what stood. */
+  /** By key, the `at` of the last entry that this process told its listeners of. */
   readonly #told = new Map<string, Seconds>()
 
-  constructor ({ connection, keys, link, logSpan, longest, minReplicas, clock, onDisowned = () => {} }: WriterContext) {
+  constructor (context: WriterContext) {
+    const { connection, keys, link, logSpan, longest, minReplicas, clock, onDisowned = () => {} } = context
     this.#connection = connection
     this.#redis = commandsOf({ client: connection.client })
     this.#connections = new Connections(this.#redis)
@@ -64,7 +65,7 @@ export class Writer {
     this.#logSpan = logSpan
     this.#longest = longestOf(longest)
     this.#minReplicas = minReplicas
-    // Two waits are to end before the caller does.
+    // Two WAITs must end within the caller's time.
     this.#patience = Math.max(Math.floor(link.deadline.timeout / 3), 1)
     this.#clock = clock
     this.#owed = new Owed({
@@ -85,30 +86,34 @@ export class Writer {
     return { ...written, first }
   }
 
-  /** Writes again what Redis has lost, as much of it as it takes, but for keys that are in somebody else's use. */
+  /** Writes again what Redis has lost, except keys that another program uses. @throws the first failure */
   async putBack (entries: Entry[]) {
-    const failures = (await this.#rewritten(entries)).map(({ error }) => error).filter((error) => error !== undefined && !isOfOneKey(error))
-    if (failures.length > 0) throw failures[0]
+    const outcomes = await this.#rewritten(entries)
+    const failure = outcomes.find(({ error }) => error !== undefined && !isOfOneKey(error))
+    if (failure !== undefined) throw failure.error
   }
 
   close () {
     this.#owed.close()
   }
 
-  /** What a revocation does, on the key of no token, for a second; and without an entry, since those stay. */
+  /** Does what a revocation does, on a key of no token, for a second. It logs no entry: those would stay. */
   async probe () {
     await this.#connection.proof?.require()
-    const soon = Math.ceil(this.#clock.wall() / 1000) + 1
+    const now = this.#clock.wall()
     const key = this.#keys.of({ kind: 'revoked', name: '' })
-    await this.#acknowledged(['eval', REVOKE, 1, key, '{}', ...ttlArguments(soon, this.#clock.wall()), '', '', '', '', 'key'])
+    const ttl = ttlArguments(Math.ceil(now / 1000) + 1, now)
+    await this.#acknowledged(['eval', REVOKE, 1, key, '{}', ...ttl, '', '', '', '', 'key'])
     await this.#redis.send(['xlen', this.#keys.log])
   }
 
   /**
-   * Whether this process made what stands, in this attempt or in one before it, and has told nobody. Remembers that it
-   * will. `wasRenewed`: a client that sent the write again after its connection broke found what it had made itself.
+   * Whether this process made what stands, in this attempt or an earlier one, and has told nobody. Remembers
+   * that the caller will tell. `wasRenewed`: the connection broke, so the client may have sent the write
+   * twice and found its own.
    */
-  #isOwn (asked: Entry, { standing, first }: Written, owed: OwedWrite | undefined, wasRenewed: boolean): boolean {
+  #isOwn (asked: Entry, written: Written, owed: OwedWrite | undefined, wasRenewed: boolean): boolean {
+    const { standing, first } = written
     if (KINDS[asked.kind].rises) {
       const isMine = first || owed !== undefined || (wasRenewed && standing.at >= asked.at)
       return isMine && this.#isNews(standing)
@@ -117,7 +122,7 @@ export class Writer {
     return isMine && (this.#isNews(standing) || first)
   }
 
-  /** Whether nobody was told of what stands by this process, which remembers that it will. */
+  /** Whether this process has told nobody of what stands. Remembers that the caller will tell. */
   #isNews (standing: Entry): boolean {
     const key = keyOf(standing)
     const isNews = this.#told.get(key) !== standing.at
@@ -127,19 +132,19 @@ export class Writer {
     return isNews
   }
 
-  /** A failure, or nonsense, is owed where the entry may stand nevertheless: then `made` is told what stands in the end. */
+  /** Writes an entry for a caller. If that fails and the entry may stand, it is owed, and `made` follows. */
   async #asked (entry: Entry, unlessFrom: Seconds | undefined, made: WriteOptions['made']): Promise<Written> {
     const { rises } = KINDS[entry.kind]
     const force: Force = this.#owed.of(entry) !== undefined ? 'log' : this.#minReplicas > 0 ? 'key' : ''
     const more = rises ? [unlessFrom ?? '', entry.at + LEAD] : []
     const connections = this.#connections.now()
     try {
-      const answer = await this.#write([...this.#command(entry, SCRIPTS[entry.kind].ask, force), ...more], entry)
-      return writtenOf(entry, answer, unlessFrom)
+      const command = this.#command(entry, SCRIPTS[entry.kind].ask, force)
+      return writtenOf(entry, await this.#write([...command, ...more], entry), unlessFrom)
     } catch (error) {
-      // What Redis refuses it has not written, unless it was sent twice.
-      const isRefused = isOfRedis(error) && this.#connections.areStill(connections)
-      if (!isRefused || this.#halfway.has(error)) this.#owed.add(entry, ({ standing }) => made?.(standing, false))
+      // Redis has not written what it refuses, unless the client sent it twice.
+      const isRefused = isOfRedis(error) && this.#connections.areStill(connections) && !this.#halfway.has(error)
+      if (!isRefused) this.#owed.add(entry, ({ standing }) => made?.(standing, false))
       throw error
     }
   }
@@ -147,14 +152,15 @@ export class Writer {
   async #writeOwed (some: OwedWrite[]) {
     const outcomes = await this.#rewritten(some.map(({ entry }) => entry))
     return outcomes.map(({ answer, error }, i) => {
-      if (error !== undefined) return isOfOneKey(error) && !this.#halfway.has(error as Error) ? 'refused' : 'unknown'
+      const isRefused = isOfOneKey(error) && !this.#halfway.has(error as Error)
+      if (error !== undefined) return isRefused ? 'refused' : 'unknown'
       const owed = some[i]!
       const { entry, made } = owed
-      // A retry, or an earlier rewrite whose answer was late, has settled it, and told.
+      // A retry, or an earlier rewrite whose answer was late, has already settled this write and told of it.
       if (this.#owed.of(entry) !== owed) return 'acknowledged'
       try {
         const written = writtenOf(entry, answer!)
-        // Where another process made it, that one tells.
+        // If another process made what stands, that process tells.
         const isOurs = this.#isOwn(entry, written, owed, false)
         this.#owed.settle(entry)
         if (isOurs) made?.(written)
@@ -169,9 +175,11 @@ export class Writer {
   async #rewritten (entries: Entry[]): Promise<Array<{ answer?: Answer, error?: unknown }>> {
     const commands = entries.map((entry) => this.#command(entry, SCRIPTS[entry.kind].keep, 'log'))
     if (this.#redis.isApart || this.#minReplicas > 0) {
-      return Promise.all(entries.map((entry, i) => this.#write(commands[i]!, entry).then((answer) => ({ answer }), (error: unknown) => ({ error }))))
+      return Promise.all(entries.map((entry, i) => this.#write(commands[i]!, entry)
+        .then((answer) => ({ answer }), (error: unknown) => ({ error }))))
     }
-    const settled = await this.#redis.pipelined(commands).catch((error: Error): Array<[Error]> => entries.map(() => [error]))
+    const settled = await this.#redis.pipelined(commands)
+      .catch((error: Error): Array<[Error]> => entries.map(() => [error]))
     return settled.map(([error, answer]) => {
       try {
         if (error) throw error
@@ -185,8 +193,9 @@ export class Writer {
   #command (entry: Entry, script: string, force: Force): Command {
     const key = this.#keys.of(entry)
     const keys: [number, ...string[]] = this.#redis.isApart ? [1, key] : [2, key, this.#keys.log]
+    const value = KINDS[entry.kind].value(entry)
     const ttl = ttlArguments(entry.until, this.#clock.wall())
-    return ['eval', script, ...keys, KINDS[entry.kind].value(entry), ...ttl, this.#longest, ...toWords(entry), this.#logSpan ?? '', force]
+    return ['eval', script, ...keys, value, ...ttl, this.#longest, ...toWords(entry), this.#logSpan ?? '', force]
   }
 
   #write (command: Command, entry: Entry): Promise<Answer> {
@@ -202,10 +211,11 @@ export class Writer {
     return answer
   }
 
-  /** Gives whether the key of the entry is still there. */
+  /** Appends to the log. Gives whether the key of the entry is still there. */
   async #append (entry: Entry, words: string): Promise<boolean> {
     const [, after] = toWords(entry)
-    const id = await this.#acknowledged(['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? '']).catch((error) => {
+    const append: Command = ['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? '']
+    const id = await this.#acknowledged(append).catch((error) => {
       this.#halfway.add(error)
       throw error
     })
@@ -213,17 +223,19 @@ export class Writer {
     return await this.#redis.send(['exists', this.#keys.of(entry)]) === 1
   }
 
-  /** WAIT counts what its own connection wrote, on the node where that was: both go as one pipeline. */
+  /** Runs a write and WAIT in one pipeline: WAIT counts what its own connection wrote to its node. */
   async #acknowledged (command: Command): Promise<unknown> {
     if (this.#minReplicas === 0) return (await this.#redis.all([command]))[0]
-    const [[error, answer] = [null], [refusal, holders] = [null]] = await this.#redis.inStep([command, ['wait', this.#minReplicas, this.#patience]])
+    const wait: Command = ['wait', this.#minReplicas, this.#patience]
+    const [[error, answer] = [null], [refusal, holders] = [null]] = await this.#redis.inStep([command, wait])
     if (error) throw error
     if (refusal) {
-      // A write whose WAIT is refused stands.
+      // The write stands even if Redis refuses the WAIT.
       this.#halfway.add(refusal)
       throw refusal
     }
     if (Number(holders) >= this.#minReplicas) return answer
-    throw new Error(`${Number(holders)} of the ${this.#minReplicas} replicas that option "minReplicas" asks for hold the write`)
+    const held = `${Number(holders)} of the ${this.#minReplicas} replicas`
+    throw new Error(`${held} that option "minReplicas" asks for hold the write`)
   }
 }
