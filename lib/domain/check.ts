@@ -11,7 +11,7 @@ import { isCutOff } from './cutoff.ts'
 import { namesOf, type Names } from './names.ts'
 import type { Notices } from './notices.ts'
 
-/** What is told: the error that refuses a token, or null; and why it went unchecked, if it is accepted anyway. */
+/** `refusal`: the error that refuses the token, or null. `unchecked`: why an accepted token went unchecked, or null. */
 export type Checked = (refusal: Error | null, unchecked: Error | null) => void
 
 export interface CheckContext {
@@ -21,7 +21,7 @@ export interface CheckContext {
   onStoreFailure: 'reject' | 'accept'
   audit: Audit
   notices: Notices
-  /** Called for each token that is accepted, and checked. */
+  /** Called for each token that was checked and is accepted. */
   onUse?: ((claims: CheckedClaims) => void) | undefined
 }
 
@@ -45,7 +45,7 @@ export class Check {
     this.#onUse = onUse
   }
 
-  /** A token that is not revocable is looked up as well: revoked comes before not revocable. */
+  /** Checks a token. It looks up a token that is not revocable as well: "revoked" goes before "not revocable". */
   token (verifiedToken: string, done: Checked) {
     const { claims, broken } = selectClaims(claimsOf(verifiedToken), this.#rules)
     const rule = broken ?? brokenTimeRule(claims, this.#rules, this.#clock.wall())
@@ -64,7 +64,7 @@ export class Check {
     })
   }
 
-  /** The claims of a verified token that may act on others: it is not revoked, and that is known (P6). */
+  /** The claims of a verified token that may act on other tokens, because it is certainly not revoked (P6). */
   async acting (verifiedToken: string): Promise<CheckedClaims> {
     await new Promise<void>((resolve, reject) => {
       this.token(verifiedToken, (refusal, unchecked) => {
@@ -89,7 +89,7 @@ export class Check {
     })
   }
 
-  /** The claims, checked. @throws FST_JWT_NOT_REVOCABLE */
+  /** Checks claims. @throws FST_JWT_NOT_REVOCABLE */
   claims (claims: TokenClaims): CheckedClaims {
     const checked = checkClaims(claims, this.#rules, this.#clock.wall())
     if (typeof checked === 'string') throw new FST_JWT_NOT_REVOCABLE(checked)
@@ -99,7 +99,7 @@ export class Check {
 
   #unchecked (cause: unknown, rule: string | undefined, done: Checked) {
     const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
-    // Who could provoke a limit of ours could have a revoked token accepted.
+    // Otherwise an attacker who provokes a limit of ours could get a revoked token accepted.
     if (!this.#acceptsUnchecked || cause instanceof TooMuch) return done(unavailable, null)
     return rule === undefined ? done(null, unavailable) : done(refusalBy(rule), null)
   }

@@ -1,8 +1,13 @@
 import { FST_JWT_REVOCATION_NOT_FOUND } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
-import type { CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationStatus, RevokeResult, SubjectOptions, TokenRecord, TokensOptions, TokensPage } from '../types.ts'
-import { checkId, checkIssuer, checkListener, checkObject, checkPage, checkSubject, checkSubjectOptions, checkTarget } from './arguments.ts'
+import type {
+  CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationStatus, RevokeResult, SubjectOptions,
+  TokenRecord, TokensOptions, TokensPage
+} from '../types.ts'
+import {
+  checkId, checkIssuer, checkListener, checkObject, checkPage, checkSubject, checkSubjectOptions, checkTarget
+} from './arguments.ts'
 import { Audit, type AuditLog } from './audit.ts'
 import { Check, type Checked } from './check.ts'
 import { claimsOf, type CheckedClaims, type TokenClaims } from './claims.ts'
@@ -16,7 +21,7 @@ import { SUBJECT_PAGE } from './subjects.ts'
 /** The requests whose tokens the guards verify. */
 export interface Requests {
   has (value: unknown): value is object
-  /** The token that a request presents and that verifies, revoked or not. @throws what `@fastify/jwt` throws */
+  /** The token that a request presents, verified, but maybe revoked. @throws what `@fastify/jwt` throws */
   tokenOf (request: object): Promise<string>
 }
 
@@ -31,7 +36,7 @@ export interface RevocationContext extends HistoryContext {
   longestJti?: number
 }
 
-/** What revoking means, whatever the door: no HTTP in here, and no Redis. */
+/** The decorator `app.revocation`: checks arguments and delegates. It knows neither HTTP nor Redis. */
 export class TokenRevocation implements Revocation {
   readonly history: History
   readonly revoker: Revoker
@@ -41,16 +46,18 @@ export class TokenRevocation implements Revocation {
   readonly #mode: RevocationContext['mode']
   readonly #notices: Notices
   readonly #requests: Requests | undefined
-  /** undefined: there is none; null: none that all namespaces have in common. */
+  /** The default issuer. undefined: there is none; null: the namespaces have different ones. */
   readonly #issuer: string | null | undefined
-  /** Rises with every revocation: what was checked before one may be wrong after it. */
+  /** Rises with every revocation: an earlier check may be wrong after it. */
   epoch = 0
 
   constructor (context: RevocationContext) {
     const { store, log, clock } = context
     const audit = new Audit(log, clock)
     this.history = new History(context)
-    this.events = new Events((event, error) => log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`))
+    this.events = new Events((event, error) => {
+      log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`)
+    })
     this.#store = store
     this.#mode = context.mode
     this.#notices = new Notices(log, context.longestJti ?? Infinity)
@@ -116,11 +123,12 @@ export class TokenRevocation implements Revocation {
       return withFirst(await this.revoker.revokeOwn(claims))
     }
     const { jti, iss, exp, iat } = checkTarget('revoke', of)
-    // With an iat these are the claims of a token, which say themselves whose it is.
+    // With an iat these are the claims of a token, which tell the issuer themselves.
     const issuer = iat === undefined ? this.#issuerOf('revoke', iss) : iss
     const budget = this.#store.budget()
     const record = await this.history.tokenOf(issuer, jti, budget)
-    return withFirst(await this.revoker.revokeKnown({ jti, iss: issuer, ...(exp !== undefined && { exp }) }, record, budget))
+    const target = { jti, iss: issuer, ...(exp !== undefined && { exp }) }
+    return withFirst(await this.revoker.revokeKnown(target, record, budget))
   }
 
   async revokeById (id: string): Promise<RevokeResult> {
@@ -135,10 +143,13 @@ export class TokenRevocation implements Revocation {
     checkSubjectOptions('revokeSubject', options)
     const { iss, except } = options
     if (this.#requests?.has(of)) {
-      if (iss !== undefined) throw new TypeError('revokeSubject() takes no iss beside a request: its token says the issuer')
+      if (iss !== undefined) {
+        throw new TypeError('revokeSubject() takes no iss beside a request: its token says the issuer')
+      }
       return this.revoker.endOwnSubject(await this.#check.acting(await this.#requests.tokenOf(of)), except)
     }
-    return this.revoker.endSubject(checkSubject('revokeSubject', of), this.#issuerOf('revokeSubject', iss), { except })
+    const sub = checkSubject('revokeSubject', of)
+    return this.revoker.endSubject(sub, this.#issuerOf('revokeSubject', iss), { except })
   }
 
   status (): RevocationStatus {
@@ -179,11 +190,12 @@ export class TokenRevocation implements Revocation {
     return this.#check.claims(claims)
   }
 
-  /** The issuer of a name that was given with this one, or with none. */
+  /** The issuer of a name that the caller gave with `iss`, or without an issuer. */
   #issuerOf (method: string, iss: string | undefined): string | undefined {
     checkIssuer(method, iss)
     if (iss !== undefined) return iss
     if (this.#issuer !== null) return this.#issuer
-    throw new TypeError(`${method}() needs iss, because tokens may be of several issuers here: give { iss }, '' for tokens without one`)
+    throw new TypeError(`${method}() needs iss, because tokens may be of several issuers here: ` +
+      "give { iss }, '' for tokens without one")
   }
 }

@@ -2,19 +2,19 @@ import type { Clock, Milliseconds } from '../time.ts'
 
 /** How many names are kept. */
 const MAX_KNOWN = 10_000
-/** How long a token counts as recorded. Then the store is asked again: it may have lost the record without a word. */
+/** How long a token counts as recorded. Later the store is asked again, because it may have lost the record. */
 const KNOWN_FOR: Milliseconds = 60_000
 
-/** The tokens that were recorded lately. */
+/** Remembers the tokens that were recorded lately. */
 export class Known {
   readonly #clock: Clock
   readonly #generationOf: () => number
-  /** With the moment, the oldest first. */
+  /** By name, when the token was recorded, the oldest first. */
   readonly #since = new Map<string, Milliseconds>()
-  /** Of the store, when the first of them was recorded. */
+  /** The generation of the store that holds them. */
   #generation = 0
 
-  /** `generationOf`: of the store, which may have lost what was recorded before. */
+  /** `generationOf`: gives the store's generation. A new one means that the store may have lost records. */
   constructor (clock: Clock, generationOf: () => number) {
     this.#clock = clock
     this.#generationOf = generationOf
@@ -25,13 +25,13 @@ export class Known {
     const since = this.#since.get(name)
     if (since === undefined) return false
     const age = this.#clock.wall() - since
-    // Less than nothing where the clock was set back.
+    // The age is negative after the clock was set back.
     return age >= 0 && age < KNOWN_FOR
   }
 
   add (name: string) {
     this.#keepUp()
-    // To the end of the order in which they are dropped.
+    // This moves the name to the end of the order in which names are dropped.
     this.#since.delete(name)
     this.#since.set(name, this.#clock.wall())
     if (this.#since.size > MAX_KNOWN) this.#since.delete(this.#since.keys().next().value!)

@@ -1,29 +1,29 @@
 import type { CheckedClaims } from './claims.ts'
 
-/** What a token can be denied by. Each name is what `identityOf` makes of an issuer and a jti or a sub. */
+/** The names by which a token can be revoked. `identityOf` makes each of an issuer and a jti or a sub. */
 export interface Names {
   /** Absent where the token has no usable jti. */
   identity?: string | undefined
-  /** Absent where it has no sub. */
+  /** Absent where the token has no sub. */
   subject?: string | undefined
 }
 
 /**
- * The part of a Redis key that names a token or a subject: `e(name)` without an issuer, `e(iss)/e(name)` with one,
- * `e` being encodeURIComponent. No two pairs share one: an encoded name has no slash.
+ * The part of a Redis key that names a token or a subject: `e(name)` without an issuer, `e(iss)/e(name)` with one, where
+ * `e` is encodeURIComponent. An encoded name has no slash, so two pairs never share an identity.
  */
 export function identityOf (iss: string | undefined, name: string): string {
   return iss ? `${e(iss)}/${e(name)}` : e(name)
 }
 
-/** What encodeURIComponent leaves as it is. Most names are nothing else, and it takes several times as long to say so. */
+/** encodeURIComponent leaves such a name as it is, but takes several times as long to find that out. */
 const PLAIN = /^[\w.!~*'()-]*$/
 
 function e (name: string): string {
   return PLAIN.test(name) ? name : encodeURIComponent(name)
 }
 
-/** What `identityOf` was made of; null where it can't have been. */
+/** The issuer and the name that an identity was made of; null where it was made of none. */
 export function partsOf (identity: string): { iss?: string, name: string } | null {
   const slash = identity.indexOf('/')
   try {
@@ -34,7 +34,7 @@ export function partsOf (identity: string): { iss?: string, name: string } | nul
   }
 }
 
-/** What a token of these checked claims can be denied by. */
+/** The names by which a token with these claims can be revoked. */
 export function namesOf ({ iss, jti, sub }: CheckedClaims): Names {
   return {
     ...(jti !== undefined && { identity: identityOf(iss, jti) }),

@@ -2,7 +2,7 @@ import type { Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import type { CheckedClaims } from './claims.ts'
 
-/** As much of a record's token as tells whether a cutoff ends it. */
+/** The iat of a record's token, which tells whether a cutoff ends it. */
 export function iatOf ({ issuedAt }: TokenRecord): CheckedClaims {
   return issuedAt === null ? {} : { iat: Date.parse(issuedAt) / 1000 }
 }

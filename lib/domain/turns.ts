@@ -2,11 +2,11 @@ import { TooMuch } from '../errors.ts'
 import { Deadline } from '../stores/deadline.ts'
 import type { Milliseconds } from '../time.ts'
 
-/** Of those who want the same, one at a time, in the order in which they came. */
+/** Lets callers of one name act one at a time, in the order in which they came. */
 export class Turns {
   readonly #last = new Map<string, Promise<void>>()
 
-  /** `patience`: how long one waits for its turn. @throws TooMuch where it does not come by then */
+  /** `patience`: how long the caller waits for its turn. @throws TooMuch where the turn comes later */
   async take<T> (name: string, patience: Milliseconds, act: (hasWaited: boolean) => Promise<T>): Promise<T> {
     const before = this.#last.get(name)
     const { promise: turn, resolve: end } = withResolvers()
@@ -23,7 +23,8 @@ export class Turns {
 }
 
 function inTime (turn: Promise<void>, patience: Milliseconds): Promise<void> {
-  return new Deadline(patience).run(() => turn).catch(() => { throw new TooMuch(`others kept the turn for ${patience} ms`) })
+  return new Deadline(patience).run(() => turn)
+    .catch(() => { throw new TooMuch(`others kept the turn for ${patience} ms`) })
 }
 
 function withResolvers () {

@@ -143,7 +143,8 @@ export class Writer {
       return writtenOf(entry, await this.#write([...command, ...more], entry), unlessFrom)
     } catch (error) {
       // Redis has not written what it refuses, unless the client sent it twice.
-      const isRefused = isOfRedis(error) && this.#connections.areStill(connections) && !this.#halfway.has(error)
+      const isRefused = isOfRedis(error) && this.#connections.areStill(connections) &&
+        !this.#halfway.has(error)
       if (!isRefused) this.#owed.add(entry, ({ standing }) => made?.(standing, false))
       throw error
     }
@@ -195,7 +196,8 @@ export class Writer {
     const keys: [number, ...string[]] = this.#redis.isApart ? [1, key] : [2, key, this.#keys.log]
     const value = KINDS[entry.kind].value(entry)
     const ttl = ttlArguments(entry.until, this.#clock.wall())
-    return ['eval', script, ...keys, value, ...ttl, this.#longest, ...toWords(entry), this.#logSpan ?? '', force]
+    const words = toWords(entry)
+    return ['eval', script, ...keys, value, ...ttl, this.#longest, ...words, this.#logSpan ?? '', force]
   }
 
   #write (command: Command, entry: Entry): Promise<Answer> {

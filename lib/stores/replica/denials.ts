@@ -14,7 +14,7 @@ export interface ReplicaDenialsContext {
   context: Pick<StoreContext, 'clock' | 'onEntry' | 'onLearned'>
 }
 
-/** Revocations and cutoffs, checked in a copy in this process while that is not stale, and written to Redis. */
+/** Revocations and cutoffs. Checks look into a copy in this process while it is fresh; writes go to Redis. */
 export class ReplicaDenials implements Denials {
   readonly copy: Denylist
   readonly #redis: RedisDenials
@@ -30,33 +30,43 @@ export class ReplicaDenials implements Denials {
     this.#isStale = isStale
     this.#clock = context.clock
     this.#onLearned = context.onLearned
-    // Redis' clock decides. A process that is behind accepts tokens for longer, and so remembers for longer.
+    // The clock of Redis decides. A process whose clock is behind accepts tokens for longer, and remembers
+    // longer.
     this.copy = new Denylist(() => Math.min(time.earliest, context.clock.wall()) / 1000)
     this.#echoes = new Echoes(this.copy, context)
   }
 
   check (names: Names, done: CheckCallback) {
     const { revoked, cutoff } = this.#known(names)
-    // What is known to be revoked stays so, however old that is.
+    // A known revocation holds, however old the copy is.
     if (revoked || !this.#isStale()) return done(null, revoked, cutoff)
     this.#redis.check(names, (error, revoked, inRedis) => done(error, revoked, latestOf(cutoff, inRedis)))
   }
 
-  /** Redis may have lost what this process knows, and the log what is under a key. */
+  /** Redis may have lost what the copy has, and the log may have lost what a key has. */
   checkShared (names: Names, done: CheckCallback) {
     const known = this.#known(names)
-    this.#redis.check(names, (error, revoked, inRedis) => done(error, revoked && known.revoked, earliestOf(known.cutoff, inRedis)))
+    this.#redis.check(names, (error, revoked, inRedis) => {
+      done(error, revoked && known.revoked, earliestOf(known.cutoff, inRedis))
+    })
   }
 
-  /** The process that revokes knows at once. */
+  /** Writes to Redis and to the copy of this process, which does not wait for the log. */
   write (entry: Entry, { made: tell, ...options }: WriteOptions = {}): Promise<Written> {
     const until = this.#time.endOf(entry.until, this.#clock.wall())
-    // A cutoff that rose beyond the one that was asked for outlives it by as much.
-    const copyOf = ({ at, exp }: Entry): Entry => ({ ...entry, at, exp, until: until && until + (entry.kind === 'cutoff' ? Math.max(at - entry.at, 0) : 0) })
-    return this.#echoes.during({ ...entry, until }, copyOf, tell, (made) => this.#redis.write(entry, { ...options, made }))
+    const copyOf = ({ at, exp }: Entry): Entry => {
+      // A cutoff that is later than the caller asked for is kept longer by the difference.
+      const late = entry.kind === 'cutoff' ? Math.max(at - entry.at, 0) : 0
+      return { ...entry, at, exp, until: until && until + late }
+    }
+    const write = (made: (standing: Entry) => void) => this.#redis.write(entry, { ...options, made })
+    return this.#echoes.during({ ...entry, until }, copyOf, tell, write)
   }
 
-  /** The log has it, or only a key (`isLogged` is false); `isNews`: it is not from the first reading. */
+  /**
+   * Takes in an entry from the log, or from a key (`isLogged` is false). `isNews`: not from the first
+   * reading.
+   */
   learn (entry: Entry, { isLogged, isNews }: { isLogged: boolean, isNews: boolean }) {
     if (!this.copy.add(entry, isLogged) || !isNews) return
     this.#onLearned?.()
@@ -71,12 +81,12 @@ export class ReplicaDenials implements Denials {
   }
 }
 
-/** null: there is none. */
+/** null means that there is no cutoff. */
 function latestOf (a: Seconds | null, b: Seconds | null): Seconds | null {
   return a === null || b === null ? a ?? b : Math.max(a, b)
 }
 
-/** null: one of them is none. */
+/** null means that at least one of the two is missing. */
 function earliestOf (a: Seconds | null, b: Seconds | null): Seconds | null {
   return a === null || b === null ? null : Math.min(a, b)
 }

@@ -5,10 +5,12 @@ import { copied, PackedName } from './packed-name.ts'
 import { FOR_EVER, type Kept } from './segment.ts'
 import { Table } from './table.ts'
 
-/** Ends of one revocation, by the log and by its key, differ by less: a second of rounding, and how late an answer came. */
+/**
+ * Log and key tell ends of one revocation that differ by less: by rounding, and by how late an answer came.
+ */
 const SAME_END: Seconds = 60
 
-/** Of one kind. */
+/** The names of one kind, with what is kept of each. */
 class KeptNames {
   readonly #packed: PackedName
   readonly #table: Table
@@ -34,19 +36,19 @@ class KeptNames {
     return this.#packed.pack(name, false) ? this.#table.get() : this.#long.get(name)
   }
 
-  /** Keeps of a name what `change` makes of what stands. */
+  /** Replaces what is kept of a name by what `change` makes of it. */
   update (name: string, change: (standing: Kept | null) => Kept) {
     if (this.#packed.pack(name, true)) this.#table.set(change(this.#table.get()))
     else this.#long.set(copied(name), change(this.#long.get(name)))
   }
 
-  /** One part of the table, and some of what is too long for it. */
+  /** Drops what has ended in one part of the table, and in some of the names that are too long for it. */
   sweep (step: number, now: Seconds) {
     this.#table.sweep(step % this.#table.segments, now)
     this.#long.sweep(now)
   }
 
-  /** Step by step, each of a bounded size. */
+  /** Marks every entry as not logged, in steps of bounded size. */
   * unlog (): Generator<void> {
     for (const [part, others] of this.#steps()) {
       if (part !== null) this.#table.unlog(part)
@@ -55,7 +57,7 @@ class KeptNames {
     }
   }
 
-  /** The same of what is kept. */
+  /** Gives every entry, in steps of bounded size. */
   * entries (): Generator<Array<Kept & { name: string }>> {
     for (const [part, others] of this.#steps()) {
       const entries = part === null ? [] : this.#table.entries(part)
@@ -75,9 +77,9 @@ class KeptNames {
 }
 
 /**
- * What a replica knows: every revocation and every cutoff that still matters. About 28 bytes for a jti that is a UUID, 36
- * with an issuer, 12 and its length for any other. Names are compared as a whole, so that no token is ever refused for
- * another one's sake.
+ * What a replica knows: every revocation and every cutoff that still matters. An entry takes about 28 bytes
+ * for a jti that is a UUID, 36 with an issuer, and 12 plus its length for any other name. It compares whole
+ * names, so a token is never refused for the sake of another.
  */
 export class Denylist {
   readonly #now: () => Seconds
@@ -89,7 +91,7 @@ export class Denylist {
     this.#kept = { revoked: new KeptNames(packed), cutoff: new KeptNames(packed) }
   }
 
-  /** Those whose time is up included, until they are swept. */
+  /** How many entries are kept. It counts ended entries until they are swept. */
   get size () {
     return this.#kept.revoked.size + this.#kept.cutoff.size
   }
@@ -105,8 +107,8 @@ export class Denylist {
   }
 
   /**
-   * Keeps what an entry says; what is known stays: the first `at` of a revocation, the highest cutoff, the latest end.
-   * Gives whether it was new. `logged`: it was read from the log.
+   * Adds an entry. The first `at` of a revocation, the highest cutoff and the latest end stand. Gives whether
+   * the entry was new. `logged`: it was read from the log.
    */
   add ({ kind, name, at, exp, until }: Entry, logged: boolean): boolean {
     const now = this.#now()
@@ -123,44 +125,45 @@ export class Denylist {
     names.update(name, (standing) => {
       if (standing === null || standing.until <= now) return fresh
       isNew = rises && fresh.at > standing.at
-      // A log that lost its end brings a lower cutoff, or an earlier end, than is known: what is known is missing from it.
+      // A log that lost its end tells a lower cutoff, or an earlier end, than this process knows.
       const isAll = (!rises || fresh.at >= standing.at) && fresh.until + SAME_END >= standing.until
+      // The log does not have yet what raises a cutoff, or lasts longer.
+      const isStillLogged = standing.logged && !isNew && fresh.until <= standing.until + SAME_END
       return {
         at: rises ? Math.max(standing.at, fresh.at) : standing.at,
         exp: standing.exp ?? fresh.exp,
         until: Math.max(standing.until, fresh.until),
-        // What raises a cutoff, or lasts longer, is not what the log had.
-        logged: logged ? isAll || standing.logged : standing.logged && !isNew && fresh.until <= standing.until + SAME_END
+        logged: logged ? isAll || standing.logged : isStillLogged
       }
     })
     return isNew
   }
 
-  /** Whether the log had it. */
+  /** Whether the log had the entry. */
   isLogged ({ kind, name }: Entry): boolean {
     return this.#kept[kind].get(name)?.logged === true
   }
 
-  /** Forgets what has ended in the next part of each kind; a part is about fourteen hundred entries. */
+  /** Drops what has ended in the next part of each kind. A part has about fourteen hundred entries. */
   sweep () {
     const now = this.#now()
     for (const names of Object.values(this.#kept)) names.sweep(this.#swept, now)
     this.#swept++
   }
 
-  /** As if nothing were in the log. Part by part: what is added between two of them may be unlogged or not. */
+  /** Marks every entry as not logged, part by part. An entry that is added meanwhile may be marked or not. */
   * unlog (): Generator<void> {
     for (const names of Object.values(this.#kept)) yield * names.unlog()
   }
 
-  /** What is kept, part by part; with `unlogged`: and was not read from the log. */
+  /** Gives every entry, part by part. With `unlogged`, it leaves out the entries that the log had. */
   * entries (unlogged = false): Generator<Entry[]> {
     for (const kind of Object.keys(this.#kept) as Array<Entry['kind']>) {
       for (const part of this.#kept[kind].entries()) {
         const now = this.#now()
         yield part
           .filter(({ until, logged }) => until > now && !(unlogged && logged))
-          .map(({ name, at, exp, until }) => ({ kind, name, at, exp, until: until === FOR_EVER ? null : until }))
+          .map(({ logged: _, until, ...kept }) => ({ kind, ...kept, until: until === FOR_EVER ? null : until }))
       }
     }
   }

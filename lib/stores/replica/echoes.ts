@@ -3,20 +3,23 @@ import { keyOf, KINDS, type Entry } from '../entry.ts'
 import type { StoreContext, WriteOptions, Written } from '../store.ts'
 import type { Denylist } from './denylist.ts'
 
-/** Failed calls whose writes may still come with the log. */
+/** How many failed calls are remembered, because the log may still bring their writes. */
 const MAX_UNSURE = 10_000
 
 /**
- * What this process is writing, and the log brings before the answer does, or after the call has failed. Whoever asked
- * is told by the answer, listeners are told once.
+ * Keeps listeners from hearing twice of a write of this process. The log may bring it before the answer
+ * comes, or after the call has failed. The caller hears from the answer, and listeners hear once.
  */
 export class Echoes {
   readonly #denylist: Denylist
   readonly #onEntry: StoreContext['onEntry']
-  /** What this process is writing, how often at once; and what the log brought of it meanwhile. */
+  /** By key, how many writes of this process are under way. */
   readonly #writing = new Map<string, number>()
+  /** By key, the entries that the log brought during these writes. */
   readonly #heardMeanwhile = new Map<string, Entry[]>()
-  /** What this process may have written, in a call that has failed; and the moments of what was told of it since. */
+  /**
+   * By key of a call that failed and may have written: the `at` of each entry that listeners heard of since.
+   */
   readonly #unsure = new Map<string, Set<Seconds>>()
 
   constructor (denylist: Denylist, { onEntry }: Pick<StoreContext, 'onEntry'>) {
@@ -24,7 +27,7 @@ export class Echoes {
     this.#onEntry = onEntry
   }
 
-  /** The log, or the keys, brought something new. */
+  /** Takes a new entry that the log or the keys brought. */
   onEntry (entry: Entry) {
     const key = keyOf(entry)
     if (this.#writing.has(key)) this.#heardMeanwhile.set(key, [...this.#heardMeanwhile.get(key) ?? [], entry])
@@ -32,8 +35,9 @@ export class Echoes {
   }
 
   /**
-   * Writes, and knows of it at once. `made` is to be called where this call made what stands; `tell` hears of it then,
-   * and whether listeners have been told. What others wrote under that name meanwhile is told afterwards.
+   * Writes, and adds what stands to the denylist at once. `write` calls its `made` if it made what stands.
+   * Then `tell` is called, with whether listeners have heard of it. They hear of other processes' entries of
+   * that key afterwards.
    */
   during (
     asked: Entry, copyOf: (standing: Entry) => Entry, tell: WriteOptions['made'],
@@ -46,7 +50,7 @@ export class Echoes {
     const made = (standing: Entry) => {
       own = copyOf(standing)
       this.#denylist.add(own, false)
-      // A retry may be what settles an earlier call that failed.
+      // A retry may settle an earlier call that failed.
       const isHeard = this.#unsure.get(key)?.has(own.at) === true
       if (hasFailed) this.#unsure.delete(key)
       tell?.(standing, isHeard)
@@ -66,8 +70,9 @@ export class Echoes {
 
   #written (key: string, own: Entry | undefined) {
     const left = this.#writing.get(key)! - 1
-    // A token is revoked for the first time once; a cutoff is raised by whoever asks.
-    const others = this.#heardMeanwhile.get(key)?.filter(({ kind, at }) => own === undefined || (KINDS[kind].rises && at !== own.at)) ?? []
+    // A token has one first revocation, and it is ours. But every process may raise a cutoff.
+    const isOther = ({ kind, at }: Entry) => own === undefined || (KINDS[kind].rises && at !== own.at)
+    const others = this.#heardMeanwhile.get(key)?.filter(isOther) ?? []
     if (left > 0) {
       this.#writing.set(key, left)
       this.#heardMeanwhile.set(key, others)

@@ -9,41 +9,43 @@ import type { RedisTime } from './redis-time.ts'
 
 export interface FollowerOptions {
   key: string
-  /** How long one read waits for something to come. */
+  /** How long one read waits for an entry. */
   block: Milliseconds
   storeTimeout: Milliseconds
-  /** How long an entry matters; null: for ever. Older ones may be trimmed. */
+  /** How long an entry of the log matters; null: for ever. Redis may trim older entries. */
   span: Seconds | null
 }
 
 export interface FollowerContext {
   clock: Clock
-  /** Is told what Redis' clock says. */
+  /** Hears what the clock of Redis says. */
   time: RedisTime
-  /** What was read; `news` where the log had been read to its end once before. */
+  /** Gets what was read. `news`: the log had been read to its end before. */
   onEntries: (entries: Entry[], news: boolean) => void
-  /** The log does not go on where it was left: it is about to be read from its start. */
+  /** Called when the log does not go on where it was left, before it is read from its start. */
   onBroken: () => Promise<void>
-  /** It has been read to its end. Not `complete`: something that may still matter is missing from it. */
+  /**
+   * Called when the log has been read to its end. `complete`: nothing that still matters is missing from it.
+   */
   onRead: (complete: boolean) => Promise<void>
-  /** Once for each read that failed. */
+  /** Called once for each read that failed. */
   onFailed: (error: unknown) => void
-  /** Leaves a connection that gives no answer. */
+  /** Replaces a connection that gives no answer. */
   renew: () => void
 }
 
 const PAGE = 1000
-/** A process that has just begun has compiled nothing yet, and takes many times as long for an entry. */
+/** A new process has compiled no code yet, and takes many times as long for an entry. */
 const FIRST_PAGE = 200
 const MAX_PAUSE: Milliseconds = 1000
 
 interface Page {
   last: string
-  /** An id, its words, the next id. */
+  /** An id, its words, the next id, and so on. */
   lines: string[]
-  /** What the clock of Redis was then. */
+  /** The clock of Redis when it looked. */
   time: Milliseconds
-  /** Of a cluster: which run of which server it was that answered. */
+  /** On a cluster, the run of the server that answered. */
   run: string
   /** How long Redis waited at least before it looked. */
   waited: Milliseconds
@@ -51,26 +53,29 @@ interface Page {
 
 interface Read {
   sentAt: Milliseconds
-  /** How many entries are read at most. */
+  /** How many entries the read asks for. */
   count: number
   answer: Promise<Page>
 }
 
 /**
- * `reading`: towards the end of the log. `following`: its end has been reached, and each read waits for more. `broken`:
- * the log does not go on where it was left, and is to be read from its start.
+ * `reading`: on the way to the end of the log. `following`: at its end, where each read waits for more.
+ * `broken`: the log does not go on where it was left, and must be read from its start.
  */
 type Phase = 'reading' | 'following' | 'broken'
 
 /**
- * Reads the log from its start and goes on as it grows, over a connection that nobody else uses. Each entry tells the
- * one before it, and each read that finds none tells the last id of the log: so it is noticed when entries are missing,
- * whatever took them (a flush, a failover that lost writes, somebody who trimmed it).
+ * Reads the log from its start and follows it as it grows, over a connection of its own. Each entry names its
+ * predecessor, and a read that finds no entry gives the last id of the log. So the follower notices missing
+ * entries, whatever took them: a flush, a failover that lost writes, or a trim.
  */
 export class Follower {
-  /** When the last read that was answered, and found the end, was sent: what was revoked before it is known. Monotonic. */
+  /**
+   * When the follower sent the last read that reached the end of the log, by the monotonic clock. This
+   * process knows every revocation from before that moment.
+   */
   heardAt: Milliseconds | undefined
-  /** The same, of a read that may not have come to the end. */
+  /** When the follower sent the last read that was answered, whether it reached the end or not. */
   progressAt: Milliseconds | undefined
   readonly #redis: Commands
   readonly #options: FollowerOptions
@@ -80,7 +85,7 @@ export class Follower {
   #next: Read | undefined
   readonly #gaps = new Set<string>()
   #isLate = false
-  /** Of what the reading has found so far. */
+  /** Whether the current reading has found no hole so far. */
   #complete = true
   #phase: Phase = 'reading'
   #closed = false
@@ -127,10 +132,10 @@ export class Follower {
     const { last, lines, time, run, waited } = await answer
     if (this.#closed) return
     this.#context.time.hear(time, sentAt + waited)
-    // Entries that the last one had, and that never came here, it may not have.
+    // Another server may lack entries that the last server had and this process never read.
     if (run !== this.#run) this.#phase = 'reading'
     this.#run = run
-    // Redis gathers the next page while this one is taken in.
+    // Redis reads the next page while this process takes this one in.
     const isFull = lines.length === 2 * count
     if (isFull && !this.#isFollowing) this.#next = this.#read(lines[lines.length - 2]!)
     if (!this.#take(lines)) {
@@ -142,7 +147,7 @@ export class Follower {
       return
     }
     if (last !== this.#last) {
-      // The end of the log is gone, or all of it.
+      // The log has lost its end, or everything.
       if (this.#isFollowing || !isLater(last, this.#last)) {
         this.#phase = 'broken'
         return
@@ -151,42 +156,47 @@ export class Follower {
       this.#last = last
     }
     if (!this.#isFollowing) {
-      // No log at all, where there may be keys: it was deleted, or never there.
+      // Without a log there may still be keys: the log was deleted, or never written.
       await this.#context.onRead(this.#complete && last !== START)
       this.#phase = 'following'
       this.#gaps.clear()
     }
     this.progressAt = this.heardAt = sentAt + waited
-    // What was read is old when it is read late, after a pause of the process: the next read does not wait.
+    // After a pause of the process this answer is old. The next read does not wait, so that it brings a fresh
+    // one.
     this.#isLate = this.#context.clock.monotonic() - this.heardAt > 2 * this.#options.block
   }
 
   #read (after: string): Read {
     const count = after === START ? FIRST_PAGE : PAGE
     const answer = this.#page(after, count)
-    // Of one that was read ahead nobody may want to know any more.
+    // A page that was read ahead may never be awaited.
     answer.catch(() => {})
     return { sentAt: this.#context.clock.monotonic(), count, answer }
   }
 
-  /** The last id of the log, and what came after an entry: as they were at one moment. */
+  /** Reads, at one moment, the last id of the log and the entries after `after`. */
   async #page (after: string, count: number): Promise<Page> {
     const { key, block, storeTimeout } = this.#options
     const waits = this.#isFollowing && !this.#isLate
     const wait: Command[] = waits ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
-    const page: Command = ['eval', LOG_PAGE, 1, key, after, count, this.#isFollowing ? 0 : 1, this.#redis.isApart ? 1 : 0]
+    const flags = [this.#isFollowing ? 0 : 1, this.#redis.isApart ? 1 : 0]
+    const page: Command = ['eval', LOG_PAGE, 1, key, after, count, ...flags]
     const deadline = new Deadline(storeTimeout + (waits ? block : 0), () => this.#redis.whyNoAnswer())
     const answers = await deadline.run(() => this.#redis.together([...wait, page])).catch((error) => {
       if (error instanceof NoAnswer) this.#context.renew()
       throw error
     })
     const [last, lines, time, run] = Array.isArray(answers.at(-1)) ? answers.at(-1) as unknown[] : []
-    if (!isId(last) || typeof lines !== 'string' || !(Number(time) > 0) || typeof run !== 'string') throw nonsense('about the log')
-    // Where nothing came, Redis looked no earlier than it stopped waiting.
-    return { last, lines: lines === '' ? [] : lines.split('\n'), time: Number(time), run, waited: waits && answers[0] === null ? block : 0 }
+    if (!isId(last) || typeof lines !== 'string' || !(Number(time) > 0) || typeof run !== 'string') {
+      throw nonsense('about the log')
+    }
+    // If nothing came, Redis looked only after it had waited.
+    const waited = waits && answers[0] === null ? block : 0
+    return { last, lines: lines === '' ? [] : lines.split('\n'), time: Number(time), run, waited }
   }
 
-  /** Gives false where entries are missing between those that were read before and these. */
+  /** Takes entries in. Gives false where entries are missing before or between them. */
   #take (lines: string[]): boolean {
     const entries: Entry[] = []
     const isNews = this.heardAt !== undefined
@@ -208,9 +218,10 @@ export class Follower {
   }
 
   /**
-   * Whether it is known why an entry does not follow the one before it (`prev` is undefined where it does not tell). A
-   * gap in the first reading may be a loss that has just happened, so that what was read before it is gone as well: only
-   * one that is there again when the log is read anew is a hole, and the keys are read for what is missing.
+   * Whether a gap before an entry is no reason to read the log anew. `prev` is undefined where the entry does
+   * not tell its predecessor. A gap in the first reading may be a loss that has just happened, and took what
+   * was read before it, too. A gap that a second reading finds again is a hole, and the keys tell what is
+   * missing.
    */
   #isAccounted (id: string, prev: string | undefined): boolean {
     if (this.#isFollowing) return false
@@ -221,9 +232,10 @@ export class Follower {
     return false
   }
 
-  /** Whether the log may begin after this entry: it is none, or too old to matter. */
+  /** Whether the log may begin after this entry: there was none before, or it is too old to matter. */
   #isPast (id: string): boolean {
+    if (this.#last !== START) return false
     const { span } = this.#options
-    return this.#last === START && (id === START || (span !== null && secondOf(id) < this.#context.time.earliest / 1000 - span))
+    return id === START || (span !== null && secondOf(id) < this.#context.time.earliest / 1000 - span)
   }
 }

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 const [KEY_0, KEY_1] = new Uint32Array(new Uint8Array(randomBytes(8)).buffer) as unknown as [number, number]
 
 /**
- * HalfSipHash-1-3, 32 bits, keyed for this process: who chooses the names of tokens can't choose which of them collide.
- * A collision costs time and nothing else, since names are compared as a whole.
+ * HalfSipHash-1-3, 32 bits, with a key of this process: an attacker who chooses names of tokens can not
+ * choose which of them collide. A collision costs only time, because the table compares whole names.
  */
 export function hashOf (words: Uint32Array, start: number, length: number): number {
   let v0 = KEY_0 | 0

@@ -1,8 +1,8 @@
-/** Issuers by a number each, as long as anything is kept of theirs. A number that was given back is given again. */
+/** Gives each issuer a number while any of its names is kept, and reuses the numbers that become free. */
 export class Issuers {
   readonly #numbers = new Map<string, number>()
   readonly #names: string[] = []
-  /** How many names that are kept have the issuer. */
+  /** By number, how many kept names have the issuer. */
   readonly #uses: number[] = []
   readonly #free: number[] = []
 
@@ -18,7 +18,7 @@ export class Issuers {
     return this.#numbers.get(issuer)
   }
 
-  /** One that is not kept by anybody until `keep`. */
+  /** Gives a new issuer its number. No name holds it until `keep`. */
   add (issuer: string): number {
     const number = this.#free.pop() ?? this.#names.length
     this.#names[number] = issuer

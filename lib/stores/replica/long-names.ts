@@ -1,13 +1,13 @@
 import type { Seconds } from '../../time.ts'
 import type { Kept } from './segment.ts'
 
-/** How many are looked at in one go. A part of the table takes about as long. */
+/** How many names one step looks at. A part of the table takes about as long. */
 const AT_ONCE = 500
 
-/** What is too long for the table, which is rare: an object each. */
+/** Names that are too long for the table. They are rare, so each may be an object. */
 export class LongNames {
   readonly #kept = new Map<string, Kept>()
-  /** Where the sweep goes on. */
+  /** Where the next sweep begins. */
   #sweeping = this.#kept.entries()
 
   get size () {
@@ -35,7 +35,7 @@ export class LongNames {
     }
   }
 
-  /** All of them, a few at a time; what is added or swept in between may be among them or not. */
+  /** Gives all names, a few at a time. A name that is added or swept meanwhile may be among them or not. */
   * parts (): Generator<Array<[name: string, kept: Kept]>> {
     let part: Array<[name: string, kept: Kept]> = []
     for (const entry of this.#kept) {

@@ -1,42 +1,45 @@
 import { Issuers } from './issuers.ts'
 
-/** What a packed name is made of. */
+/** The forms of a packed name. */
 export const UUID = 0
 export const ISSUER_UUID = 1
 export const TEXT = 2
 
-/** Its length fits in the byte in front of a text. */
+/** The byte in front of a text holds its length. */
 export const MAX_TEXT = 255
 
 const NIBBLES = new Int8Array(256).fill(-1)
 for (const [value, digit] of [...'0123456789abcdef'].entries()) NIBBLES[digit.charCodeAt(0)] = value
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
-/** The characters of what is packed: one by one, those of a part of a larger string take several times as long to read. */
+/**
+ * Scratch space for a name's characters. Reading them one by one from a part of a larger string is slower.
+ */
 const BYTES = Buffer.alloc(256)
 const HYPHEN = 45
 const SLASH = 47
 
 /**
- * One identity as 32-bit words, to be compared, hashed and kept without its string. Four words for a UUID, as nearly
- * every jti is; five for one of an issuer, which gets a number; else its characters. Always the same object, so that a
- * look-up allocates nothing.
+ * One identity as 32-bit words, which can be compared, hashed and kept without the string. A UUID takes four
+ * words, and nearly every jti is one. A UUID of an issuer takes five: the first is the issuer's number. Any
+ * other name takes its characters. The object is shared, so that a look-up allocates nothing.
  */
 export class PackedName {
   readonly words = new Uint32Array((MAX_TEXT + 4) >>> 2)
   form = UUID
-  /** How many of the words count. */
+  /** How many of the words the name takes. */
   length = 0
   readonly #issuers = new Issuers()
 
-  /** How many issuers it knows by a number. */
+  /** How many issuers have a number. */
   get issuers () {
     return this.#issuers.size
   }
 
   /**
-   * Packs an identity, or gives false where it can't be: for a look-up (`learn` is false) one of an unknown issuer is not
-   * there. Who learns keeps the name, or its issuer stays without anybody to give it back.
+   * Packs an identity; false where it can not. Without `learn` (a look-up), it can not pack a name of an
+   * unknown issuer. A caller with `learn` must keep the name: otherwise nobody gives the issuer's number
+   * back.
    */
   pack (identity: string, learn: boolean): boolean {
     const { length } = identity
@@ -58,7 +61,8 @@ export class PackedName {
 
   #packUuid (text: string, word: number): boolean {
     if (BYTES.write(text) !== text.length) return false
-    if (BYTES[8] !== HYPHEN || BYTES[13] !== HYPHEN || BYTES[18] !== HYPHEN || BYTES[23] !== HYPHEN) return false
+    if (BYTES[8] !== HYPHEN || BYTES[13] !== HYPHEN) return false
+    if (BYTES[18] !== HYPHEN || BYTES[23] !== HYPHEN) return false
     const a = fourDigits(0)
     const b = fourDigits(4)
     const c = fourDigits(9)
@@ -82,7 +86,7 @@ export class PackedName {
     let i = 0
     for (; i < text.length; i++) {
       const code = text.charCodeAt(i)
-      // What encodeURIComponent made has ASCII only.
+      // encodeURIComponent gives only ASCII.
       if (code > 127) return false
       if ((i & 3) === 3) {
         this.words[i >>> 2] = bits
@@ -100,17 +104,17 @@ export class PackedName {
     return known !== undefined || !learn ? known : this.#issuers.add(copied(issuer))
   }
 
-  /** The name that was packed is kept from now on: once more. */
+  /** Counts the packed name as kept once more. */
   keep () {
     if (this.form === ISSUER_UUID) this.#issuers.keep(this.words[0]!)
   }
 
-  /** One that was packed into the words from `start` on is kept no longer. */
+  /** Counts the name in the words from `start` on as kept no longer. */
   release (words: Uint32Array, start: number, form: number) {
     if (form === ISSUER_UUID) this.#issuers.release(words[start]!)
   }
 
-  /** The identity that was packed into the words from `start` on. */
+  /** Gives the identity in the words from `start` on. */
   unpack (words: Uint32Array, start: number, form: number): string {
     if (form === ISSUER_UUID) return `${this.#issuers.nameOf(words[start]!)}/${unpackUuid(words, start + 1)}`
     if (form === UUID) return unpackUuid(words, start)
@@ -119,18 +123,19 @@ export class PackedName {
   }
 }
 
-/** A part of a string keeps the whole of it in memory: here that is a page of the log. */
+/** Copies a part of a string. The part itself would keep the whole string in memory: a page of the log. */
 export function copied (part: string): string {
   return Buffer.from(part).toString()
 }
 
-/** Negative where one of them is no lower-case hexadecimal digit. */
+/** The value of four digits; negative where one of them is no lower-case hexadecimal digit. */
 function fourDigits (start: number): number {
-  return NIBBLES[BYTES[start]!]! << 12 | NIBBLES[BYTES[start + 1]!]! << 8 | NIBBLES[BYTES[start + 2]!]! << 4 | NIBBLES[BYTES[start + 3]!]!
+  return NIBBLES[BYTES[start]!]! << 12 | NIBBLES[BYTES[start + 1]!]! << 8 |
+    NIBBLES[BYTES[start + 2]!]! << 4 | NIBBLES[BYTES[start + 3]!]!
 }
 
 function unpackUuid (words: Uint32Array, start: number): string {
   const byte = (i: number) => HEX[words[start + (i >>> 2)]! >>> 24 - ((i & 3) << 3) & 255]
-  return `${byte(0)}${byte(1)}${byte(2)}${byte(3)}-${byte(4)}${byte(5)}-${byte(6)}${byte(7)}-${byte(8)}${byte(9)}-` +
-    `${byte(10)}${byte(11)}${byte(12)}${byte(13)}${byte(14)}${byte(15)}`
+  return `${byte(0)}${byte(1)}${byte(2)}${byte(3)}-${byte(4)}${byte(5)}-${byte(6)}${byte(7)}-` +
+    `${byte(8)}${byte(9)}-${byte(10)}${byte(11)}${byte(12)}${byte(13)}${byte(14)}${byte(15)}`
 }

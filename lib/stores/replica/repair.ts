@@ -2,7 +2,7 @@ import { turn, type Clock, type Milliseconds } from '../../time.ts'
 import type { Entry } from '../entry.ts'
 import type { Denylist } from './denylist.ts'
 
-/** Many processes notice a loss at once. Each waits a part of this, and skips what others have put back by then. */
+/** Many processes notice a loss at once. Each waits a random part of this, and skips what others put back. */
 const SPREAD: Milliseconds = 500
 const BATCH = 100
 
@@ -12,14 +12,14 @@ export interface RepairContext {
   clock: Clock
 }
 
-/** What Redis has lost and this process knows: it is written again, entry by entry, until the log has it. */
+/** Writes again what Redis has lost and this process knows, entry by entry, until the log has it. */
 export class Repair {
   readonly #denylist: Denylist
   readonly #putBack: (entries: Entry[]) => Promise<void>
   readonly #clock: Clock
-  /** The log did not go on where it was left, and has not been read to its end since. */
+  /** Whether the log did not go on where it was left, and has not been read to its end since. */
   #isBroken = false
-  /** What the log does not have is to be put back. */
+  /** Whether the next tick must put back what the log does not have. */
   #mustPutBack = false
   #isRunning = false
   #closed = false
@@ -30,14 +30,14 @@ export class Repair {
     this.#clock = clock
   }
 
-  /** The log does not go on: nothing of what is known counts as logged until it is read again. */
+  /** The log does not go on. No known entry counts as logged until the log is read again. */
   async begin () {
     this.#isBroken = true
     const parts = this.#denylist.unlog()
     while (!parts.next().done) await turn()
   }
 
-  /** The log has been read to its end; `withKeys`: and the keys, which may say more. */
+  /** The log has been read to its end. `withKeys`: so have the keys, which may tell more. */
   ready (withKeys: boolean) {
     if (this.#isBroken || withKeys) this.#mustPutBack = true
     this.#isBroken = false
@@ -58,7 +58,7 @@ export class Repair {
     this.#mustPutBack = false
     for (const part of this.#denylist.entries(true)) {
       await turn()
-      // Others begin elsewhere.
+      // Each process begins at another entry.
       const first = Math.floor(Math.random() * part.length)
       const entries = [...part.slice(first), ...part.slice(0, first)]
       for (let i = 0; i < entries.length && !this.#closed; i += BATCH) {

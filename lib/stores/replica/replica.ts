@@ -20,20 +20,22 @@ export interface ReplicaOptions extends RedisOptions {
 export interface ReplicaStoreContext {
   connection: Connection
   writing?: Connection | undefined
-  /** For the log alone. */
+  /** The connection for the log alone. */
   log: Connection
   options: ReplicaOptions
   context: StoreContext
 }
 
 const MAX_BLOCK: Milliseconds = 1000
-/** How long a start waits for a long log, within Fastify's pluginTimeout. Until it is read, checks ask Redis. */
+/**
+ * How long a start waits for a long log, within Fastify's pluginTimeout. Checks ask Redis until it is read.
+ */
 const MAX_START: Milliseconds = 5000
 const TICK: Milliseconds = 250
-/** Parts of the denylist, so that a million entries are looked at every minute. */
+/** How many parts of the denylist a tick sweeps: enough for a million entries a minute. */
 const SWEPT_AT_ONCE = 4
 
-/** A store on Redis whose checks look into a copy of the denylist in this process, as long as that is not stale. */
+/** A store on Redis. Checks look into a copy of the denylist in this process while the copy is fresh. */
 export class ReplicaStore implements Store {
   readonly denials: ReplicaDenials
   readonly #redis: RedisStore
@@ -70,13 +72,18 @@ export class ReplicaStore implements Store {
       context: {
         ...context,
         onLost: (error) => {
-          // Back is who is in step again, whatever it was that failed.
+          // Whatever failed, the store is back only when the log is followed again.
           this.#redis.link.health.failed(error, this.#canFollow)
           context.onLost(error)
         }
       }
     })
-    this.denials = new ReplicaDenials({ redis: this.#redis.denials, time: this.#time, isStale: () => this.#isStale(), context })
+    this.denials = new ReplicaDenials({
+      redis: this.#redis.denials,
+      time: this.#time,
+      isStale: () => this.#isStale(),
+      context
+    })
     this.#repair = new Repair({
       denylist: this.denials.copy,
       putBack: (entries) => this.#redis.denials.putBack(entries),
@@ -84,14 +91,16 @@ export class ReplicaStore implements Store {
     })
     this.#follower = new Follower(this.#commands, {
       key: keysUnder(options.keyPrefix).log,
-      // Silence is heard several times before it counts.
+      // The follower reads several times before its silence counts.
       block: Math.min(Math.ceil(options.maxStaleness / 4), MAX_BLOCK),
       storeTimeout: options.storeTimeout,
       span: options.logSpan
     }, {
       clock,
       time: this.#time,
-      onEntries: (entries, isNews) => { for (const entry of entries) this.denials.learn(entry, { isLogged: true, isNews }) },
+      onEntries: (entries, isNews) => {
+        for (const entry of entries) this.denials.learn(entry, { isLogged: true, isNews })
+      },
       onBroken: () => {
         this.#redis.forget()
         return this.#repair.begin()
@@ -149,7 +158,7 @@ export class ReplicaStore implements Store {
     return heardAt === undefined || this.#clock.monotonic() - heardAt > this.#maxStaleness
   }
 
-  /** A long log takes its time, and is no loss. */
+  /** Whether no read was answered for longer than `limit`. Reading a long log takes time, and is no loss. */
   #isSilent (limit: Milliseconds): boolean {
     const { progressAt = this.#started } = this.#follower
     return this.#clock.monotonic() - progressAt > limit
@@ -157,17 +166,20 @@ export class ReplicaStore implements Store {
 
   readonly #isProven = () => this.within(async () => this.#log.proof?.require())
 
-  /** Half: one answer, of a connection that is stuck again, brings the store back only to lose it at once. */
+  /** Half: otherwise one answer of a connection that is stuck would bring the store back only to lose it. */
   readonly #canFollow = async () => {
-    if (this.#isSilent(this.#maxStaleness / 2)) throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
+    if (!this.#isSilent(this.#maxStaleness / 2)) return
+    throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
   }
 
   #tick () {
     for (let part = 0; part < SWEPT_AT_ONCE; part++) this.denials.copy.sweep()
     if (!this.#isStale()) this.#repair.tick()
-    // Twice: after a stall of the event loop the answer still lies in the socket.
+    // Two ticks must find silence: after a stall of the event loop the answer still lies in the socket.
     const isSuspect = this.#redis.status.available && this.#isSilent(this.#maxStaleness)
-    if (isSuspect && this.#isSuspect) this.#canFollow().catch((error) => this.#redis.link.failed(error, this.#canFollow))
+    if (isSuspect && this.#isSuspect) {
+      this.#canFollow().catch((error) => this.#redis.link.failed(error, this.#canFollow))
+    }
     this.#isSuspect = isSuspect
   }
 
@@ -176,13 +188,16 @@ export class ReplicaStore implements Store {
     if (error instanceof SlotsMove) {
       // The store is not lost: Redis answers, and each check asks it.
       this.#follower.progressAt = this.#clock.monotonic()
-      if (!(this.#lastFailure instanceof SlotsMove)) this.#onWarning?.(`each check asks Redis as long as this holds: ${error.message}`)
+      if (!(this.#lastFailure instanceof SlotsMove)) {
+        this.#onWarning?.(`each check asks Redis as long as this holds: ${error.message}`)
+      }
     }
     this.#lastFailure = error
   }
 
   async #read (complete: boolean) {
-    // One node loses its log and its keys together. On a cluster the keys of other nodes know what the log's has lost.
+    // One node loses log and keys together. On a cluster the log's node may lose what keys of other nodes
+    // have.
     const withKeys = !complete || this.#commands.isApart
     if (withKeys) {
       const isNews = this.#follower.heardAt !== undefined

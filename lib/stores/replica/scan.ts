@@ -4,7 +4,7 @@ import { keyOf, KINDS, type Entry } from '../entry.ts'
 import type { Commands } from '../redis/commands.ts'
 import { SlotsMove, slotsOf } from './slots.ts'
 
-/** What clients of ioredis have beside what we ask of every client. */
+/** What a client of ioredis has beyond what we demand of every client. */
 interface Scanned extends RedisClient {
   options?: { keyPrefix?: string }
   on (event: 'close', listener: () => void): unknown
@@ -14,22 +14,22 @@ interface Scanned extends RedisClient {
 export interface Scan {
   redis: Commands
   keyPrefix: string
-  /** Gives a call its time. */
+  /** Limits the time of a call. */
   within: <T>(call: () => Promise<T>) => Promise<T>
-  /** Redis' clock, which may be ahead, so that no end comes too early. */
+  /** The clock of Redis. It may be ahead, so that no end comes too early. */
   now: () => Milliseconds
 }
 
 const COUNT = 1000
 
 /**
- * Reads the denylist from its keys, which takes a walk over everything that Redis holds. It rejects where it can't tell
- * that it came by every key, because what it gives counts as complete.
+ * Reads the denylist from its keys. This walks over everything that Redis holds. It rejects unless it has
+ * certainly come by every key, because its caller takes the result as complete.
  */
 export async function * scanDenylist ({ redis, keyPrefix, within, now }: Scan): AsyncGenerator<Entry[]> {
   const masters = redis.masters() as Scanned[]
   const clientPrefix = (redis.client as Scanned).options?.keyPrefix ?? ''
-  // A cursor of another connection may be one of another server, where it means something else.
+  // A new connection may lead to another server, where the cursor means something else.
   let isCut = false
   const onClose = () => { isCut = true }
   for (const master of masters) master.on('close', onClose)
@@ -40,37 +40,47 @@ export async function * scanDenylist ({ redis, keyPrefix, within, now }: Scan): 
       for (const master of masters) {
         let cursor = '0'
         do {
-          const [next, keys] = await within(() => master.call('scan', cursor, 'MATCH', `${escaped(start)}?*`, 'COUNT', COUNT, 'TYPE', 'string')) as [string, string[]]
+          const pattern = ['MATCH', `${escaped(start)}?*`, 'COUNT', COUNT, 'TYPE', 'string']
+          const answer = await within(() => master.call('scan', cursor, ...pattern))
+          const [next, keys] = answer as [string, string[]]
           cursor = String(next)
           const found = await within(() => redis.all(keys.flatMap((key) => {
             const own = key.slice(clientPrefix.length)
             return [['get', own], ['pttl', own]] as Array<[string, string]>
           })))
           if (isCut) throw new Error('the connection was lost while keys were read')
-          yield keys.map((key, i) => entryOf(kind, key.slice(start.length), found[2 * i], Number(found[2 * i + 1]), now())).filter((entry) => entry !== null)
+          const entries = keys.map((key, i) => {
+            const [value, left] = [found[2 * i], Number(found[2 * i + 1])]
+            return entryOf(kind, key.slice(start.length), value, left, now())
+          })
+          yield entries.filter((entry) => entry !== null)
         } while (cursor !== '0')
       }
     }
-    if (redis.isApart && await slotsOf(masters, within) !== slots) throw new SlotsMove('slots of the cluster have moved while keys were read')
+    if (redis.isApart && await slotsOf(masters, within) !== slots) {
+      throw new SlotsMove('slots of the cluster have moved while keys were read')
+    }
   } finally {
     for (const master of masters) master.off('close', onClose)
   }
 }
 
-/** Of a value, and of the milliseconds that its key has left (-1: for ever); null where it is gone, or not ours. */
-export function entryOf (kind: Entry['kind'], name: string, value: unknown, left: number, now: Milliseconds): Entry | null {
+/** Reads a key's value. `left`: milliseconds, -1: for ever. null: the key is gone, or another program's. */
+export function entryOf (
+  kind: Entry['kind'], name: string, value: unknown, left: number, now: Milliseconds
+): Entry | null {
   if (typeof value !== 'string' || left < -1) return null
   const until = left < 0 ? null : Math.round((now + left) / 1000)
   try {
     const { at, exp } = KINDS[kind].parse(value, { at: now / 1000, exp: null })
     return Number.isFinite(at) ? { kind, name, at, exp, until } : null
   } catch {
-    // A cutoff that is no number.
+    // The value of a cutoff is no number.
     return null
   }
 }
 
-/** As a glob that matches nothing but the text. */
+/** A glob that matches only `text`. */
 function escaped (text: string): string {
   return text.replace(/[\\*?[\]]/g, '\\$&')
 }

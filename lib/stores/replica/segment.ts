@@ -2,18 +2,18 @@ import type { Seconds } from '../../time.ts'
 import { hashOf } from './hash.ts'
 import { ISSUER_UUID, UUID, type PackedName } from './packed-name.ts'
 
-/** What is kept of one name. Whole seconds since the epoch. */
+/** What is kept of one name, in whole seconds since the epoch. */
 export interface Kept {
-  /** When it was revoked; of a cutoff: the cutoff. */
+  /** When the token was revoked, or the second of the cutoff. */
   at: Seconds
-  /** null: unknown. */
+  /** null means unknown. */
   exp: Seconds | null
-  /** FOR_EVER: never forgotten. */
+  /** When the entry may be dropped; FOR_EVER: never. */
   until: Seconds
   logged: boolean
 }
 
-/** No later time fits. */
+/** The latest time that fits. */
 export const FOR_EVER: Seconds = 2 ** 32 - 1
 
 /*
@@ -27,7 +27,7 @@ const WIDE = 4
 const LOGGED = 8
 const NO_EXP = 31
 const MAX_AGE = 2 ** 23 - 1
-/** In the place of `until`: another record has taken this one's. */
+/** Stands in the place of `until` when another record has replaced this one. */
 const REPLACED = 0
 
 const GROWTH = 33 / 32
@@ -35,8 +35,8 @@ const MAX_LOAD = 0.7
 const LOAD = 0.6
 
 /*
- * An entry of the index: where its record is, in units of two words, and two bits of its hash, so that most records of
- * other names need not be looked at.
+ * An entry of the index holds the place of its record, in units of two words, and two bits of its hash. The
+ * two bits tell most records of other names apart without a look at them.
  */
 const UNIT = 0x3fff
 const TAG = 0xc000
@@ -54,14 +54,14 @@ export function sizeOf (kept: Kept, name: PackedName): number {
   return roundUp(name.length + (isWide(kept) ? 4 : 2))
 }
 
-/** Records one after another, and an open-addressed index of where they are; 0 is none. */
+/** Records one after another, and an open-addressed index of their places. A place of 0 means no record. */
 export class Segment {
   data: Uint32Array
   used = 2
   index: Uint16Array
   count = 0
 
-  /** With room for so many records, of so many words in all. */
+  /** Makes room for `count` records of `words` words in all. */
   constructor (count = 4, words = 2 + 6 * count) {
     this.data = new Uint32Array(roundUp(Math.ceil(words * GROWTH)))
     this.index = new Uint16Array(Math.ceil(count / LOAD) + 1)
@@ -80,7 +80,7 @@ export class Segment {
     return roundUp(this.#nameAt(offset) - offset + this.#nameLength(offset))
   }
 
-  /** The slot of the name, or the empty one where it would be. */
+  /** The slot of the name, or the empty slot where it would go. */
   slotOf (name: PackedName, hash: number): number {
     const { index } = this
     let slot = firstSlot(hash, index.length)
@@ -91,7 +91,7 @@ export class Segment {
     }
   }
 
-  /** The record of a slot; 0: there is none. */
+  /** The place of a slot's record; 0: there is none. */
   offsetAt (slot: number): number {
     return (this.index[slot]! & UNIT) << 1
   }
@@ -120,7 +120,7 @@ export class Segment {
     return name.unpack(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)
   }
 
-  /** The name is kept no longer. */
+  /** Counts the record's name as kept no longer. */
   release (offset: number, name: PackedName) {
     name.release(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)
   }
@@ -143,7 +143,7 @@ export class Segment {
     this.data[offset + 1]! &= ~LOGGED
   }
 
-  /** For one of another size, whose place is given. The index leads to that one from now on. */
+  /** Gives the place of a record of another size, which replaces the slot's record. */
   replace (slot: number, size: number): number {
     this.data[this.offsetAt(slot)] = REPLACED
     const offset = this.reserve(size)
@@ -151,7 +151,7 @@ export class Segment {
     return offset
   }
 
-  /** Where a record of so many words has room. */
+  /** Gives the place of a new record of `size` words. */
   reserve (size: number): number {
     const offset = this.used
     this.used += size
@@ -163,7 +163,7 @@ export class Segment {
     return offset
   }
 
-  /** A record that the index does not have yet, to be filled. */
+  /** Gives the place of a new record, and enters it into the index. The caller fills it. */
   add (hash: number, size: number): number {
     if (this.count + 1 > this.index.length * MAX_LOAD) this.#reindex()
     const offset = this.reserve(size)
@@ -172,7 +172,7 @@ export class Segment {
     return offset
   }
 
-  /** Live records, as offset after offset; `visit` must not add any. */
+  /** Visits the place of each live record. `visit` must not add records. */
   each (visit: (offset: number) => void) {
     for (let offset = 2; offset < this.used; offset += this.sizeOf(offset)) {
       if (this.data[offset] !== REPLACED) visit(offset)
@@ -186,7 +186,7 @@ export class Segment {
   copy (from: Segment, offset: number, hash: number) {
     const size = from.sizeOf(offset)
     const to = this.add(hash, size)
-    // A few words: a subarray takes longer to make than they take to copy.
+    // To copy a few words in a loop takes less time than to make a subarray.
     for (let i = 0; i < size; i++) this.data[to + i] = from.data[offset + i]!
   }
 
@@ -205,7 +205,7 @@ export class Segment {
   }
 }
 
-/** From the upper half of a hash; the lower one has chosen the segment. */
+/** Takes the upper half of a hash, because the lower half has chosen the segment. */
 function firstSlot (hash: number, length: number): number {
   return ((hash >>> 16) * length) >>> 16
 }

@@ -5,16 +5,19 @@ const SLOTS = 16_384
 /** The cluster answers, but a walk over the keys of its masters could miss some. */
 export class SlotsMove extends Error {}
 
+type Within = <T>(call: () => Promise<T>) => Promise<T>
+
 /**
- * Which slots each of these masters says it has. Rejects where that is not every slot once, or where one is on its way
- * from one master to another.
+ * Which slots each of these masters says it has. Rejects unless every slot has one master, and while a slot
+ * moves from one master to another.
  */
-export async function slotsOf (masters: RedisClient[], within: <T>(call: () => Promise<T>) => Promise<T>): Promise<string> {
-  const lines = await Promise.all(masters.map(async (master) => ownLine(await within(() => master.call('cluster', 'nodes')))))
+export async function slotsOf (masters: RedisClient[], within: Within): Promise<string> {
+  const answers = await Promise.all(masters.map((master) => within(() => master.call('cluster', 'nodes'))))
+  const lines = answers.map(ownLine)
   const owners = new Uint8Array(SLOTS)
   for (const { slots } of lines) {
     for (const words of slots) {
-      // [slot->-target] and [slot-<-source].
+      // A slot that moves is written [slot->-target] or [slot-<-source].
       if (words.startsWith('[')) throw new SlotsMove(`slots of the cluster are moving: ${words}`)
       const [first = NaN, last = first] = words.split('-').map(Number)
       for (let slot = first; slot <= last; slot++) owners[slot]!++
@@ -25,7 +28,7 @@ export async function slotsOf (masters: RedisClient[], within: <T>(call: () => P
   return lines.map(({ id, epoch, slots }) => [id, epoch, ...slots].join(' ')).sort().join('\n')
 }
 
-/** What a node says of itself: id, address, flags, master, ping, pong, epoch, link, slots. */
+/** What a node says of itself. Its line has id, address, flags, master, ping, pong, epoch, link and slots. */
 function ownLine (answer: unknown) {
   const line = String(answer).split('\n').find((line) => line.split(' ')[2]?.split(',').includes('myself'))
   if (line === undefined) throw new TypeError('Redis answered nonsense about the cluster')

@@ -4,31 +4,31 @@ import type { PackedName } from './packed-name.ts'
 import { Segment, sizeOf, type Kept } from './segment.ts'
 
 /**
- * What a segment holds on average: little to rebuild, and a quarter of what its index can lead to, since one that is yet
- * to be split holds twice as much, and chance adds to that.
+ * How many words a segment holds on average. A small segment is quick to rebuild. This is a quarter of what
+ * an index can address: a segment holds twice as much before it is split, and chance adds to that.
  */
 const SEGMENT_WORDS = 8192
 
 /**
- * Names and what is kept of them, in typed arrays: a garbage collection does not look into them. Linear hashing: the
- * table grows by one segment at a time, into which half of another goes, so that no insertion moves more than that.
+ * Names and what is kept of them, in typed arrays, which a garbage collection does not scan. The table grows
+ * by linear hashing: one segment at a time takes half of another, so an insertion never moves more than that.
  */
 export class Table {
   readonly #name: PackedName
   readonly #segments = [new Segment()]
   #words = 0
   #size = 0
-  /** Where the name is that was asked for last, or would be. */
+  /** Where the last sought name is, or would go. */
   #segment = this.#segments[0]!
   #slot = 0
   #hash = 0
 
-  /** `name` is where the caller has packed the name that a method is about. */
+  /** `name`: the caller packs into it the name that the next method call is about. */
   constructor (name: PackedName) {
     this.#name = name
   }
 
-  /** Those whose time is up included, until they are swept. */
+  /** How many names are kept. It counts ended entries until they are swept. */
   get size () {
     return this.#size
   }
@@ -37,7 +37,7 @@ export class Table {
     return this.#segments.length
   }
 
-  /** Until when the name is kept; 0 where it is not. */
+  /** Until when the name is kept; 0: it is not kept. */
   until (): Seconds {
     this.#seek()
     const offset = this.#segment.offsetAt(this.#slot)
@@ -50,7 +50,7 @@ export class Table {
     return offset === 0 ? null : this.#segment.keptAt(offset)
   }
 
-  /** Keeps the name that `get` was just asked for so, whatever was kept of it. */
+  /** Replaces what is kept of the name that the last `get` was about. */
   set (kept: Kept) {
     const segment = this.#segment
     const size = sizeOf(kept, this.#name)
@@ -67,7 +67,7 @@ export class Table {
     if (this.#words > this.#segments.length * SEGMENT_WORDS) this.#split()
   }
 
-  /** Forgets what is not kept any longer in one segment. */
+  /** Drops what has ended in one segment. */
   sweep (number: number, now: Seconds) {
     const segment = this.#segments[number]!
     let ended = 0
@@ -88,11 +88,13 @@ export class Table {
     segment.each((offset) => segment.unlog(offset))
   }
 
-  /** What one segment holds. */
+  /** Gives the entries of one segment. */
   entries (number: number): Array<Kept & { name: string }> {
     const segment = this.#segments[number]!
     const found: Array<Kept & { name: string }> = []
-    segment.each((offset) => found.push({ name: segment.identityAt(offset, this.#name), ...segment.keptAt(offset) }))
+    segment.each((offset) => {
+      found.push({ name: segment.identityAt(offset, this.#name), ...segment.keptAt(offset) })
+    })
     return found
   }
 
@@ -110,7 +112,7 @@ export class Table {
     return number < length ? number : number & mask >>> 1
   }
 
-  /** The next segment gets its share of the one that had it until now. */
+  /** Adds a segment, and moves its share of names there from the segment that held them. */
   #split () {
     const added = this.#segments.length
     const number = added - (1 << 31 - Math.clz32(added))
