@@ -5,13 +5,17 @@ import type { Denials } from '../stores/store.ts'
 import type { Clock } from '../time.ts'
 import type { Audit } from './audit.ts'
 import {
-  BROKEN, brokenTimeRule, checkClaims, claimsOf, selectClaims, type CheckedClaims, type Rules, type TokenClaims
+  BROKEN, brokenTimeRule, checkClaims, claimsOf, selectClaims,
+  type CheckedClaims, type Rules, type TokenClaims
 } from './claims.ts'
 import { isCutOff } from './cutoff.ts'
 import { namesOf, type Names } from './names.ts'
 import type { Notices } from './notices.ts'
 
-/** `refusal`: the error that refuses the token, or null. `unchecked`: why an accepted token went unchecked, or null. */
+/**
+ * `refusal`: the error that refuses the token, or null. `unchecked`: why an accepted token went unchecked, or
+ * null.
+ */
 export type Checked = (refusal: Error | null, unchecked: Error | null) => void
 
 export interface CheckContext {
@@ -45,7 +49,9 @@ export class Check {
     this.#onUse = onUse
   }
 
-  /** Checks a token. It looks up a token that is not revocable as well: "revoked" goes before "not revocable". */
+  /**
+   * Checks a token. It looks up a token that is not revocable as well: "revoked" goes before "not revocable".
+   */
   token (verifiedToken: string, done: Checked) {
     const { claims, broken } = selectClaims(claimsOf(verifiedToken), this.#rules)
     const rule = broken ?? brokenTimeRule(claims, this.#rules, this.#clock.wall())
@@ -64,7 +70,9 @@ export class Check {
     })
   }
 
-  /** The claims of a verified token that may act on other tokens, because it is certainly not revoked (P6). */
+  /**
+   * The claims of a verified token that may act on other tokens, because it is certainly not revoked (P6).
+   */
   async acting (verifiedToken: string): Promise<CheckedClaims> {
     await new Promise<void>((resolve, reject) => {
       this.token(verifiedToken, (refusal, unchecked) => {

@@ -21,7 +21,9 @@ type Issuable<Payload> = Payload extends object
   : never
 
 /** The claims to sign: `FastifyJWT['payload']` where the application declares one, else any object. */
-export type IssueClaims = FastifyJWT extends { payload: infer Payload extends object } ? Issuable<Payload> : object
+export type IssueClaims = FastifyJWT extends { payload: infer Payload extends object }
+  ? Issuable<Payload>
+  : object
 
 /** The claims that this plugin relies on, checked. */
 export interface CheckedClaims {
@@ -35,7 +37,9 @@ export interface CheckedClaims {
   iat?: number
 }
 
-/** The usable claims of a token. `broken`: the rule by which the token is never accepted, whatever the time. */
+/**
+ * The usable claims of a token. `broken`: the rule by which the token is never accepted, whatever the time.
+ */
 export interface SelectedClaims {
   claims: CheckedClaims
   broken: string | undefined
@@ -49,15 +53,16 @@ export interface Rules extends Lifetimes {
 const SCRATCH = Buffer.alloc(4096)
 
 /**
- * The rules by which a token is not accepted, each with what to do (P5). They end up in a response header, so they hold
- * no quote, no backslash, and nothing that the token's holder chose.
+ * The rules by which a token is not accepted, each with what to do (P5). They end up in a response header, so
+ * they hold no quote, no backslash, and nothing that the token's holder chose.
  */
 export const BROKEN = {
   iss: 'its iss is no well-formed string of at most 1024 characters, sign it with another or with none',
   sub: 'its sub is neither a well-formed string of at most 1024 characters nor a safe integer, ' +
     'sign it with another or with none',
   noJti: 'it has no jti, sign it with issue, which adds one, or set tokensWithoutJti to accept',
-  jti: 'its jti is no well-formed string of 1 to 255 characters, sign it with one or set tokensWithoutJti to accept',
+  jti: 'its jti is no well-formed string of 1 to 255 characters, ' +
+    'sign it with one or set tokensWithoutJti to accept',
   noExp: 'it has no exp, sign it with expiresIn or set maxTokenLifetime to unbounded',
   noIat: 'it has no iat as a number, sign it with one, not with noTimestamp, ' +
     'or set maxTokenLifetime to unbounded',
@@ -74,7 +79,8 @@ const MAX_NAME_LENGTH = 1024
 
 /** A jti (RFC 7519 §4.1.7) of 1 to 255 well-formed characters. Any other value counts as no jti. */
 export function isJti (value: unknown): value is string {
-  return typeof value === 'string' && value.length > 0 && value.length <= MAX_JTI_LENGTH && value.isWellFormed()
+  if (typeof value !== 'string' || value.length === 0) return false
+  return value.length <= MAX_JTI_LENGTH && value.isWellFormed()
 }
 
 /** The name of an issuer or a subject: a well-formed string of at most 1,024 characters. */
@@ -88,8 +94,8 @@ export function subOf (value: unknown): unknown {
 }
 
 /**
- * The claims of a token whose signature has been verified. This reads the token itself, because `formatUser` and
- * `complete` change what `jwtVerify()` resolves to.
+ * The claims of a token whose signature has been verified. This reads the token itself, because `formatUser`
+ * and `complete` change what `jwtVerify()` resolves to.
  */
 export function claimsOf (verifiedToken: string): TokenClaims {
   const start = verifiedToken.indexOf('.') + 1
@@ -99,8 +105,8 @@ export function claimsOf (verifiedToken: string): TokenClaims {
 }
 
 /**
- * The checked claims, or, as a string, the rule by which a token with these claims is not accepted (P5). The string ends
- * up in a response header, so it holds nothing that the token's holder chose.
+ * The checked claims, or, as a string, the rule by which a token with these claims is not accepted (P5). The
+ * string ends up in a response header, so it holds nothing that the token's holder chose.
  */
 export function checkClaims (claims: TokenClaims, rules: Rules, now: Milliseconds): CheckedClaims | string {
   const { claims: checked, broken } = selectClaims(claims, rules)
@@ -125,7 +131,8 @@ export function selectClaims (claims: TokenClaims, rules: Rules): SelectedClaims
 }
 
 /** The rule by which a token with these claims is never accepted, whatever the time. */
-function brokenRule (checked: CheckedClaims, { jti, iss, sub }: TokenClaims, rules: Rules): string | undefined {
+function brokenRule (checked: CheckedClaims, claims: TokenClaims, rules: Rules): string | undefined {
+  const { jti, iss, sub } = claims
   if (iss !== undefined && !isName(iss)) return BROKEN.iss
   if (sub !== undefined && !isName(sub)) return BROKEN.sub
   if (checked.jti === undefined && rules.tokensWithoutJti === 'reject') {
@@ -138,18 +145,20 @@ function brokenRule (checked: CheckedClaims, { jti, iss, sub }: TokenClaims, rul
 }
 
 /** The rule by which a token with these claims is not accepted now. */
-export function brokenTimeRule ({ exp, iat }: CheckedClaims, rules: Rules, now: Milliseconds): string | undefined {
+export function brokenTimeRule (claims: CheckedClaims, rules: Rules, now: Milliseconds): string | undefined {
+  const { exp, iat } = claims
   const { clockTolerance, maxTokenLifetime } = rules
   if (exp === undefined) return
   const seconds = now / 1000
-  // After this moment the store may have dropped a revocation of the token. A verifier gets here with ignoreExpiration,
-  // or with a clockTolerance of its own that is larger than the one @fastify/jwt was registered with.
+  // After this moment the store may have dropped a revocation of the token. A verifier gets here with
+  // ignoreExpiration, or with a clockTolerance of its own that is larger than the one @fastify/jwt was
+  // registered with.
   if (seconds > Math.ceil(exp) + clockTolerance) return BROKEN.expired
   if (maxTokenLifetime === null || iat === undefined) return
   // A cutoff of today does not end a token that says it was issued tomorrow.
   if (iat > seconds + clockTolerance + IAT_AHEAD) return BROKEN.ahead
   if (exp > seconds + maxTokenLifetime + EXPIRY_MARGIN) return BROKEN.tooFar
-  // A cutoff, and a revocation with an unknown exp, are kept for maxTokenLifetime. A token that lives longer from its iat
-  // would outlive them, and pass the bound above once they are gone.
+  // A cutoff, and a revocation with an unknown exp, are kept for maxTokenLifetime. A token that lives longer
+  // from its iat would outlive them, and pass the bound above once they are gone.
   if (exp - iat > maxTokenLifetime + EXPIRY_MARGIN) return BROKEN.tooLong
 }

@@ -13,26 +13,27 @@ import { identityOf, namesOf, type Names } from './names.ts'
 import { iatOf } from './records.ts'
 import { isoTime, keptUntil } from './retention.ts'
 import { signerOf, type Signer, type SignOptions } from './signers.ts'
+import { orUnavailable, unavailable } from './unavailable.ts'
 import { unverifiable } from './verifiable.ts'
 
 export interface HistoryContext extends Signer {
   store: Store
   rules: Rules
   clock: Clock
-  /** By namespace. Without one the context itself signs. Default: there are none. */
+  /** The signer of each namespace. Without a namespace the context itself signs. Default: there are none. */
   signers?: ReadonlyMap<string | undefined, Signer>
-  /** The default issuer. undefined: there is none; null: none that all namespaces have in common. */
+  /** The default issuer. undefined: there is none; null: the namespaces have different ones. */
   issuer?: string | null | undefined
 }
 
-/** How many tokens that are used may be on their way to the store. */
+/** How many used tokens may be on their way to the store. */
 const MAX_RECORDING = 100
-/** Whoever cuts a subject off more often than that during one call of `issue()` means this token as well. */
+/** Whoever cuts a subject off more often during one call of `issue()` means its token as well. */
 const MAX_SIGNATURES = 10
-/** A random UUID. No other id is ever looked for: it could make the key of something else. */
+/** A random UUID. History looks for no other id, which could make the key of something else. */
 const RECORD_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i
 
-/** By what this process knows, or by what is kept for all. */
+/** Whether a look-up asks what this process knows, or what the store keeps for all. */
 type Lookup = 'check' | 'checkShared'
 
 /** The records of the tokens that have not expired. */
@@ -57,8 +58,8 @@ export class History {
   }
 
   /**
-   * Signs until the token is not dead on arrival. A token that is not handed out after its record was saved leaves that
-   * record behind: it says `revoked`, because the cutoff that stands in the way ends its iat as well.
+   * Signs until no cutoff ends the token. A token that is not handed out leaves its record behind. The record
+   * says `revoked`, because the cutoff ends its iat, too.
    */
   async issue (claims: TokenClaims, { meta, namespace, ...signOptions }: IssueOptions): Promise<IssuedToken> {
     const signer = namespace === undefined ? this.#signer : signerOf(namespace, this.#signers)
@@ -67,25 +68,28 @@ export class History {
     const id = randomUUID()
     const jti = randomUUID()
     let asked: TokenClaims = { ...claims, jti: claims.jti ?? jti }
-    // Whoever ends all tokens of a subject means this one as well.
+    // With the default issuer, a cutoff of the subject ends this token as well.
     if (claims.iss === undefined && this.#issuer !== undefined) asked.iss = this.#issuer
     for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
       const token = await signer.sign(asked, options)
-      // What was signed counts, not what was asked for: sign options may set claims of their own.
+      // The signed claims count, not the given ones: sign options may set claims, too.
       const checked = this.#issuable(claimsOf(token), claims, signOptions, signer)
       const record = this.#recordOf(checked, checkedMeta, id)
       if (signatures === 0) await this.#checkGiven(checked, record.jti !== jti)
       if (checked.iat === undefined && checked.sub !== undefined) await this.#refuseTimeless(checked)
-      // Of a jti that is random nothing is recorded yet.
+      // A random jti has no record yet.
       const cutoff = await this.#save(record, checked, record.jti === jti)
       const { iss } = record
-      if (!isCutOff(checked, cutoff)) return { token, id, jti: record.jti, ...(iss && { iss }), expiresAt: record.expiresAt }
-      // The first second that the cutoff leaves is this token's.
+      if (!isCutOff(checked, cutoff)) {
+        return { token, id, jti: record.jti, ...(iss && { iss }), expiresAt: record.expiresAt }
+      }
       const iat = this.#firstAfter(cutoff!)
       asked = { ...asked, iat }
-      // It ends when it would have: who cuts off again and again must not get tokens that live longer.
+      // The later iat does not move the end: repeated cutoffs must not give tokens that live longer.
       if (checked.exp === undefined) continue
-      if (checked.exp <= iat) throw unavailable(`the token would end at ${checked.exp}, and the cutoff of its subject is ${cutoff}`)
+      if (checked.exp <= iat) {
+        throw unavailable(`the token would end at ${checked.exp}, and the cutoff of its subject is ${cutoff}`)
+      }
       options = { ...options, expiresIn: checked.exp - iat }
     }
     throw unavailable(`the subject was cut off ${MAX_SIGNATURES} times while its token was signed`)
@@ -98,8 +102,8 @@ export class History {
   }
 
   /**
-   * Records a token that has just verified, unless it is recorded. In the background: it fails silently, and gives up
-   * where many are under way; the token's next request is the next attempt.
+   * Records a token that has just verified, unless it is recorded. This runs in the background and fails
+   * silently. It skips the token while many others are under way; the token's next request tries again.
    */
   noteUse (claims: CheckedClaims) {
     const { identity } = namesOf(claims)
@@ -113,7 +117,7 @@ export class History {
       .finally(() => { this.#recording-- })
   }
 
-  /** The store may have lost what it had: each token that is used is recorded again. */
+  /** The store may have lost its records, so each used token is recorded again. */
   forget () {
     this.#known.clear()
   }
@@ -126,18 +130,21 @@ export class History {
     return orUnavailable(this.#store.records.of(identityOf(iss, jti), budget))
   }
 
-  /** The record of an id, and the one of its identity that ends latest. The same commands run where there is none (P6). */
-  async named (id: string, budget: Budget): Promise<{ record: TokenRecord | null, latest: TokenRecord | null }> {
+  /**
+   * The record of an id, and its identity's record that ends latest. The same commands run without one (P6).
+   */
+  async named (id: string, budget: Budget): Promise<Record<'record' | 'latest', TokenRecord | null>> {
     if (!RECORD_ID.test(id)) return { record: null, latest: null }
     const record = await this.token(id, budget)
     return { record, latest: await this.tokenOf(record?.iss, record?.jti ?? '', budget) }
   }
 
   async tokens (sub: string, iss: string | undefined, limit: number, cursor?: string): Promise<TokensPage> {
-    // A cursor is the id of a record, and one of no record leads nowhere.
+    // A cursor is the id of a record. Any other text leads nowhere.
     if (cursor !== undefined && !RECORD_ID.test(cursor)) return { tokens: [] }
     return orUnavailable(this.#store.within(async () => {
-      const { records, after } = await this.#store.records.page(identityOf(iss, sub), limit, cursor, this.#clock.wall() / 1000)
+      const now = this.#clock.wall() / 1000
+      const { records, after } = await this.#store.records.page(identityOf(iss, sub), limit, cursor, now)
       const tokens = await Promise.all(records.map((record) => this.withStatus(record)))
       return { tokens, ...(after !== undefined && { cursor: after }) }
     }))
@@ -148,7 +155,7 @@ export class History {
     return { ...record, status: revoked || isCutOff(iatOf(record), cutoff) ? 'revoked' : 'active' }
   }
 
-  /** What the store has under these names. What is asked for in one turn shares a round trip. */
+  /** What the store has under these names. Look-ups of one turn of the event loop share a round trip. */
   lookUp (names: Names, how: Lookup = 'check'): Promise<{ revoked: boolean, cutoff: Seconds | null }> {
     return new Promise((resolve, reject) => {
       this.#store.denials[how](names, (cause, revoked, cutoff) => {
@@ -158,40 +165,51 @@ export class History {
     })
   }
 
-  /** What the caller gave: an iat that no cutoff can end, and a jti under which the token would be dead on arrival. */
+  /** Rejects a given iat that no cutoff can end, and a given jti that is already revoked. */
   async #checkGiven (claims: CheckedClaims, isOwnJti: boolean) {
     if (claims.iat !== undefined && claims.iat > latestIat(this.#clock.wall())) {
-      throw new TypeError(`issue() signs no iat that is more than ${LEAD} seconds ahead; leave "iat" out of the claims`)
+      throw new TypeError(`issue() signs no iat that is more than ${LEAD} seconds ahead; ` +
+        'leave "iat" out of the claims')
     }
-    if (isOwnJti && (await this.lookUp({ identity: namesOf(claims).identity })).revoked) throw new FST_JWT_REVOKED()
+    if (!isOwnJti) return
+    const { revoked } = await this.lookUp({ identity: namesOf(claims).identity })
+    if (revoked) throw new FST_JWT_REVOKED()
   }
 
   /** The second after a cutoff, if that is within the lead. */
   #firstAfter (cutoff: Seconds): Seconds {
     const latest = latestIat(this.#clock.wall())
-    // Made by hand, for a ban, or by a clock ahead of ours: no second attempt will help.
+    // An administrator made this cutoff for a ban, or a clock is ahead of ours. No second attempt will help.
     if (cutoff > latest) throw new FST_JWT_REVOKED()
-    // The cutoff stands there until the clock moves on, and ends every token that was signed before.
-    if (cutoff === latest) throw unavailable(`the subject was cut off again and again, until ${LEAD} seconds from now`)
+    // Until the clock moves on, the cutoff ends every token that can be signed.
+    if (cutoff === latest) {
+      throw unavailable(`the subject was cut off again and again, until ${LEAD} seconds from now`)
+    }
     return cutoff + 1
   }
 
-  /** No iat says that a token is from after a cutoff: none is signed, or recorded, where there is one. */
+  /** Rejects a token without an iat where a cutoff stands: it could not show that it is newer. */
   async #refuseTimeless (claims: CheckedClaims) {
     const { cutoff } = await this.lookUp({ subject: namesOf(claims).subject })
-    if (cutoff !== null) throw new TypeError('issue() can not give a subject that was cut off a token without iat; sign without "noTimestamp"')
+    if (cutoff === null) return
+    throw new TypeError('issue() can not give a subject that was cut off a token without iat; ' +
+      'sign without "noTimestamp"')
   }
 
-  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions, { signOptions = {}, verifyOptions = {} }: Signer): CheckedClaims {
+  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions, signer: Signer): CheckedClaims {
+    const { signOptions = {}, verifyOptions = {} } = signer
     const checked = checkClaims(signed, this.#rules, this.#clock.wall())
-    const { jti } = checked as CheckedClaims
-    const rule = typeof checked === 'string' ? checked : jti === undefined ? BROKEN.jti : unverifiable(signed, verifyOptions)
+    const rule = typeof checked === 'string'
+      ? checked
+      : checked.jti === undefined ? BROKEN.jti : unverifiable(signed, verifyOptions)
     if (rule === undefined) return checked as CheckedClaims
     const culprit = culpritOf(rule, claims, options, signOptions)
-    throw new TypeError(`issue() signed a token that would not be accepted: ${rule}${culprit && `; that comes from ${culprit}`}`)
+    const origin = culprit && `; that comes from ${culprit}`
+    throw new TypeError(`issue() signed a token that would not be accepted: ${rule}${origin}`)
   }
 
-  #recordOf ({ jti, iss, sub, exp, iat }: CheckedClaims, meta: Record<string, unknown> | undefined, id: string): TokenRecord {
+  #recordOf (claims: CheckedClaims, meta: Record<string, unknown> | undefined, id: string): TokenRecord {
+    const { jti, iss, sub, exp, iat } = claims
     if (jti === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
     return {
       id,
@@ -223,22 +241,9 @@ export class History {
   }
 }
 
-/** A later token of the same identity is recorded as well. No identity has a space. */
+/**
+ * Includes `exp`, so that a later token of the same identity is recorded as well. No identity has a space.
+ */
 function knownAs (identity: string, exp: number | undefined): string {
   return `${identity} ${exp}`
-}
-
-/** For what `issue()` can't do now, and can do in a second. */
-function unavailable (cause: string): Error {
-  return new FST_JWT_REVOCATION_UNAVAILABLE({ cause: new Error(cause) })
-}
-
-/** What the store says, its failure as the plugin's own error. */
-export async function orUnavailable<T> (answer: Promise<T>): Promise<T> {
-  try {
-    return await answer
-  } catch (cause) {
-    if (cause instanceof FST_JWT_REVOCATION_UNAVAILABLE || cause instanceof FST_JWT_REVOKED) throw cause
-    throw new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
-  }
 }

@@ -2,7 +2,9 @@ import type { Clock, Milliseconds } from '../time.ts'
 
 /** How many names are kept. */
 const MAX_KNOWN = 10_000
-/** How long a token counts as recorded. Later the store is asked again, because it may have lost the record. */
+/**
+ * How long a token counts as recorded. Later the store is asked again, because it may have lost the record.
+ */
 const KNOWN_FOR: Milliseconds = 60_000
 
 /** Remembers the tokens that were recorded lately. */

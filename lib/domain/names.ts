@@ -9,8 +9,8 @@ export interface Names {
 }
 
 /**
- * The part of a Redis key that names a token or a subject: `e(name)` without an issuer, `e(iss)/e(name)` with one, where
- * `e` is encodeURIComponent. An encoded name has no slash, so two pairs never share an identity.
+ * The part of a Redis key that names a token or a subject: `e(name)` without an issuer, `e(iss)/e(name)` with
+ * one, where `e` is encodeURIComponent. An encoded name has no slash, so two pairs never share an identity.
  */
 export function identityOf (iss: string | undefined, name: string): string {
   return iss ? `${e(iss)}/${e(name)}` : e(name)

@@ -7,13 +7,19 @@ export interface Lifetimes {
   clockTolerance: Seconds
 }
 
-/** How long a revocation outlives the last moment at which a verifier accepts the token, for clocks that differ. */
+/**
+ * How long a revocation outlives the last moment at which a verifier accepts the token, for clocks that
+ * differ.
+ */
 export const EXPIRY_MARGIN: Seconds = 10
 
 /** How far an `iat` may be ahead, beyond the clock tolerance. A later `iat` could escape every cutoff. */
 export const IAT_AHEAD: Seconds = 60
 
-/** The last moment that a Date can tell. A later end counts as "for ever", which keeps TTLs in the range of Redis. */
+/**
+ * The last moment that a Date can tell. A later end counts as "for ever", which keeps TTLs in the range of
+ * Redis.
+ */
 const END_OF_TIME: Seconds = 8.64e12
 
 /** Room for differences between the clocks of processes that write the log and read it. */
@@ -28,14 +34,17 @@ function furthestExp (maxTokenLifetime: Seconds, clockTolerance: Seconds): Secon
 }
 
 /**
- * Until when a revocation or a record of a token must be kept (P2), in whole seconds since the epoch; null: for ever.
- * This is never in the past, so that Redis writes what it acknowledges. It is never after the end of the furthest token
- * that is accepted, so that the log can be trimmed. An unknown `exp` counts as the furthest.
+ * Until when a revocation or a record of a token must be kept (P2), in whole seconds since the epoch; null:
+ * for ever. This is never in the past, so that Redis writes what it acknowledges. It is never after the end
+ * of the furthest token that is accepted, so that the log can be trimmed. An unknown `exp` counts as the
+ * furthest.
  */
 export function keptUntil (exp: number | undefined, lifetimes: Lifetimes, now: Milliseconds): Seconds | null {
   const { maxTokenLifetime, clockTolerance } = lifetimes
   const seconds = Math.ceil(now / 1000)
-  const furthest = maxTokenLifetime === null ? Infinity : seconds + furthestExp(maxTokenLifetime, clockTolerance)
+  const furthest = maxTokenLifetime === null
+    ? Infinity
+    : seconds + furthestExp(maxTokenLifetime, clockTolerance)
   const last = Math.min(Math.max(Math.ceil(exp ?? Infinity), seconds), furthest)
   const end = last + clockTolerance + EXPIRY_MARGIN
   return end < END_OF_TIME ? end : null
@@ -48,10 +57,10 @@ export function logSpan ({ maxTokenLifetime, clockTolerance }: Lifetimes): Secon
 }
 
 /**
- * ISO 8601; null where the moment is unknown or no Date can tell it. `round` makes whole milliseconds: an end that is read
- * back from a record must not be earlier, and an iat must not be in a later second.
+ * ISO 8601; null where the moment is unknown or no Date can tell it. `round` makes whole milliseconds: an end
+ * that is read back from a record must not be earlier, and an iat must not be in a later second.
  */
-export function isoTime (seconds: number | undefined, round: (milliseconds: number) => number): string | null {
+export function isoTime (seconds: Seconds | undefined, round: (ms: Milliseconds) => number): string | null {
   if (seconds === undefined) return null
   const date = new Date(round(seconds * 1000))
   return Number.isNaN(date.getTime()) ? null : date.toISOString()

@@ -6,20 +6,21 @@ import type { CutoffEvent, CutoffResult, RevocationResult, RevokeResult, TokenRe
 import { byOf, type By } from './audit.ts'
 import { type CheckedClaims, type Rules } from './claims.ts'
 import { isCutOff } from './cutoff.ts'
-import { orUnavailable, type History } from './history.ts'
+import type { History } from './history.ts'
 import { identityOf } from './names.ts'
 import { endOf } from './records.ts'
 import { isoTime, keptUntil } from './retention.ts'
 import { Subjects } from './subjects.ts'
+import { orUnavailable } from './unavailable.ts'
 
 export interface RevokerContext {
   store: Store
   rules: Rules
   clock: Clock
   history: History
-  /** What was checked before may be wrong now. */
+  /** Called after each write: an earlier check may be wrong now. */
   onChange: () => void
-  /** Tells of what stands now. `isHeard`: the log brought it before, and the listeners of this process have been told. */
+  /** Called with what stands now. `isHeard`: the listeners of this process have already heard of it. */
   onMade: (revocation: RevocationResult | CutoffEvent, by: By | undefined, isHeard: boolean) => void
 }
 
@@ -29,7 +30,7 @@ export interface Target {
   exp?: number
 }
 
-/** What stands, and whether this call made it. */
+/** The revocation that stands, and whether this call made it. */
 export interface Made {
   revocation: RevocationResult
   first: boolean
@@ -39,8 +40,15 @@ export interface EndOptions {
   /** The jti of a token to leave out. */
   except?: string | undefined
   by?: By
-  /** A cutoff that stands at this second or later is not raised. */
+  /** The call does not raise a cutoff that stands at this second or later. */
   unlessFrom?: Seconds | undefined
+}
+
+interface RevokeOptions {
+  /** When the token ends; Infinity: never, undefined: unknown. */
+  end: Seconds | undefined
+  budget?: Budget | undefined
+  by: By | undefined
 }
 
 /** Revokes one token, a subject, or all tokens of a subject but one. */
@@ -67,43 +75,57 @@ export class Revoker {
       history,
       onChange,
       onMade,
-      deny: async (record, by) => (await this.#deny(record, record, endOf(record), undefined, by)).first
+      revoke: async (record, by) => (await this.#revoke(record, record, { end: endOf(record), by })).first
     })
   }
 
-  /** Revokes the token that asks. One that says no end has none. */
+  /** Revokes the token that asks. A token without an exp has no end. */
   async revokeOwn (claims: CheckedClaims): Promise<Made> {
     const { jti, iss, exp = Infinity } = claims
-    if (jti === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no jti to revoke it by, sign it with issue, which adds one')
+    if (jti === undefined) {
+      throw new FST_JWT_NOT_REVOCABLE('it has no jti to revoke it by, sign it with issue, which adds one')
+    }
     const budget = this.#store.budget()
     const record = await this.#history.tokenOf(iss, jti, budget)
     return this.revokeKnown({ jti, iss, exp }, record, budget, byOf(claims))
   }
 
-  /** Revokes a token whose records were read before. The latest of all known ends counts (P2). */
-  revokeKnown (target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record): Promise<Made> {
-    return this.#deny(target, record, latestOf(target.exp, endOf(record), endOf(latest)), budget, by)
+  /** Revokes a token whose records the caller has read. The latest of all known ends counts (P2). */
+  revokeKnown (
+    target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record
+  ): Promise<Made> {
+    const end = latestOf(target.exp, endOf(record), endOf(latest))
+    return this.#revoke(target, record, { end, budget, by })
   }
 
-  /** A token ends its own subject, and itself with it. */
+  /** Ends the subject of the token that asks, and that token with it. */
   async endOwnSubject (claims: CheckedClaims, except?: string): Promise<CutoffResult> {
     const { sub, iss, jti, iat } = claims
-    if (sub === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no sub to revoke all tokens of, sign it with one')
+    if (sub === undefined) {
+      throw new FST_JWT_NOT_REVOCABLE('it has no sub to revoke all tokens of, sign it with one')
+    }
     // Concurrent requests with one token share one cutoff; otherwise each would raise it by a second.
     const result = await this.endSubject(sub, iss, { except, by: byOf(claims), unlessFrom: iat })
-    // Signed by a clock that is ahead: the cutoff does not reach it.
-    if (result.cutoff !== null && jti !== undefined && !isCutOff(claims, result.cutoff)) await this.revokeOwn(claims)
+    // The cutoff does not reach a token that was signed by a clock that is ahead.
+    const isLeft = result.cutoff !== null && !isCutOff(claims, result.cutoff)
+    if (isLeft && jti !== undefined) await this.revokeOwn(claims)
     return result
   }
 
-  endSubject (sub: string, iss: string | undefined, { except, by, unlessFrom }: EndOptions = {}): Promise<CutoffResult> {
-    return except === undefined ? this.#subjects.cutOff(sub, iss, by, unlessFrom) : this.#subjects.revokeOthers(sub, iss, except, by)
+  endSubject (sub: string, iss: string | undefined, options: EndOptions = {}): Promise<CutoffResult> {
+    const { except, by, unlessFrom } = options
+    return except === undefined
+      ? this.#subjects.cutOff(sub, iss, by, unlessFrom)
+      : this.#subjects.revokeOthers(sub, iss, except, by)
   }
 
-  async #deny ({ jti, iss }: Target, record: TokenRecord | null, end: Seconds | undefined, budget: Budget | undefined, by: By | undefined): Promise<Made> {
+  async #revoke (target: Target, record: TokenRecord | null, options: RevokeOptions): Promise<Made> {
+    const { jti, iss } = target
+    const { end, budget, by } = options
     const now = this.#clock.wall()
     const exp = end === undefined || end === Infinity ? null : end
-    const revocation = (standing: Entry) => revocationOf({ jti, iss, id: record?.id, sub: record?.sub }, standing.at, exp ?? standing.exp)
+    const names = { jti, iss, id: record?.id, sub: record?.sub }
+    const revocation = (standing: Entry) => revocationOf(names, standing.at, exp ?? standing.exp)
     const entry: Entry = {
       kind: 'revoked',
       name: identityOf(iss, jti),
@@ -122,7 +144,8 @@ export class Revoker {
 
 type Names = { jti: string } & Record<'id' | 'iss' | 'sub', string | undefined>
 
-export function revocationOf ({ jti, id, iss, sub }: Names, at: number, exp: number | null): RevocationResult {
+export function revocationOf (names: Names, at: Seconds, exp: Seconds | null): RevocationResult {
+  const { jti, id, iss, sub } = names
   return {
     jti,
     ...(id && { id }),

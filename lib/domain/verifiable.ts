@@ -3,7 +3,10 @@ import type { TokenClaims } from './claims.ts'
 
 export type VerifyOptions = Record<string, unknown>
 
-/** Options that bind a claim's value, except `allowedIss` and `allowedAud`: a token may be for another service. */
+/**
+ * Options that bind a claim's value, except `allowedIss` and `allowedAud`: a token may be for another
+ * service.
+ */
 const ALLOWED = { allowedSub: 'sub', allowedJti: 'jti', allowedNonce: 'nonce' }
 
 function notAllowed (option: string, claim: string) {
@@ -16,13 +19,16 @@ export const ALLOWED_CLAIMS: ReadonlyMap<string, string> = new Map(
 )
 
 /**
- * Why `@fastify/jwt`, with these verify options, would not accept claims that it has just signed; undefined where it
- * would. This does not verify the token: the key may be a function that needs a request, and a cache may keep the answer.
+ * Why `@fastify/jwt`, with these verify options, would not accept claims that it has just signed; undefined
+ * where it would. This does not verify the token: the key may be a function that needs a request, and a cache
+ * may keep the answer.
  */
 export function unverifiable (signed: TokenClaims, options: VerifyOptions): string | undefined {
   const { requiredClaims } = options as { requiredClaims?: string[] }
   const missing = requiredClaims?.find((claim) => !(claim in signed))
-  if (missing !== undefined) return `it has no ${missing}, which verify: { requiredClaims } of @fastify/jwt asks for`
+  if (missing !== undefined) {
+    return `it has no ${missing}, which verify: { requiredClaims } of @fastify/jwt asks for`
+  }
   for (const [option, claim] of Object.entries(ALLOWED)) {
     const allowed = options[option]
     if (allowed && claim in signed && !matches(signed[claim], allowed)) return notAllowed(option, claim)

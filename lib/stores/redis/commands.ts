@@ -2,17 +2,12 @@ import { nonsense } from '../../errors.ts'
 import type { RedisClient } from '../../types.ts'
 import { isOfRedis, withoutArguments } from './advice.ts'
 import type { ReadMany } from './batcher.ts'
-import type { Duplicable } from './connection.ts'
+import type { Duplicable, Proven } from './connection.ts'
 import { whySilent } from './diagnosis.ts'
 
 export type Command = [name: string, ...args: Array<string | number>]
 /** The outcome of a command: its error or null, and its result. */
 export type Settled = [error: Error | null, result?: unknown]
-
-/** Runs an act whose result counts only while a connection is proven to see the right data (P7). */
-export interface Proven {
-  during<T> (act: () => Promise<T>): Promise<T>
-}
 
 /** The options of a second connection. A cluster's client also needs `retryStrategy` for itself. */
 export type OwnOptions = { retryStrategy: (attempt: number) => number } & Record<string, unknown>

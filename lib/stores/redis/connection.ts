@@ -1,5 +1,9 @@
 import type { RedisClient } from '../../types.ts'
-import type { Proven } from './commands.ts'
+
+/** Runs an act whose result counts only while a connection is proven to see the right data (P7). */
+export interface Proven {
+  during<T> (act: () => Promise<T>): Promise<T>
+}
 
 /** One connection, with what the plugin may do to it. */
 export interface Connection {

@@ -163,7 +163,9 @@ export class Denylist {
         const now = this.#now()
         yield part
           .filter(({ until, logged }) => until > now && !(unlogged && logged))
-          .map(({ logged: _, until, ...kept }) => ({ kind, ...kept, until: until === FOR_EVER ? null : until }))
+          .map(({ name, at, exp, until }) => {
+            return { kind, name, at, exp, until: until === FOR_EVER ? null : until }
+          })
       }
     }
   }
