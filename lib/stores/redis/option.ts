@@ -85,7 +85,7 @@ function isPlain (value: object): boolean {
 }
 
 /**
- * Gives the URL with `redis` for `valkey`, which ioredis does not know; undefined where it is no such URL.
+ * Gives the URL with `redis` for `valkey`, which means the same; undefined where it has another form.
  */
 function readUrl (value: string): string | undefined {
   if (value === '') {
