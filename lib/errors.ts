@@ -92,5 +92,6 @@ export function nonsense (to: string): Error {
 
 /** Whether an error is about one key alone. */
 export function isOfOneKey (error: unknown): boolean {
-  return error instanceof BadValue || (error instanceof Error && /\b(?:WRONGTYPE|BADVALUE) /.test(error.message))
+  return error instanceof BadValue ||
+    (error instanceof Error && /\b(?:WRONGTYPE|BADVALUE) /.test(error.message))
 }

@@ -92,8 +92,8 @@ export interface RevocationResult {
 }
 
 /**
- * A revocation, and whether this call made it: of two log-outs at once one is told `true`. A cutoff that ended
- * the token before is no revocation of it: the first call after that is told `true` as well.
+ * A revocation, and whether this call made it: of two log-outs at once one is told `true`. A cutoff that
+ * ended the token before is no revocation of it: the first call after that is told `true` as well.
  * @example
  * const { first }: RevokeResult = await app.revocation.revoke(request)
  * if (!first) app.log.warn('somebody else logged this token out')

@@ -17,7 +17,8 @@ export function checkObject (method: string, what: 'claims' | 'options', example
 
 export function checkListener (method: string, event: unknown, listener: unknown) {
   if (typeof event === 'string' && Object.hasOwn(EVENTS, event) && typeof listener === 'function') return
-  throw new TypeError(`${method}() takes an event, ${Object.keys(EVENTS).join(', ')}, and a listener, a function`)
+  const events = Object.keys(EVENTS).join(', ')
+  throw new TypeError(`${method}() takes an event, ${events}, and a listener, a function`)
 }
 
 /** The subject that `given` means. */

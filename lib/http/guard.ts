@@ -231,7 +231,7 @@ export class Guard {
   }
 }
 
-/** What a function of the application threw. What is falsy is no error to a callback: the token would pass. */
+/** What a function of the application threw. To a callback a falsy value is no error: the token would pass. */
 function thrown (error: unknown): Error {
   return (error || new Error('a function given to @fastify/jwt threw nothing')) as Error
 }

@@ -56,7 +56,8 @@ export function findJwt (
 }
 
 export function signerOver ({ jwt }: GuardedJwt): Signer {
-  return { sign: (claims, options) => jwt.sign(claims, options), signOptions: jwt.options.sign, verifyOptions: jwt.options.verify }
+  const { sign: signOptions, verify: verifyOptions } = jwt.options
+  return { sign: (claims, options) => jwt.sign(claims, options), signOptions, verifyOptions }
 }
 
 /** `@fastify/jwt` takes it in milliseconds. */

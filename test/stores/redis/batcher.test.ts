@@ -1,0 +1,236 @@
+import { holdMonotonic } from '../../support/monotonic.ts'
+import { Cluster, Redis } from 'ioredis'
+import { Redis as Redis5 } from 'ioredis5'
+import { Redis as Valkey } from 'iovalkey'
+import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import type { RedisClient } from '../../../lib/types.ts'
+import { bearer, buildApp, inSeconds, ownPrefix, signed } from '../../support/app.ts'
+import { eventually, startCluster, startRedis } from '../../support/redis.ts'
+import type { RedisStore } from '../../../lib/stores/redis/store.ts'
+import { on, redisStore } from '../../support/stores.ts'
+import { systemClock } from '../../../lib/time.ts'
+
+const PATIENCE = 10_000
+const MAX_BATCH = 500
+const MAX_OUTSTANDING = 1000
+
+type Command = Array<string | number>
+
+/** A client that passes everything on, in the same turn, and remembers it. */
+function recorded (client: RedisClient) {
+  const calls: Command[] = []
+  const pipelines: unknown[][][] = []
+  let answered = 0
+  const recorder: RedisClient = {
+    isCluster: client.isCluster,
+    call (...command) {
+      calls.push(command)
+      return client.call(...command).finally(() => answered++)
+    },
+    pipeline (commands) {
+      pipelines.push(commands)
+      return client.pipeline(commands)
+    }
+  }
+  return { client: recorder, calls, pipelines, get answered () { return answered } }
+}
+
+function storeOn (t: Test, client: RedisClient, { keyPrefix = ownPrefix(), storeTimeout = PATIENCE } = {}) {
+  const events: string[] = []
+  const store = redisStore(client, { keyPrefix, storeTimeout, logSpan: 3600, minReplicas: 0 }, {
+    clock: systemClock, onLost: () => events.push('lost'), onBack: () => events.push('back')
+  })
+  t.teardown(() => store.close())
+  return { store, keyPrefix, events }
+}
+
+const check = (store: RedisStore, identity: string) => new Promise<boolean>((resolve, reject) => {
+  on(store).check(identity, undefined, (error, revoked) => {
+    if (error) reject(error)
+    else resolve(revoked)
+  })
+})
+
+const denial = { at: 1, exp: null }
+const uuids = (length: number) => Array.from({ length }, () => randomUUID() as string)
+
+t.test('P9 the checks of one turn of the event loop are one MGET', async (t) => {
+  const server = await startRedis(t)
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const { store } = storeOn(t, client)
+  const identities = uuids(200)
+  await on(store).revoke(identities[7]!, denial, null)
+
+  for (let turn = 1; turn <= 5; turn++) {
+    const answers = await Promise.all(identities.map((identity) => check(store, identity)))
+    t.strictSame(answers, identities.map((_, i) => i === 7))
+    t.equal(await server.commandCalls('mget'), turn)
+  }
+
+  const answers: Array<Promise<boolean>> = []
+  for (const identity of identities.slice(0, 10)) {
+    answers.push(check(store, identity))
+    // Between two requests that arrive in one turn run microtasks and what nextTick was given.
+    await null
+    await new Promise<void>((resolve) => process.nextTick(resolve))
+  }
+  await Promise.all(answers)
+  t.equal(await server.commandCalls('mget'), 6, 'also with microtasks between them')
+
+  const apart: Array<Promise<boolean>> = []
+  for (const identity of identities.slice(0, 3)) {
+    apart.push(check(store, identity))
+    await nextTurn()
+    await nextTurn()
+  }
+  await Promise.all(apart)
+  t.equal(await server.commandCalls('mget'), 9, 'those of three turns are three')
+})
+
+t.test('P9 requests that arrive together share one round trip', async (t) => {
+  holdMonotonic(t)
+  const server = await startRedis(t)
+  const app = await buildApp(t, { revocation: { redis: server.url, keyPrefix: ownPrefix(), storeTimeout: PATIENCE } })
+  const tokens = await Promise.all(uuids(40).map((jti) => signed({ jti, exp: inSeconds(60) })))
+  const before = await server.commandCalls('mget')
+  const responses = await Promise.all(tokens.map((token) => app.inject({ url: '/me', headers: bearer(token) })))
+  t.strictSame(new Set(responses.map(({ statusCode }) => statusCode)), new Set([200]))
+  t.equal(await server.commandCalls('mget') - before, 1)
+})
+
+t.test('P9 an identity that is asked for twice in one turn is one key', async (t) => {
+  const server = await startRedis(t)
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  const { client, calls } = recorded(redis)
+  const { store, keyPrefix } = storeOn(t, client)
+  await on(store).revoke('a', denial, null)
+  calls.length = 0
+  t.strictSame(await Promise.all(['a', 'b', 'a', 'b', 'a'].map((identity) => check(store, identity))), [true, false, true, false, true])
+  t.strictSame(calls, [['mget', `${keyPrefix}revoked:a`, `${keyPrefix}revoked:b`]])
+})
+
+t.test('more identities than a batch takes are read in several, none of them lost', async (t) => {
+  const server = await startRedis(t)
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  for (const [count, batches] of [
+    [1, [1]], [MAX_BATCH - 1, [MAX_BATCH - 1]], [MAX_BATCH, [MAX_BATCH]], [MAX_BATCH + 1, [MAX_BATCH, 1]], [3 * MAX_BATCH - 300, [MAX_BATCH, MAX_BATCH, MAX_BATCH - 300]]
+  ] as Array<[number, number[]]>) {
+    const { client, calls } = recorded(redis)
+    const { store, keyPrefix } = storeOn(t, client)
+    const identities = uuids(count)
+    const revoked = new Set([0, MAX_BATCH - 1, MAX_BATCH, count - 1].map((i) => identities[i]).filter((identity) => identity !== undefined))
+    for (const identity of revoked) await on(store).revoke(identity, denial, null)
+    calls.length = 0
+    const answers = await Promise.all(identities.map((identity) => check(store, identity)))
+    t.strictSame(answers, identities.map((identity) => revoked.has(identity)))
+    t.strictSame(calls.map(([name, ...keys]) => [name, keys.length]), batches.map((length) => ['mget', length]))
+    t.strictSame(calls.flatMap(([, ...keys]) => keys), identities.map((identity) => `${keyPrefix}revoked:${identity}`))
+  }
+})
+
+t.test('P8 P9 on a cluster the checks of one turn are sent together, each to the node of its key', async (t) => {
+  const { nodes, servers } = await startCluster(t)
+  for (const enableAutoPipelining of [false, true]) {
+    const cluster = new Cluster(nodes, { enableAutoPipelining })
+    t.teardown(() => cluster.disconnect())
+    const recorder = recorded(cluster)
+    const { store, keyPrefix } = storeOn(t, recorder.client)
+    const identities = uuids(MAX_BATCH + 100)
+    for (const i of [3, MAX_BATCH + 3]) await on(store).revoke(identities[i]!, denial, null)
+    const counted = async (name: string) => Promise.all(servers.map((server) => server.commandCalls(name)))
+    const before = await counted('get')
+
+    recorder.calls.length = 0
+    const answered = recorder.answered
+    const answers = Promise.all(identities.map((identity) => check(store, identity)))
+    await nextTurn()
+    t.strictSame(recorder.calls, identities.map((identity) => ['get', `${keyPrefix}revoked:${identity}`]), 'all are sent')
+    t.equal(recorder.answered, answered, 'before one is answered')
+    t.strictSame(await answers, identities.map((_, i) => i === 3 || i === MAX_BATCH + 3))
+
+    const gets = (await counted('get')).map((count, i) => count - before[i]!)
+    t.equal(gets.reduce((sum, count) => sum + count), identities.length)
+    for (const count of gets) t.ok(count > 100, 'each node answers its part')
+    t.strictSame(await counted('mget'), [0, 0, 0])
+  }
+})
+
+t.test('P4 reads that are never answered are bounded: further checks fail at once, until Redis answers again', async (t) => {
+  const server = await startRedis(t)
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  const { client, calls } = recorded(redis)
+  const { store, events } = storeOn(t, client, { storeTimeout: 300 })
+  await store.start()
+  await on(store).revoke('revoked', denial, null)
+  calls.length = 0
+
+  server.pause()
+  const messages: string[] = []
+  let settled = 0
+  const ask = (identity: string) => {
+    on(store).check(identity, undefined, (error) => {
+      settled++
+      messages.push((error as Error).message)
+    })
+  }
+  for (let i = 0; i < MAX_OUTSTANDING; i++) {
+    ask(String(i))
+    await nextTurn()
+  }
+  t.equal(calls.filter(([name]) => name === 'mget').length, MAX_OUTSTANDING)
+  const before = settled
+  ask('one too many')
+  t.equal(settled, before + 1, 'it is refused in the same turn')
+  t.equal(messages.at(-1), `Redis owes answers to ${MAX_OUTSTANDING} reads`)
+  await nextTurn()
+  t.equal(calls.filter(([name]) => name === 'mget').length, MAX_OUTSTANDING, 'and nothing is sent for it')
+
+  await eventually('every check has failed', async () => settled === MAX_OUTSTANDING + 1)
+  t.strictSame(new Set(messages), new Set(['Redis gave no answer within 300 ms', `Redis owes answers to ${MAX_OUTSTANDING} reads`]))
+  ask('still too many')
+  t.equal(settled, MAX_OUTSTANDING + 2, 'it is the answers that count, not the deadlines')
+  t.notOk(store.status.available)
+
+  server.resume()
+  await eventually('the reads have been answered', async () => await check(store, 'revoked').catch(() => false))
+  t.equal(await check(store, 'unknown'), false)
+  await eventually('the store is back', async () => store.status.available)
+  t.strictSame(events, ['lost', 'back'])
+  t.equal(settled, MAX_OUTSTANDING + 2, 'no check is answered twice')
+})
+
+for (const [name, connect] of Object.entries({
+  'ioredis 6': (url: string) => new Redis(url),
+  'ioredis 5': (url: string) => new Redis5(url),
+  iovalkey: (url: string) => new Valkey(url)
+})) {
+  t.test(`a record is one write to the socket: ${name}`, async (t) => {
+    const server = await startRedis(t)
+    const client = connect(server.url)
+    t.teardown(() => client.disconnect())
+    const { store, keyPrefix } = storeOn(t, client)
+    await store.start()
+
+    const { stream } = client as unknown as { stream: NodeJS.WritableStream }
+    const written: string[] = []
+    t.intercept(stream, 'write', { value: (chunk: string) => written.push(String(chunk)) && Object.getPrototypeOf(stream).write.call(stream, chunk) })
+    const record = { id: randomUUID(), jti: 'a', issuedAt: '2026-11-01T00:00:00.000Z', expiresAt: null }
+    await store.records.save({ record, identity: 'a', exp: null, keptUntil: inSeconds(60) })
+    t.equal(written.length, 1)
+    t.match(written[0], `${keyPrefix}token:${record.id}`)
+    t.match(written[0], `${keyPrefix}id:a`)
+
+    written.length = 0
+    await on(store).revoke('a', denial, inSeconds(60))
+    t.equal(written.length, 1, 'a revocation is one, its line of the log included')
+    written.length = 0
+    await Promise.all(uuids(100).map((identity) => check(store, identity)))
+    t.equal(written.length, 1, 'the checks of a turn are one')
+  })
+}

@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import type { RevocationOptions } from '../../../lib/index.ts'
+import { APPEND, REVOKE } from '../../../lib/stores/redis/scripts.ts'
+import { bearer, buildApp, signed, inSeconds } from '../../support/app.ts'
+import { WatchedClient } from '../../support/domain.ts'
+import { eventually, startRedis, type RedisServer } from '../../support/redis.ts'
+
+/*
+ * A revocation is two writes, its key and its entry in the log. What becomes of one of which only the key was written,
+ * or of which Redis lost the key alone.
+ */
+
+const MAX_STALENESS = 500
+
+/** An application on a client of which the test can make commands fail. */
+async function onWatched (t: Test, server: RedisServer, options: RevocationOptions = {}) {
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  // Key and log are two writes only on a cluster, of which this is a small one.
+  const client = Object.assign(new WatchedClient(redis), { isCluster: true, duplicate: () => redis.duplicate(), nodes: () => [redis] })
+  const app = await buildApp(t, { revocation: { redis: client, ...options } })
+  const status = async (token: string) => (await app.inject({ url: '/me', headers: bearer(token) })).statusCode
+  return { app, client, redis, status }
+}
+
+const replica = (t: Test, server: RedisServer) => onWatched(t, server, { mode: 'replica', maxStaleness: MAX_STALENESS })
+
+const isEval = (command: unknown[], script: string) => command[0] === 'eval' && command[1] === script
+
+/** Resolves to what it is in the end. */
+async function settles (status: () => Promise<number>): Promise<number> {
+  await eventually('it is refused', async () => await status() === 401).catch(() => {})
+  return status()
+}
+
+for (const mode of ['strict', 'replica'] as const) {
+  t.test(`revoking all others acknowledges no token of which the replicas never heard, on a ${mode}`, async (t) => {
+    const server = await startRedis(t)
+    const { app, client, status } = mode === 'strict' ? await onWatched(t, server) : await replica(t, server)
+    const other = await replica(t, server)
+    const [speaker, ended] = [await app.revocation.issue({ sub: 'alice' }), await app.revocation.issue({ sub: 'alice' })]
+    client.intercept = (command) => isEval(command, APPEND) ? Promise.reject(new Error('OOM command not allowed')) : undefined
+    await t.rejects(app.revocation.revoke({ jti: ended.jti }), { code: 'FST_JWT_REVOCATION_UNAVAILABLE' }, 'the key is written, and no entry')
+    client.intercept = () => undefined
+    await app.revocation.revokeSubject('alice', { except: speaker.jti })
+    t.equal(await status(ended.token), 401, 'where it was made')
+    t.equal(await settles(() => other.status(ended.token)), 401, 'on a replica')
+  })
+}
+
+t.test('what could not be put back for the moment is put back later', async (t) => {
+  const server = await startRedis(t)
+  const { app, client } = await replica(t, server)
+  const strict = await onWatched(t, server)
+  const tokens = await Promise.all(Array.from({ length: 3 }, async () => {
+    const jti = randomUUID()
+    return { jti, token: await signed({ jti, iat: inSeconds(0), exp: inSeconds(900) }) }
+  }))
+  for (const { jti } of tokens) await app.revocation.revoke({ jti, exp: inSeconds(900) })
+  await eventually('the replica is in step', async () => app.revocation.status().stalenessMs! < MAX_STALENESS / 2)
+  let failures = 0
+  client.intercept = (command) => {
+    if (!isEval(command, REVOKE) || !String(command[3]).endsWith(tokens[1]!.jti) || failures++ > 0) return undefined
+    return Promise.reject(new Error('OOM command not allowed when used memory > \'maxmemory\'.'))
+  }
+  await strict.redis.flushall()
+  t.equal(await settles(() => strict.status(tokens[0]!.token)), 401, 'one that did not fail')
+  t.ok(failures > 0, 'one did')
+  t.equal(await settles(() => strict.status(tokens[1]!.token)), 401, 'nor is it forgotten')
+})
+
+t.test('what Redis loses between the two writes of a revocation is put back as well', async (t) => {
+  const server = await startRedis(t)
+  await replica(t, server)
+  const { app, client, redis, status } = await onWatched(t, server)
+  const [before, ended] = [await app.revocation.issue({ sub: 'alice' }), await app.revocation.issue({ sub: 'alice' })]
+  await app.revocation.revoke({ jti: before.jti })
+  await new Promise((resolve) => setTimeout(resolve, MAX_STALENESS))
+  let flushed: Promise<unknown> | undefined
+  client.intercept = (command) => {
+    if (!isEval(command, APPEND) || flushed !== undefined) return undefined
+    flushed = redis.flushall()
+    return flushed.then(() => redis.call(...command as [string, ...string[]]))
+  }
+  await app.revocation.revoke({ jti: ended.jti })
+  t.equal(await settles(() => status(before.token)), 401, 'what was revoked before')
+  t.equal(await settles(() => status(ended.token)), 401, 'what was acknowledged after it')
+})
