@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import * as errors from '../../../lib/index.ts'
 import plugin, { revocationPlugin, type RevocationOptions } from '../../../lib/index.ts'
 
-// What a user writes. test/package.test.ts compiles and runs it against the package, in place of lib.
+// What a user writes. test/package.slow.ts compiles and runs it against the package, in place of lib.
 
 async function cycle (options: RevocationOptions) {
   const app = Fastify({ routerOptions: { maxParamLength: 255 } })

@@ -10,7 +10,7 @@ import plugin, {
   type RevocationStatus, type TokenClaims, type TokenRecord
 } from '../../../lib/index.ts'
 
-// What the types promise. test/package.test.ts compiles it against the package, in place of lib; nobody runs it.
+// What the types promise. test/package.slow.ts compiles it against the package, in place of lib; nobody runs it.
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
 const same = <A, B>(_same: Same<A, B>) => {}
