@@ -6,9 +6,9 @@ export type Seconds = number
 export type Milliseconds = number
 
 /*
- * The only place that asks for the time or sets a timer. It takes timers and the monotonic clock once, when it
- * is loaded: fake timers of a test framework must not keep a check from its answer. It looks the date up at each
- * call, as fast-jwt does: under a faked date both see the same.
+ * The only place that asks for the time or sets a timer. It takes timers and the monotonic clock once, when
+ * it is loaded: fake timers of a test framework must not keep a check from its answer. It asks for the date
+ * each time, as fast-jwt does: under a faked date both see the same.
  */
 
 /** The time, and what is done again or later. It is injected everywhere, so that a test can move it. */

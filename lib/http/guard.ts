@@ -231,7 +231,7 @@ export class Guard {
   }
 }
 
-/** What a function of the application threw. To a callback a falsy value is no error: the token would pass. */
+/** What a function of the application threw. To a callback a falsy value means that there is no error. */
 function thrown (error: unknown): Error {
   return (error || new Error('a function given to @fastify/jwt threw nothing')) as Error
 }
