@@ -100,3 +100,9 @@ t.test('one file asks for the time and sets timers', async (t) => {
   const using = /\b(?:Date\.now|performance|set(?:Timeout|Interval|Immediate)|clear(?:Timeout|Interval|Immediate))\b|new Date\(\)|\bDate\(\)|node:(?:timers|perf_hooks)|process\.hrtime/
   t.strictSame(files.filter((file) => using.test(sources.get(file)!)), ['time.ts'])
 })
+
+t.test('no two exports of lib share a name', async (t) => {
+  const names = files.filter((file) => file !== 'index.ts').flatMap((file) =>
+    [...sources.get(file)!.matchAll(/^export (?:abstract |async )*(?:function\*?|const|class|interface|type) (\w+)/gm)].map(([, name]) => name!))
+  t.strictSame(names.filter((name, i) => names.indexOf(name) !== i), [])
+})

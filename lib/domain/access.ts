@@ -19,7 +19,7 @@ export interface OwnPage {
   cursor?: string
 }
 
-export interface ListQuery {
+export interface ListRequest {
   sub?: string
   iss?: string
   limit: number
@@ -90,7 +90,7 @@ export class Access {
    * Without `sub`, lists the tokens of the actor's own subject. An actor without a subject sees their own
    * token.
    */
-  async list (actor: Actor, { sub, iss: issuer, limit, cursor }: ListQuery): Promise<OwnPage> {
+  async list (actor: Actor, { sub, iss: issuer, limit, cursor }: ListRequest): Promise<OwnPage> {
     const claims = this.#revocation.checked(actor.claims)
     const { history } = this.#revocation
     const iss = issuer ?? claims.iss

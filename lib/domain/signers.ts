@@ -1,4 +1,4 @@
-import type { VerifyOptions } from './verifiable.ts'
+import type { VerifyRules } from './verifiable.ts'
 
 export type SignOptions = Record<string, unknown>
 
@@ -8,7 +8,7 @@ export interface Signer {
   /** The sign options that it was registered with. Default: none. */
   signOptions?: SignOptions
   /** The verify options that it was registered with. Default: none. */
-  verifyOptions?: VerifyOptions
+  verifyOptions?: VerifyRules
 }
 
 /** The signer of a namespace. @throws TypeError where the plugin guards no such namespace */

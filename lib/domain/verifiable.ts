@@ -1,7 +1,7 @@
 import { isRegExp } from 'node:util/types'
 import type { TokenClaims } from './claims.ts'
 
-export type VerifyOptions = Record<string, unknown>
+export type VerifyRules = Record<string, unknown>
 
 /**
  * Options that bind a claim's value, except `allowedIss` and `allowedAud`: a token may be for another
@@ -23,7 +23,7 @@ export const ALLOWED_CLAIMS: ReadonlyMap<string, string> = new Map(
  * where it would. This does not verify the token: the key may be a function that needs a request, and a cache
  * may keep the answer.
  */
-export function unverifiable (signed: TokenClaims, options: VerifyOptions): string | undefined {
+export function unverifiable (signed: TokenClaims, options: VerifyRules): string | undefined {
   const { requiredClaims } = options as { requiredClaims?: string[] }
   const missing = requiredClaims?.find((claim) => !(claim in signed))
   if (missing !== undefined) {
