@@ -48,14 +48,12 @@ export class Link {
     const refusal = this.refusal(as)
     if (refusal !== undefined) throw refusal
     const started = this.#clock.monotonic()
-    try {
-      return await this.deadline.run(() => this.#counted(operation, as), budget.left)
-    } catch (error) {
+    return this.deadline.run(() => this.#counted(operation, as), budget.left).finally(() => {
+      budget.left = Math.max(budget.left - (this.#clock.monotonic() - started), 1)
+    }).catch((error) => {
       this.failed(error, needs)
       throw error
-    } finally {
-      budget.left = Math.max(budget.left - (this.#clock.monotonic() - started), 1)
-    }
+    })
   }
 
   /** Why the link can not take another operation; undefined: it can. */

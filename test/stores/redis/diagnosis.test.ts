@@ -235,6 +235,7 @@ t.test('what a client shows, and what is made of it', async (t) => {
     [{ options, status: 'connecting', stream: null }, undefined],
     [{ options, status: 'connecting', stream: { ...socket, connecting: true } }, 'h:1: no answer to the attempt to connect (is the address right, and does a firewall let it pass?)'],
     [{ options, status: 'connect', stream: { ...socket, bytesRead: 100 } }, 'h:1: the connection is open, and the other side says too little'],
+    [{ options: { ...options, tls: {} }, status: 'connect', stream: socket }, 'h:1: the connection is open, and the other side says nothing'],
     [{ options, status: 'close', stream: { ...socket, destroyed: true } }, `h:1: the other side closes the connection (${wantsTls})`],
     [{ options, status: 'close', stream: { ...socket, destroyed: true, bytesRead: 100 } }, 'h:1: the other side closes the connection'],
     [{ options, status: 'close', stream: { ...socket, errored: several } }, 'h:1: connect ECONNREFUSED ::1:1, connect ECONNREFUSED 127.0.0.1:1 (nothing listens there: check host and port)'],

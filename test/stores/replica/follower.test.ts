@@ -131,6 +131,7 @@ t.test('a key is an entry as long as it is there, and ours', async (t) => {
     ['revoked', '{"at":5,"exp":9}', -2, null],
     ['cutoff', '5', 60_000, { ...entry, kind: 'cutoff', exp: null }],
     ['cutoff', 'x', 60_000, null],
+    ['cutoff', 'Infinity', 60_000, null],
     ['cutoff', ' ', 60_000, null]
   ] as Array<['revoked' | 'cutoff', unknown, number, unknown]>) t.strictSame(entryOf(kind, 'a', value, left, now), expected, `${value} ${left}`)
 })
