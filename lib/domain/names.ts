@@ -36,8 +36,9 @@ export function partsOf (identity: string): { iss?: string, name: string } | nul
 
 /** The names by which a token with these claims can be revoked. */
 export function namesOf ({ iss, jti, sub }: CheckedClaims): Names {
+  // Of one shape, whatever the token lacks: this runs for every request.
   return {
-    ...(jti !== undefined && { identity: identityOf(iss, jti) }),
-    ...(sub !== undefined && { subject: identityOf(iss, sub) })
+    identity: jti === undefined ? undefined : identityOf(iss, jti),
+    subject: sub === undefined ? undefined : identityOf(iss, sub)
   }
 }
