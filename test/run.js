@@ -23,7 +23,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     // Many a test waits for a timer or for Redis.
-    jobs: { type: 'string', default: String(2 * availableParallelism() + 1) },
+    jobs: { type: 'string', default: String(availableParallelism() + 1) },
     timeout: { type: 'string', default: '600' },
     lines: { type: 'boolean', default: false }
   }
