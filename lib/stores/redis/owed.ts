@@ -12,7 +12,6 @@ export interface OwedWrite {
 }
 
 const INTERVAL: Milliseconds = 1000
-const MAX_OWED = 10_000
 const AT_ONCE = 100
 
 /** Tries writes again, and gives the outcome of each in their order. Never rejects. */
@@ -25,6 +24,8 @@ export interface OwedContext {
   deadline: Deadline
   /** Called when a write is given up, because too many others are owed. */
   onDisowned: () => void
+  /** How many writes are remembered. */
+  most: number
   /** How many writes one rewrite takes. Default: 100. */
   atOnce?: number
 }
@@ -39,17 +40,19 @@ export class Owed {
   readonly #clock: Clock
   readonly #rewrite: Rewrite
   readonly #deadline: Deadline
+  readonly #most: number
   readonly #atOnce: number
   readonly #onDisowned: () => void
   #working: Promise<void> | undefined
   #isFull = false
   #closed = false
 
-  constructor ({ clock, rewrite, deadline, onDisowned, atOnce = AT_ONCE }: OwedContext) {
+  constructor ({ clock, rewrite, deadline, onDisowned, most, atOnce = AT_ONCE }: OwedContext) {
     this.#clock = clock
     this.#rewrite = rewrite
     this.#deadline = deadline
     this.#onDisowned = onDisowned
+    this.#most = most
     this.#atOnce = atOnce
   }
 
@@ -66,7 +69,7 @@ export class Owed {
       standing.entry = merged(standing.entry, entry)
       return
     }
-    if (this.#writes.size >= MAX_OWED) {
+    if (this.#writes.size >= this.#most) {
       if (!this.#isFull) this.#onDisowned()
       this.#isFull = true
       return

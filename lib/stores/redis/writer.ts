@@ -20,6 +20,10 @@ export interface WriterOptions {
   longest?: Seconds | null
   /** How many replicas of Redis must hold a write before it counts. */
   minReplicas: number
+  /** How many writes of unknown outcome are tried again. Default: 10,000. */
+  maxOwed?: number
+  /** Of how many writes, at most, it is known that they were told. Default: 10,000. */
+  maxTold?: number
 }
 
 export interface WriterContext extends WriterOptions, Pick<StoreContext, 'clock' | 'onDisowned'> {
@@ -28,7 +32,7 @@ export interface WriterContext extends WriterOptions, Pick<StoreContext, 'clock'
   link: Link
 }
 
-const MAX_TOLD = 10_000
+const MANY = 10_000
 
 /** The script that writes an entry for a caller, and the script that puts a lost entry back. */
 const SCRIPTS = {
@@ -48,6 +52,7 @@ export class Writer {
   readonly #logSpan: Seconds | null
   readonly #longest: Milliseconds | ''
   readonly #minReplicas: number
+  readonly #maxTold: number
   readonly #patience: Milliseconds
   readonly #clock: Clock
   readonly #owed: Owed
@@ -57,7 +62,8 @@ export class Writer {
   readonly #told = new Map<string, Seconds>()
 
   constructor (context: WriterContext) {
-    const { connection, keys, link, logSpan, longest, minReplicas, clock, onDisowned = () => {} } = context
+    const { connection, keys, link, logSpan, longest, minReplicas, clock } = context
+    const { maxOwed = MANY, maxTold = MANY, onDisowned = () => {} } = context
     this.#connection = connection
     this.#redis = commandsOf({ client: connection.client })
     this.#connections = new Connections(this.#redis)
@@ -65,6 +71,7 @@ export class Writer {
     this.#logSpan = logSpan
     this.#longest = longestOf(longest)
     this.#minReplicas = minReplicas
+    this.#maxTold = maxTold
     // Two WAITs must end within the caller's time.
     this.#patience = Math.max(Math.floor(link.deadline.timeout / 3), 1)
     this.#clock = clock
@@ -73,6 +80,7 @@ export class Writer {
       rewrite: (some) => this.#writeOwed(some),
       deadline: link.deadline,
       onDisowned,
+      most: maxOwed,
       ...(minReplicas > 0 && { atOnce: 1 })
     })
   }
@@ -128,7 +136,7 @@ export class Writer {
     const isNews = this.#told.get(key) !== standing.at
     this.#told.delete(key)
     this.#told.set(key, standing.at)
-    if (this.#told.size > MAX_TOLD) this.#told.delete(this.#told.keys().next().value!)
+    if (this.#told.size > this.#maxTold) this.#told.delete(this.#told.keys().next().value!)
     return isNews
   }
 
