@@ -2,14 +2,14 @@ import { execFile } from 'node:child_process'
 import t, { type Test } from 'tap'
 import { promisify } from 'node:util'
 import { bearer, ownPrefix } from '../support/app.ts'
-import { lived } from '../support/lived.ts'
 import { startApp, type AppProcess } from '../support/process.ts'
 import { startProxy } from '../support/proxy.ts'
 import { startRedis } from '../support/redis.ts'
 
 interface Issued { token: string, id: string, jti: string }
 
-t.jobs = 2
+// Most of them wait.
+t.jobs = 4
 
 t.test('P1 what one process revokes, asked by curl, every other one refuses at once', { buffered: true }, async (t) => {
   const env = { REDIS_URL: (await startRedis(t)).url, KEY_PREFIX: ownPrefix() }
@@ -87,11 +87,8 @@ for (const outage of ['refused', 'black-holed', 'paused']) {
 
 /** A handle that is left keeps a process alive: nobody calls process.exit(). */
 async function endsCleanly (t: Test, app: AppProcess) {
-  const started = lived()
+  // It ends itself with another code if it goes on for seconds, as it lives them.
   t.same(await app.kill('SIGTERM'), { code: 0, signal: null })
-  const took = lived() - started
-  // It is the other process that a busy machine keeps waiting.
-  t.ok(took < 5000, 'within seconds', { found: took })
 }
 
 async function login (app: AppProcess): Promise<Issued> {
