@@ -9,12 +9,14 @@ import { ask, forge, heapUsed, MEGABYTE } from '../support/flood.ts'
 import { lived } from '../support/lived.ts'
 import { type Proxy, startProxy } from '../support/proxy.ts'
 import { eventually, startRedis } from '../support/redis.ts'
+import { isThorough } from '../support/runs.ts'
 
 /** So long that a busy machine answers within it. */
 const STORE_TIMEOUT = 1000
 const MARGIN = 200
 const WAVE = 800
-const WAVES = 4
+const WAVES = isThorough ? 4 : 3
+const MAX_STALENESS = 1000
 /** What each process may have under way, in batches or operations. */
 const MAX_OUTSTANDING = 1000
 /** Of operations, among them the many that a subject with a thousand tokens takes. */
@@ -64,7 +66,7 @@ async function setUp (t: Test, mode: 'strict' | 'replica', own: boolean) {
   given.on('error', () => {})
   t.teardown(() => given.disconnect())
   const app = await buildApp(t, {
-    revocation: { redis: own ? proxy.url : given, keyPrefix: ownPrefix(), mode, storeTimeout: STORE_TIMEOUT, maxStaleness: 2000 }
+    revocation: { redis: own ? proxy.url : given, keyPrefix: ownPrefix(), mode, storeTimeout: STORE_TIMEOUT, maxStaleness: MAX_STALENESS }
   })
   await eventually('the store is there', async () => app.revocation.status().available)
   return { server, proxy, given, app }
@@ -80,10 +82,11 @@ async function recovers (t: Test, app: FastifyInstance, proxy: Proxy) {
   t.same(await revocation(app)(), { statusCode: 200 })
 }
 
-const FAULTS = { 'answers two seconds late': { delayMs: 2000 }, 'does not answer': 'blackhole' } as const
+/** Late by a second on the way there, and on the way back. */
+const FAULTS = { 'answers two seconds late': { delayMs: 1000 }, 'does not answer': 'blackhole' } as const
 
 for (const [what, fault] of Object.entries(FAULTS)) {
-  for (const own of [true, false]) {
+  for (const own of isThorough || fault === 'blackhole' ? [true, false] : [false]) {
     t.test(`P4 of a Redis that ${what}, ${WAVES * WAVE} requests are each answered in time, and nothing of them stays: ${own ? "the plugin's own client" : 'a given one'}`, async (t) => {
       const { server, proxy, given, app } = await setUp(t, 'strict', own)
       await proxy.set(fault)
@@ -106,7 +109,8 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     })
   }
 
-  t.test(`P3 P4 of a Redis that ${what}, 2,000 revocations at once are each answered 503 in time`, async (t) => {
+  // Whether it is late or silent is one to a revocation: its time is up.
+  if (isThorough || fault === 'blackhole') t.test(`P3 P4 of a Redis that ${what}, 2,000 revocations at once are each answered 503 in time`, async (t) => {
     const { proxy, given, app } = await setUp(t, 'strict', false)
     await proxy.set(fault)
     const heaps: number[] = []
@@ -139,10 +143,10 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     const { outcomes } = await timed(Array.from({ length: 500 }, () => request(app)))
     const { stalenessMs } = app.revocation.status()
     // A machine that is slow enough has made it stale by now.
-    if (stalenessMs! < 2000) t.same(kinds(outcomes), [{ statusCode: 200 }], 'whoever had waited would have 503')
+    if (stalenessMs! < MAX_STALENESS) t.same(kinds(outcomes), [{ statusCode: 200 }], 'whoever had waited would have 503')
     await refused()
     t.ok(await server.commandCalls('mget') - calls <= 2, 'and nobody has asked')
-    await eventually('it is stale', async () => app.revocation.status().stalenessMs! > 2000)
+    await eventually('it is stale', async () => app.revocation.status().stalenessMs! > MAX_STALENESS)
     for (let wave = 0; wave < 2; wave++) {
       const { outcomes, slowest } = await timed(Array.from({ length: WAVE }, () => request(app)))
       t.same(kinds(outcomes), [UNAVAILABLE])
@@ -150,7 +154,7 @@ for (const [what, fault] of Object.entries(FAULTS)) {
       await refused()
     }
     await recovers(t, app, proxy)
-    await eventually('it is in step again', async () => app.revocation.status().stalenessMs! < 2000)
+    await eventually('it is in step again', async () => app.revocation.status().stalenessMs! < MAX_STALENESS)
     await refused()
   })
 }
@@ -158,13 +162,14 @@ for (const [what, fault] of Object.entries(FAULTS)) {
 t.test('P4 requests without a token wait for nobody while thousands with one do', async (t) => {
   const { proxy, app } = await setUp(t, 'strict', true)
   await proxy.set('blackhole')
-  const waiting = timed(Array.from({ length: WAVE }, () => request(app)))
+  let answered = 0
+  const waiting = timed(Array.from({ length: WAVE }, () => () => request(app)().finally(() => { answered++ })))
   await turn()
-  const { slowest } = await timed(Array.from({ length: 50 }, () => async () => {
+  await timed(Array.from({ length: 50 }, () => async () => {
     const { statusCode } = await ask(app, '/public', {})
     return { statusCode }
   }))
-  t.ok(slowest < STORE_TIMEOUT / 2, 'they are answered meanwhile', { slowest })
+  t.equal(answered, 0, 'they are answered meanwhile')
   t.same(kinds((await waiting).outcomes), [UNAVAILABLE])
   await recovers(t, app, proxy)
 })

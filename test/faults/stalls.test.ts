@@ -2,12 +2,16 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { asRedis, GIVEN_CLIENTS, givenClient, Rig } from '../support/outage.ts'
 import { startRedis } from '../support/redis.ts'
+import { isThorough } from '../support/runs.ts'
 
 // A file of its own: everything in this process stands still.
 
-const STORE_TIMEOUT = 400
+/** A busy machine may keep Redis from answering for nearly as long as a stall lasts. */
+const STORE_TIMEOUT = 700
 
-for (const [name, make] of [["the plugin's own", undefined], ...Object.entries(GIVEN_CLIENTS)] as const) {
+const CLIENTS = isThorough ? GIVEN_CLIENTS : { 'ioredis 6': GIVEN_CLIENTS['ioredis 6']! }
+
+for (const [name, make] of [["the plugin's own", undefined], ...Object.entries(CLIENTS)] as const) {
   t.test(`P4 an event loop that stalls while the answer lies in the socket is no outage: a client of ${name}`, async (t) => {
     const server = await startRedis(t)
     const client = make && givenClient(t, make, server.url)
@@ -26,7 +30,7 @@ for (const [name, make] of [["the plugin's own", undefined], ...Object.entries(G
     t.teardown(() => { sender.sendCommand = sendCommand })
 
     // The longer one is beyond any limit that a client of our own has.
-    for (const milliseconds of make ? [STORE_TIMEOUT + 50] : [STORE_TIMEOUT + 50, 3000]) {
+    for (const milliseconds of make ? [STORE_TIMEOUT + 50] : isThorough ? [STORE_TIMEOUT + 50, 3000] : [3000]) {
       const { jti, token } = await rig.app.revocation.issue({ sub: 'alice' })
       stalls.set('mget', milliseconds)
       t.match(await rig.http('GET', '/me', token), { status: 200 }, `a check, ${milliseconds} ms`)

@@ -10,9 +10,10 @@ import { Rig, STORE_TIMEOUT } from '../support/outage.ts'
 import { KEPT, outcomesOf } from '../support/promises.ts'
 import { startProxy } from '../support/proxy.ts'
 import { eventually, startCluster, startRedis } from '../support/redis.ts'
+import { isThorough } from '../support/runs.ts'
 import { startSentinels } from '../support/sentinel.ts'
 
-t.jobs = 2
+t.jobs = 3
 
 type Given = RevocationOptions['redis'] & {}
 
@@ -44,6 +45,8 @@ for (const [topology, open] of Object.entries(TOPOLOGIES)) {
     for (const [client, connect] of Object.entries(clients)) {
       for (const mode of MODES) {
         for (const minReplicas of topology === 'one Redis' ? [0] : [0, 1]) {
+          // What is given differs in its connections alone, and minReplicas needs one more.
+          if (!isThorough && topology === 'Sentinel' && client !== 'a client of the plugin\'s own' && minReplicas === 0) continue
           await t.test(`${client}, mode ${mode}, minReplicas ${minReplicas}`, async (t) => {
             const options: RevocationOptions = { mode, minReplicas, keyPrefix: ownPrefix(), storeTimeout: 5000, recordOnUse: true }
             const [rig, neighbour] = [await Rig.startWell(t, { redis: connect(t), ...options }), await Rig.startWell(t, { redis: connect(t), ...options })]
@@ -56,7 +59,7 @@ for (const [topology, open] of Object.entries(TOPOLOGIES)) {
   })
 }
 
-for (const sentinels of [1, 3]) {
+for (const sentinels of isThorough ? [1, 3] : [1]) {
   t.test(`P3 P4 a master dies that ${sentinels} Sentinels watch: nothing hangs, nothing acknowledged is lost, all is back by itself`, { buffered: true }, async (t) => {
     const scene = await startSentinels(t, sentinels)
     const address = { sentinels: scene.sentinels, name: scene.name }
@@ -92,16 +95,15 @@ for (const sentinels of [1, 3]) {
   })
 }
 
-for (const late of [{ delayMs: 700 }, 'blackhole'] as const) {
-  t.test(`P4 P7 connections of the plugin that are lost while Sentinel is ${late === 'blackhole' ? 'silent' : 'late'} are made again`, { buffered: true }, async (t) => {
-    const scene = await startSentinels(t)
-    const sentinel = await startProxy(t, scene.sentinels[0]!)
-    const address = { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: scene.name }
-    const options: RevocationOptions = { mode: 'replica', minReplicas: 1 }
+t.test('P4 P7 connections of the plugin that are lost while Sentinel is late or silent are made again', { buffered: true }, async (t) => {
+  const scene = await startSentinels(t)
+  const sentinel = await startProxy(t, scene.sentinels[0]!)
+  const address = { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: scene.name }
+  const options: RevocationOptions = { mode: 'replica', minReplicas: 1 }
+  const [master] = scene.servers
+  const admin = given(t, new Redis(master!.url))
+  for (const late of [{ delayMs: 700 }, 'blackhole'] as const) {
     const rigs = [await Rig.startWell(t, { redis: address, ...options }), await Rig.startWell(t, { redis: given(t, new Redis(address)), ...options })]
-    const [master] = scene.servers
-    const admin = given(t, new Redis(master!.url))
-
     await sentinel.set(late)
     const own = String(await admin.client('LIST')).split('\n').filter((line) => line.includes(' name=fastify-jwt-revocation:'))
     t.equal(own.length, 4, 'the log and the writer of both')
@@ -114,9 +116,11 @@ for (const late of [{ delayMs: 700 }, 'blackhole'] as const) {
     for (const rig of rigs) {
       await eventually('it is back', async () => rig.available)
       t.match(await rig.call(() => rig.app.revocation.revoke({ jti: randomUUID() })), { status: 200 })
+      await rig.app.close()
     }
-  })
-}
+    await eventually('its connections are closed', async () => !String(await admin.client('LIST')).includes(' name=fastify-jwt-revocation:'))
+  }
+})
 
 function given<C extends { disconnect (): void, on (event: 'error', listener: () => void): unknown }> (t: Test, client: C): C {
   client.on('error', () => {})
