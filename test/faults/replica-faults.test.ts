@@ -5,10 +5,12 @@ import { bearer, buildApp, inSeconds, revoked, signed } from '../support/app.ts'
 import { lived } from '../support/lived.ts'
 import { startProxy } from '../support/proxy.ts'
 import { eventually, startRedis, type RedisServer } from '../support/redis.ts'
+import { isThorough } from '../support/runs.ts'
 import { allEqual, fill, held, keysOf, newcomerEquals, openNode, soon, startNode, type Node } from '../support/replica.ts'
 import { on } from '../support/stores.ts'
 
-t.jobs = 4
+// Most of them wait.
+t.jobs = 8
 
 /** Rather little, so that a loss is noticed and mended soon. */
 const QUICK = { maxStaleness: 2000, storeTimeout: 2000 }
@@ -85,7 +87,8 @@ for (const [what, lose] of [
 ] as Array<[what: string, lose: (server: RedisServer) => Promise<unknown>]>) {
   t.test(`a start with a log ${what}: the keys are scanned, and the log has it all again`, async (t) => {
     const server = await startRedis(t)
-    await fill(server, 1200)
+    // More than a replica reads at first.
+    await fill(server, 400)
     await server.cli('SET', 'r:cutoff:alice', soon(0), 'EX', 3000)
     await server.cli('SET', 'r:revoked:for%20ever', '{"at":5,"exp":null}')
     await server.cli('SET', 'r:revoked:in a form of its own', 'x', 'EX', 3000)
@@ -95,12 +98,12 @@ for (const [what, lose] of [
     await lose(server)
     const node = await openNode(t, server.url)
     await node.store.start()
-    const refused = await Promise.all(['n0', 'n1199', 'for%20ever', 'in a form of its own'].map((name) => node.ask(name)))
+    const refused = await Promise.all(['n0', 'n399', 'for%20ever', 'in a form of its own'].map((name) => node.ask(name)))
     t.same(refused, ['refused', 'refused', 'refused', 'refused'])
     t.same(await node.ask('other', 'alice'), 'refused')
     for (const name of ['other', 'x']) t.equal(await node.ask(name), 'accepted')
     t.same(node.heard, [], 'what was there before is no news')
-    const expected = 1202 + held(node).filter(({ name }) => name.startsWith('since')).length
+    const expected = 402 + held(node).filter(({ name }) => name.startsWith('since')).length
     await eventually('the log is complete', async () => {
       const read = await startNode(t, server.url)
       read.close()
@@ -376,7 +379,7 @@ t.test('entries that end during a break are forgotten, and those made meanwhile 
 const MAX_STALENESS = 4000
 
 for (const mode of ['refuse', 'blackhole', 'garbage'] as const) {
-  for (const onStoreFailure of ['reject', 'accept'] as const) {
+  for (const onStoreFailure of isThorough || mode === 'blackhole' ? ['reject', 'accept'] as const : ['reject'] as const) {
     t.test(`Redis gone (${mode}): a replica goes on until maxStaleness, then ${onStoreFailure}s what it does not know`, async (t) => {
       const server = await startRedis(t)
       const proxy = await startProxy(t, server)
@@ -426,13 +429,19 @@ for (const mode of ['refuse', 'blackhole', 'garbage'] as const) {
 t.test('a replica with the least maxStaleness that there may be is in step while nothing happens', async (t) => {
   const server = await startRedis(t)
   const node = await startNode(t, server.url, { maxStaleness: 500 })
+  const other = new Redis(server.url)
+  t.teardown(() => other.disconnect())
   const ages: number[] = []
+  // How long Redis keeps somebody else waiting meanwhile.
+  let slowest = 0
   const [began, from] = [lived(), performance.now()]
   while (lived() < began + 1500) {
     ages.push(node.store.status.copy.stalenessMs!)
-    await sleep(10)
+    const asked = performance.now()
+    await Promise.all([other.ping(), sleep(10)])
+    slowest = Math.max(slowest, performance.now() - asked)
   }
-  const late = performance.now() - from - (lived() - began)
+  const late = performance.now() - from - (lived() - began) + slowest
   t.ok(ages.filter((age) => age > 500 + late).length < ages.length / 10, `stale ${ages.filter((age) => age > 500 + late).length} times of ${ages.length}`)
   if (late < 100) t.same(node.events, [])
 })
