@@ -128,7 +128,7 @@ t.test('what status() gives is the caller\'s to change', { buffered: true }, asy
 
 t.test('it is asked once, also where the store is lost and comes back', { buffered: true }, async (t) => {
   const server = await startRedis(t)
-  const { app, warned } = await build(t, { redis: server.url, storeTimeout: 500 })
+  const { app, warned } = await build(t, { redis: server.url, storeTimeout: 1500 })
   t.strictSame(warned, lines([NO_FILE]))
   for (let i = 0; i < 2; i++) {
     await server.kill()
@@ -148,7 +148,7 @@ t.test('a Redis that is down at the start is asked when it answers first', { buf
   const server = await startRedis(t)
   const proxy = await startProxy(t, server)
   await proxy.set('refuse')
-  const { app, warned } = await build(t, { redis: proxy.url, storeTimeout: 300 })
+  const { app, warned } = await build(t, { redis: proxy.url, storeTimeout: 1000 })
   t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: false })
   await proxy.set('pass')
   await eventually('it has been asked', async () => app.revocation.status().warnings !== undefined)
