@@ -51,10 +51,14 @@ const HASTE = 10
 
 class QuickClock extends Clock {
   #ticks = 0
-  override readonly every: Clock['every'] = (act, interval) => systemClock.every(() => {
-    act()
-    this.#ticks++
-  }, interval / HASTE)
+  override readonly every: Clock['every'] = (act, interval) => {
+    const tick = () => {
+      act()
+      this.#ticks++
+    }
+    const { every } = systemClock
+    return every(tick, interval / HASTE)
+  }
 
   /** Resolves when each interval has had its turn some times. */
   async sweeps () {

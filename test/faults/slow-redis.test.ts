@@ -16,7 +16,7 @@ const STORE_TIMEOUT = 1000
 const MARGIN = 200
 const WAVE = 800
 const WAVES = isThorough ? 4 : 3
-const MAX_STALENESS = 1000
+const MAX_STALENESS = 2000
 /** What each process may have under way, in batches or operations. */
 const MAX_OUTSTANDING = 1000
 /** Of operations, among them the many that a subject with a thousand tokens takes. */
@@ -110,24 +110,26 @@ for (const [what, fault] of Object.entries(FAULTS)) {
   }
 
   // Whether it is late or silent is one to a revocation: its time is up.
-  if (isThorough || fault === 'blackhole') t.test(`P3 P4 of a Redis that ${what}, 2,000 revocations at once are each answered 503 in time`, async (t) => {
-    const { proxy, given, app } = await setUp(t, 'strict', false)
-    await proxy.set(fault)
-    const heaps: number[] = []
-    for (let wave = 0; wave < 2; wave++) {
-      let peak = 0
-      const watch = setInterval(() => { peak = Math.max(peak, queued(given)) }, 10)
-      const { outcomes, slowest } = await timed(Array.from({ length: MAX_OPERATIONS }, () => revocation(app)))
-      clearInterval(watch)
-      t.same(kinds(outcomes), [UNAVAILABLE])
-      t.ok(slowest <= STORE_TIMEOUT + MARGIN, `wave ${wave}`, { slowest })
-      // A revocation begins with a pipeline of one read.
-      t.ok(peak <= MAX_OPERATIONS + 10, 'what waits in the client is bounded', { peak })
-      heaps.push(await heapUsed())
-    }
-    t.ok(heaps[1]! - heaps[0]! < 1.5 * MEGABYTE, 'the last wave leaves no more than the first', { heaps })
-    await recovers(t, app, proxy)
-  })
+  if (isThorough || fault === 'blackhole') {
+    t.test(`P3 P4 of a Redis that ${what}, 2,000 revocations at once are each answered 503 in time`, async (t) => {
+      const { proxy, given, app } = await setUp(t, 'strict', false)
+      await proxy.set(fault)
+      const heaps: number[] = []
+      for (let wave = 0; wave < 2; wave++) {
+        let peak = 0
+        const watch = setInterval(() => { peak = Math.max(peak, queued(given)) }, 10)
+        const { outcomes, slowest } = await timed(Array.from({ length: MAX_OPERATIONS }, () => revocation(app)))
+        clearInterval(watch)
+        t.same(kinds(outcomes), [UNAVAILABLE])
+        t.ok(slowest <= STORE_TIMEOUT + MARGIN, `wave ${wave}`, { slowest })
+        // A revocation begins with a pipeline of one read.
+        t.ok(peak <= MAX_OPERATIONS + 10, 'what waits in the client is bounded', { peak })
+        heaps.push(await heapUsed())
+      }
+      t.ok(heaps[1]! - heaps[0]! < 1.5 * MEGABYTE, 'the last wave leaves no more than the first', { heaps })
+      await recovers(t, app, proxy)
+    })
+  }
 
   t.test(`P4 a replica of a Redis that ${what} keeps nobody waiting until maxStaleness, then answers 503 in time, and recovers by itself`, async (t) => {
     const { server, proxy, app } = await setUp(t, 'replica', true)
@@ -141,11 +143,14 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     const calls = await server.commandCalls('mget')
     await proxy.set(fault)
     const { outcomes } = await timed(Array.from({ length: 500 }, () => request(app)))
+    await refused()
+    const asked = await server.commandCalls('mget') - calls
     const { stalenessMs } = app.revocation.status()
     // A machine that is slow enough has made it stale by now.
-    if (stalenessMs! < MAX_STALENESS) t.same(kinds(outcomes), [{ statusCode: 200 }], 'whoever had waited would have 503')
-    await refused()
-    t.ok(await server.commandCalls('mget') - calls <= 2, 'and nobody has asked')
+    if (stalenessMs! < MAX_STALENESS) {
+      t.same(kinds(outcomes), [{ statusCode: 200 }], 'whoever had waited would have 503')
+      t.ok(asked <= 2, 'and nobody has asked', { asked })
+    }
     await eventually('it is stale', async () => app.revocation.status().stalenessMs! > MAX_STALENESS)
     for (let wave = 0; wave < 2; wave++) {
       const { outcomes, slowest } = await timed(Array.from({ length: WAVE }, () => request(app)))

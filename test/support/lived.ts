@@ -25,7 +25,8 @@ export function livedWith (redis: Answering) {
   let beats = 0
   let goesOn = true
   const beat = async () => {
-    while (goesOn) {
+    for (;;) {
+      if (!goesOn) return
       const isAlive = await Promise.all([redis.ping(), sleep(BEAT, undefined, { ref: false })]).then(() => true, () => false)
       if (isAlive) beats++
       else await sleep(BEAT, undefined, { ref: false })
