@@ -173,6 +173,8 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
   calls.length = 0
 
   server.pause()
+  // But for the store's own look whether Redis is back, which a busy machine may come to meanwhile.
+  const asked = () => calls.filter(([name, key]) => name === 'mget' && !String(key).endsWith('revoked:')).length
   const messages: string[] = []
   let settled = 0
   const ask = (identity: string) => {
@@ -185,13 +187,13 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
     ask(String(i))
     await nextTurn()
   }
-  t.equal(calls.filter(([name]) => name === 'mget').length, MAX_OUTSTANDING)
+  t.equal(asked(), MAX_OUTSTANDING)
   const before = settled
   ask('one too many')
   t.equal(settled, before + 1, 'it is refused in the same turn')
   t.equal(messages.at(-1), `Redis owes answers to ${MAX_OUTSTANDING} reads`)
   await nextTurn()
-  t.equal(calls.filter(([name]) => name === 'mget').length, MAX_OUTSTANDING, 'and nothing is sent for it')
+  t.equal(asked(), MAX_OUTSTANDING, 'and nothing is sent for it')
 
   await eventually('every check has failed', async () => settled === MAX_OUTSTANDING + 1)
   t.strictSame(new Set(messages), new Set([`Redis gave no answer within ${storeTimeout} ms`, `Redis owes answers to ${MAX_OUTSTANDING} reads`]))
