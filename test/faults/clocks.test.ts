@@ -269,7 +269,7 @@ for (const ahead of [HOUR, -HOUR]) {
     const [jti, iat, exp] = [randomUUID(), inSeconds(-2 * HOUR), inSeconds(HOUR / 2)]
     const [token, other] = [await signed({ jti, iat, exp }), await signed({ jti: randomUUID(), iat, exp })]
     await revokeOf(strict(t, keyPrefix), { jti, exp }, true)
-    const app = await startApp({ after: (fn) => t.teardown(fn) }, { REDIS_URL: server.url, KEY_PREFIX: keyPrefix, MODE: 'replica', SECONDS_AHEAD: String(ahead) })
+    const app = await startApp({ after: (fn) => t.teardown(fn) }, { REDIS_URL: server.url, KEY_PREFIX: keyPrefix, MODE: 'replica', STORE_TIMEOUT: '10000', SECONDS_AHEAD: String(ahead) })
     const ask = async (token: string) => {
       const response = await fetch(`${app.url}/me`, { headers: bearer(token) })
       const { code, message } = await response.json() as Record<string, string>
