@@ -20,9 +20,8 @@ export interface WriterOptions {
   longest?: Seconds | null
   /** How many replicas of Redis must hold a write before it counts. */
   minReplicas: number
-  /** How many writes of unknown outcome are tried again. Default: 10,000. */
+  /** How many writes of unknown outcome, and how many told ones, are remembered. Default: 10,000 each. */
   maxOwed?: number
-  /** Of how many writes, at most, it is known that they were told. Default: 10,000. */
   maxTold?: number
 }
 
