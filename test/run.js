@@ -2,22 +2,30 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { transpileAll } from './support/transpile.js'
 
 /*
- * Runs test files, each in a process of its own, from JavaScript that was made before: `tap` itself, which measures the
- * coverage and runs single files just as well, puts three loaders into each process, and they cost more than most tests.
+ * Runs test files, several to a process, from JavaScript that was made before: `tap` itself, which measures the coverage
+ * and runs single files just as well, puts three loaders into each process, and they cost more than most tests.
  *
  *   node test/run.js                  every *.test.ts
- *   node test/run.js test/x.test.ts   these files
- *   node test/run.js --jobs=1         one at a time
+ *   node test/run.js test/x.test.ts   these files, each in a process of its own
+ *   node test/run.js --together=5 …   these files, five to a process
+ *   node test/run.js --jobs=1         one process at a time
  *   node test/run.js --lines          with the lines of the source in what it prints, for a seventh more of CPU
  */
 
 const KEPT = join('.tap', 'transpiled')
 const TIMES = join('.tap', 'times.json')
+
+/** Files that run alone: they take long, measure the memory of their process, or listen to all of its errors. */
+const ALONE = new Set([
+  'domain/concurrency', 'domain/history', 'faults/cluster-faults', 'faults/clocks', 'faults/faults', 'faults/processes',
+  'faults/replica-faults', 'faults/slow-redis', 'faults/stalls', 'faults/told', 'faults/topologies', 'hostile/bad-tokens',
+  'http/signed-elsewhere', 'stores/redis/advice', 'stores/replica/denylist'
+].map((name) => join('test', `${name}.test.ts`)))
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -25,10 +33,12 @@ const { values, positionals } = parseArgs({
     // Many a test waits for a timer or for Redis.
     jobs: { type: 'string', default: String(availableParallelism() + 1) },
     timeout: { type: 'string', default: '600' },
+    together: { type: 'string' },
     lines: { type: 'boolean', default: false }
   }
 })
 const timeout = Number(values.timeout)
+const together = Number(values.together ?? (positionals.length > 0 ? 1 : 6))
 
 await transpileAll()
 const files = positionals.length > 0 ? positionals : await testFiles()
@@ -36,45 +46,97 @@ const times = await readFile(TIMES, 'utf8').then(JSON.parse, () => ({}))
 const sum = { total: 0, pass: 0, fail: 0, todo: 0, skip: 0 }
 
 // The longest first, so that no core waits for one of them in the end.
-const queue = files.toSorted((a, b) => (times[b] ?? Infinity) - (times[a] ?? Infinity) || a.localeCompare(b))
-const left = queue.values()
+const queue = batches(files).map((batch) => ({ batch, time: batch.reduce((time, file) => time + (times[file] ?? Infinity), 0) }))
+  .toSorted((a, b) => b.time - a.time || a.batch[0].localeCompare(b.batch[0])).map(({ batch }) => batch)
 const started = performance.now()
-await Promise.all(Array.from({ length: Math.min(Number(values.jobs), files.length) }, async () => {
-  for (const file of left) await run(file)
+await Promise.all(Array.from({ length: Math.min(Number(values.jobs), queue.length) }, async () => {
+  for (let batch = queue.shift(); batch; batch = queue.shift()) await run(batch)
 }))
 await writeFile(TIMES, JSON.stringify(times))
 if (sum.fail > 0 && !values.lines) console.log('# The lines are those of .tap/transpiled: `npm test -- --lines FILE` gives those of the source.')
-console.log(`# ${files.length} files, ${seconds(started)} s`)
+console.log(`# ${files.length} files, ${seconds(performance.now() - started)} s`)
 console.log(`# { ${Object.entries(sum).filter(([name, count]) => name === 'total' || name === 'pass' || count > 0).map((entry) => entry.join(': ')).join(', ')} }`)
 if (sum.fail > 0 || sum.total === 0) process.exitCode = 1
 
 async function testFiles () {
   const found = await readdir('test', { recursive: true })
-  return found.filter((name) => name.endsWith('.test.ts')).map((name) => join('test', name))
+  return found.filter((name) => name.endsWith('.test.ts')).map((name) => join('test', name)).sort()
 }
 
-async function run (file) {
-  const started = performance.now()
-  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [], join(KEPT, file.replace(/ts$/, 'js'))], {
-    // tap ends a file itself that takes too long, and says where it was.
-    env: { ...process.env, TAP_TIMEOUT: String(timeout), TAP_TRANSPILED: '1' },
-    stdio: ['ignore', 'pipe', 'pipe']
-  })
-  const output = { out: '', err: '' }
-  child.stdout.setEncoding('utf8').on('data', (chunk) => { output.out += chunk })
-  child.stderr.setEncoding('utf8').on('data', (chunk) => { output.err += chunk })
-  const patience = setTimeout(() => child.kill('SIGKILL'), (timeout + 30) * 1000)
-  const [code, signal] = await once(child, 'close')
-  clearTimeout(patience)
-  times[file] = Math.round(performance.now() - started)
+/** The files of one folder, in the order of their names: the same ones share a process in each run and on each machine. */
+function batches (files) {
+  const all = []
+  const open = new Map()
+  for (const file of files) {
+    const folder = dirname(file)
+    const batch = open.get(folder)
+    if (ALONE.has(file) || together === 1) all.push([file])
+    else if (batch && batch.length < together) batch.push(file)
+    else {
+      open.set(folder, [file])
+      all.push(open.get(folder))
+    }
+  }
+  return all
+}
 
-  const counts = countsIn(output.out)
+async function run (batch) {
+  const isAlone = batch.length === 1
+  const began = performance.now()
+  const program = isAlone ? join(KEPT, batch[0].replace(/ts$/, 'js')) : 'test/support/batch.js'
+  const { out, err, code, signal } = await outcome(program, batch)
+  const took = performance.now() - began
+
+  const counts = countsIn(out)
+  const done = isAlone ? [{ file: batch[0], counts, took }] : endsIn(out)
+  const missing = batch.slice(done.length)
+  // A process that was killed leaves no closing line.
+  if (counts.total === 0 && !isAlone) for (const end of done) for (const name of Object.keys(sum)) counts[name] += end.counts[name]
   // It ended otherwise than by its tests: one failure more than it says.
-  if (counts.fail === 0 && (code !== 0 || counts.total === 0)) counts.fail = 1
+  if (counts.fail === 0 && (code !== 0 || counts.total === 0 || missing.length > 0)) counts.fail = 1
   for (const name of Object.keys(sum)) sum[name] += counts[name]
   const isGood = counts.fail === 0
-  if (!isGood) for (const line of failures(output)) console.log(line)
-  console.log(`${isGood ? 'ok' : 'not ok'} - ${file} # ${counts.pass} passed, ${seconds(started)} s${isGood ? '' : `, ${signal ?? `code ${code}`}`}`)
+  if (!isGood) for (const line of failures(out, err)) console.log(line)
+
+  const how = signal ?? `code ${code}`
+  for (const { file, counts: { pass, fail }, took } of done) {
+    const isFileGood = fail === 0 && (isGood || !isAlone)
+    if (isFileGood) times[file] = Math.round(took)
+    console.log(`${isFileGood ? 'ok' : 'not ok'} - ${file} # ${pass} passed, ${seconds(took)} s${isFileGood ? '' : `, ${how}`}`)
+  }
+  if (missing.length > 0) {
+    console.log(`not ok - ${missing[0]} # ended the process of ${batch.length} files, ${how}`)
+    // What it kept from running still has its turn.
+    if (missing.length > 1) queue.push(missing.slice(1))
+  } else if (!isGood && done.every(({ counts }) => counts.fail === 0)) {
+    console.log(`not ok - one of ${batch.join(' ')} # ${how}; alone each says more`)
+  }
+}
+
+async function outcome (program, files) {
+  const patience = timeout * files.length
+  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [], program], {
+    // tap ends a file itself that takes too long, and says where it was.
+    env: {
+      ...process.env,
+      TAP_TIMEOUT: String(patience),
+      TAP_TRANSPILED: '1',
+      TEST_BATCH: JSON.stringify({ seconds: timeout, folder: KEPT, files })
+    },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  let [out, err] = ['', '']
+  child.stdout.setEncoding('utf8').on('data', (chunk) => { out += chunk })
+  child.stderr.setEncoding('utf8').on('data', (chunk) => { err += chunk })
+  const timer = setTimeout(() => child.kill('SIGKILL'), (patience + 30) * 1000)
+  const [code, signal] = await once(child, 'close')
+  clearTimeout(timer)
+  return { out, err, code, signal }
+}
+
+/** What `batch.js` says of each file that came to its end. */
+function endsIn (out) {
+  return [...out.matchAll(/^# ends: (\{.*\})$/gm)].map(([, said]) => JSON.parse(said))
 }
 
 /** Of tap's closing line, such as "# { total: 6, pass: 3, fail: 1, todo: 1, skip: 1 }". */
@@ -84,7 +146,7 @@ function countsIn (out) {
 }
 
 /** Each line "not ok" with what follows of it, under the names of its tests; and all that was printed beside. */
-function * failures ({ out, err }) {
+function * failures (out, err) {
   let isPart = false
   for (const line of out.split('\n')) {
     if (/^ *not ok /.test(line)) isPart = true
@@ -94,6 +156,6 @@ function * failures ({ out, err }) {
   if (err !== '') yield err
 }
 
-function seconds (since) {
-  return ((performance.now() - since) / 1000).toFixed(1)
+function seconds (milliseconds) {
+  return (milliseconds / 1000).toFixed(1)
 }

@@ -47,11 +47,18 @@ export async function transpileAll () {
   }
 }
 
-/** Where a hookless file says `import.meta.url`, the place of its source stands: its folder holds what it looks for. */
+/**
+ * Where a hookless file says `import.meta.url`, the place of its source stands: its folder holds what it looks for. Where
+ * it imports tap, it gets what `root.js` gives.
+ */
 function placed (ts, fileName) {
   const values = { url: pathToFileURL(fileName).href, filename: fileName, dirname: dirname(fileName) }
+  const root = new URL('root.js', import.meta.url).href
   return ({ factory }) => (file) => {
     const visit = (node) => {
+      if (ts.isImportDeclaration(node) && node.moduleSpecifier.text === 'tap') {
+        return factory.updateImportDeclaration(node, node.modifiers, node.importClause, factory.createStringLiteral(root), node.attributes)
+      }
       const isMeta = ts.isPropertyAccessExpression(node) && ts.isMetaProperty(node.expression)
       const value = isMeta && values[node.name.text]
       return value ? factory.createStringLiteral(value) : ts.visitEachChild(node, visit, undefined)
