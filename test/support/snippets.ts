@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import ts from 'typescript'
+import { PATIENCE } from './app.ts'
 import type { Owner } from './redis.ts'
 
 /* The TypeScript in the documentation is compiled, and run. */
@@ -14,6 +15,8 @@ export interface Recipe {
   /** The file of the page. Default: the blocks that name none. */
   name?: string
   edits?: Edit[]
+  /** Default: what a busy machine needs. */
+  storeTimeout?: number
 }
 
 const ROOT = join(import.meta.dirname, '..', '..')
@@ -40,17 +43,24 @@ export async function filesOf (page: string): Promise<Record<string, string>> {
   return files
 }
 
+interface Placing {
+  redis?: string
+  edits?: Edit[]
+  /** Where a snippet gives none. Default: that of the plugin. */
+  storeTimeout?: number
+}
+
 /**
  * Puts files where they find what they import: packages, and the plugin as it stands here; and Redis, which snippets
  * expect on the usual port. Gives their folder.
  */
-export async function place (t: Owner, files: Record<string, string>, { redis = REDIS, edits = [] }: { redis?: string, edits?: Edit[] } = {}): Promise<string> {
+export async function place (t: Owner, files: Record<string, string>, { redis = REDIS, edits = [], storeTimeout }: Placing = {}): Promise<string> {
   const dir = await mkdtemp(join(ROOT, 'node_modules', '.snippets-'))
   t.after(() => rm(dir, { recursive: true }))
   await writeFile(join(dir, 'package.json'), '{ "type": "module" }')
   for (const [name, code] of Object.entries(files)) {
     const placed = edits.reduce(edited, code).replaceAll("'fastify-jwt-revocation'", `'${relative(dir, LIB)}'`)
-    await writeFile(join(dir, name), placed.replaceAll(REDIS, redis))
+    await writeFile(join(dir, name), placed.replaceAll(REDIS, redis).replaceAll(/\bregister\(revocation, \{(?! storeTimeout)/g, storeTimeout === undefined ? '$&' : `$& storeTimeout: ${storeTimeout},`))
   }
   return dir
 }
@@ -62,9 +72,9 @@ function edited (code: string, [from, to]: Edit): string {
 }
 
 /** The application of a recipe, run in this process. */
-export async function recipe (t: Owner, { url }: { url: string }, page: string, { name = MAIN, edits = [] }: Recipe = {}): Promise<FastifyInstance> {
+export async function recipe (t: Owner, { url }: { url: string }, page: string, { name = MAIN, edits = [], storeTimeout = PATIENCE }: Recipe = {}): Promise<FastifyInstance> {
   const { [name]: code = '' } = await filesOf(`docs/recipes/${page}`)
-  const dir = await place(t, { [name]: `${code}\nexport { app }\n` }, { redis: url, edits })
+  const dir = await place(t, { [name]: `${code}\nexport { app }\n` }, { redis: url, edits, storeTimeout })
   const { app } = await importPlaced(join(dir, name)) as { app: FastifyInstance }
   t.after(() => app.close())
   return app
