@@ -51,7 +51,7 @@ t.test('the keys are those that other services read: the prefix as it is, what i
 
 /** Strings that are likely to be taken for one another, and any others. */
 const confusable = fc.string({ unit: fc.constantFrom('/', '%', '2', 'F', 'f', '5', ':', 'a', '.', ' ', '😀'), maxLength: 6 })
-const name = fc.oneof(confusable, fc.string({ unit: 'grapheme' }), fc.webUrl(), fc.constantFrom('__proto__', '..', 'constructor'))
+const name = fc.oneof(confusable, fc.string({ unit: 'binary' }), fc.webUrl(), fc.constantFrom('__proto__', '..', 'constructor'))
 const jti = name.filter((name) => name !== '')
 const issuer = fc.option(name, { nil: undefined })
 
