@@ -5,6 +5,7 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { bearer, buildApp, inSeconds, ownPrefix, signed } from '../../support/app.ts'
+import { commandsOf } from '../../support/domain.ts'
 import { startApp } from '../../support/process.ts'
 import { startRedis, type RedisServer } from '../../support/redis.ts'
 
@@ -118,21 +119,6 @@ async function setUp (t: Test, { server: given, url }: { server?: RedisServer, u
     }
   })
   return { app, commands: (act: () => Promise<unknown>) => commandsOf(server, act) }
-}
-
-/** How often the server ran which commands meanwhile. */
-async function commandsOf (server: RedisServer, act: () => Promise<unknown>): Promise<Record<string, number>> {
-  const before = await commandStats(server)
-  await act()
-  const after = await commandStats(server)
-  return Object.fromEntries(Object.entries(after)
-    .map(([name, calls]) => [name, calls - (before[name] ?? 0)] as const)
-    .filter(([name, calls]) => calls > 0 && name !== 'info'))
-}
-
-async function commandStats (server: RedisServer): Promise<Record<string, number>> {
-  const stats = await server.cli('INFO', 'commandstats')
-  return Object.fromEntries([...stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)].map(([, name, calls]) => [name!, Number(calls)]))
 }
 
 /** Hands on everything, and keeps each chunk that came from the client. */
