@@ -1,0 +1,40 @@
+import t from 'tap'
+import { NoAnswer } from '../../../lib/errors.ts'
+import { Link } from '../../../lib/stores/redis/link.ts'
+import { systemClock } from '../../../lib/time.ts'
+
+const STORE_TIMEOUT = 60_000
+
+function linkOf (timeout = STORE_TIMEOUT) {
+  let now = 0
+  const clock = { ...systemClock, monotonic: () => now }
+  const pass = (time: number) => { now += time }
+  const lost: unknown[] = []
+  const link = new Link({ clock, timeout, probe: async () => {}, onLost: (error) => lost.push(error), onBack () {} })
+  t.teardown(() => link.health.close())
+  return { pass, link, lost }
+}
+
+const needs = async () => {}
+
+t.test('P4 operations that share a budget have the time of one together', async (t) => {
+  const { pass, link, lost } = linkOf()
+  const budget = link.budget()
+  const passes = (time: number) => async () => pass(time)
+  await link.run(passes(20_000), { needs, budget })
+  t.equal(budget.left, 40_000, 'the time of the first is gone')
+  pass(30_000)
+  t.equal(budget.left, 40_000, 'time between two of them does not count')
+  await link.run(async () => { pass(15_000); throw new Error('fails') }, { needs, budget }).catch(() => {})
+  t.equal(budget.left, 25_000, 'a failure takes its time as well')
+  await link.run(passes(70_000), { needs, budget })
+  t.equal(budget.left, 1, 'the next one fails at once, if Redis does not answer at once')
+  t.equal(lost.length, 1, 'only the failure lost the store')
+  await t.rejects(link.run(() => new Promise(() => {}), { needs, budget }), new NoAnswer('Redis gave no answer within 60000 ms'))
+})
+
+t.test('an operation without a budget has the whole time', async (t) => {
+  const { pass, link } = linkOf()
+  await link.run(async () => pass(50_000), { needs })
+  t.equal(link.budget().left, STORE_TIMEOUT)
+})
