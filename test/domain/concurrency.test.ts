@@ -38,7 +38,9 @@ t.test(`${PROCESSES} processes log a subject in and out at once: nothing from be
   t.comment(`ready after ${Math.round(performance.now() - forked)} ms`)
 
   const all = async (order: Order) => (await Promise.all(contenders.map((act) => act(order)))).flat()
-  const deeds = [...await all({ revoke: 4, issue: 10 }), ...await all({ revoke: 0, issue: 3 })]
+  // However slow the machine is, somebody logs in before all log-outs and after them.
+  const [onlyLogIns, both] = [{ revoke: 0, issue: 3 }, { revoke: 4, issue: 10 }]
+  const deeds = [...await all(onlyLogIns), ...await all(both), ...await all(onlyLogIns)]
   const issued = deeds.filter(({ kind }) => kind === 'issue')
   const revoked = deeds.filter(({ kind }) => kind === 'revoke')
   const lastStart = Math.max(...revoked.map(({ started }) => started))
@@ -50,7 +52,7 @@ t.test(`${PROCESSES} processes log a subject in and out at once: nothing from be
   const overlapping = deeds.filter(({ kind, started, ended }) => kind === 'issue' && revoked.some((other) => started < other.ended && ended > other.started)).length
   const span = Math.max(...revoked.map(({ cutoff }) => cutoff!)) - Math.floor(Date.now() / 1000)
   t.comment(`${issued.length} log-ins, ${overlapping} of them during one of ${revoked.length} log-outs; ${before.length} before the last, ${after.length} after it; the cutoff is ${span} s ahead`)
-  t.ok(revoked.length === 4 * PROCESSES && overlapping > 10 && before.length > 20 && after.length > 10, 'there was a contention')
+  t.ok(revoked.length === 4 * PROCESSES && overlapping > 0 && before.length > 20 && after.length > 20, 'there was a contention')
 
   t.strictSame(before.filter(({ statusCode }) => statusCode !== 401), [], 'no token from before it is accepted')
   for (const fate of before.slice(0, 20)) t.strictSame(fate, REVOKED)
