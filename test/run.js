@@ -23,7 +23,7 @@ const TIMES = join('.tap', 'times.json')
 /** Files that run alone: they take long, measure the memory of their process, or listen to all of its errors. */
 const ALONE = new Set([
   'domain/concurrency', 'domain/history', 'faults/cluster-faults', 'faults/clocks', 'faults/faults', 'faults/processes',
-  'faults/replica-faults', 'faults/slow-redis', 'faults/stalls', 'faults/told', 'faults/topologies', 'hostile/bad-tokens',
+  'faults/replica-faults', 'faults/slow-redis', 'faults/stalls', 'faults/told', 'hostile/bad-tokens',
   'http/signed-elsewhere', 'stores/redis/advice', 'stores/replica/denylist'
 ].map((name) => join('test', `${name}.test.ts`)))
 
@@ -31,7 +31,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     // Many a test waits for a timer or for Redis.
-    jobs: { type: 'string', default: String(availableParallelism() + 1) },
+    jobs: { type: 'string', default: String(availableParallelism() + 3) },
     timeout: { type: 'string', default: '600' },
     together: { type: 'string' },
     lines: { type: 'boolean', default: false }

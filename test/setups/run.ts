@@ -17,6 +17,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const given = process.env.SETUPS_FOLDER
 
 const { NODE_OPTIONS, ...env } = process.env
+// All that is tried, not a part of it.
+env.PROPERTY_RUNS = 'all'
 
 function run (cwd: string, command: string, ...args: string[]) {
   console.error(`> ${[command, ...args].join(' ')}`)
