@@ -38,7 +38,7 @@ const { values, positionals } = parseArgs({
   }
 })
 const timeout = Number(values.timeout)
-const together = Number(values.together ?? (positionals.length > 0 ? 1 : 6))
+const together = Number(values.together ?? (positionals.length > 0 ? 1 : 8))
 
 await transpileAll()
 const files = positionals.length > 0 ? positionals : await testFiles()

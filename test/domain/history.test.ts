@@ -264,7 +264,7 @@ async function fillKeys (keyPrefix: string, sub: string, exps: number[]): Promis
   return ids
 }
 
-const MANY = isThorough ? 3000 : 1200
+const MANY = 3000
 
 for (const [name, build] of Object.entries(STORES)) {
   for (const same of [false, true]) {
