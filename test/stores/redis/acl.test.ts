@@ -82,7 +82,7 @@ async function areNeeded (t: Test, commands: string[]) {
 t.test('so are those of replica mode', { buffered: true }, async (t) => {
   const server = await startRedis(t)
   await server.cli(...acl.wordsOf(acl.STRICT, acl.REPLICA, '-xread'))
-  const deaf = await sceneOn(t, server, { mode: 'replica', maxStaleness: 500 })
+  const deaf = await sceneOn(t, server, { mode: 'replica', maxStaleness: PATIENT.storeTimeout })
   await eventually('the store is lost', async () => deaf.lost.length > 0)
   t.match(deaf.lost[0], { msg: /lost.*Redis says NOPERM: its user may not do this: give it the commands and keys that docs\/operations\.md lists$/ })
   await deaf.close()
@@ -90,7 +90,7 @@ t.test('so are those of replica mode', { buffered: true }, async (t) => {
   await server.cli(...acl.wordsOf(acl.STRICT, acl.REPLICA, '-scan'))
   await server.cli('XADD', 'jwt:log', '5-1', 'entry', 'x')
   await server.cli('XTRIM', 'jwt:log', 'MAXLEN', 0)
-  const blind = await sceneOn(t, server, { mode: 'replica', maxStaleness: 500 })
+  const blind = await sceneOn(t, server, { mode: 'replica', maxStaleness: PATIENT.storeTimeout })
   await eventually('the store is lost', async () => blind.lost.length > 0)
   t.match(await denials(server), [{ object: 'scan' }, { object: 'xread' }])
 })
@@ -157,7 +157,7 @@ t.test('a replica on a cluster is not in step without CLUSTER NODES, and not wit
       await server.cli('ACL', 'LOG', 'RESET')
       await server.cli(...acl.wordsOf(acl.STRICT, acl.CLUSTER, acl.REPLICA, acl.CLUSTER_REPLICA, `-${command}`))
     }
-    const scene = await sceneOf(t, { mode: 'replica', maxStaleness: 500 }, () => {
+    const scene = await sceneOf(t, { mode: 'replica', maxStaleness: PATIENT.storeTimeout }, () => {
       // A client that may not ask for INFO does not find out whether Redis is loading.
       const client = new Cluster(cluster.nodes, { redisOptions: { ...acl.USER, enableReadyCheck: command !== 'info' }, enableReadyCheck: false })
       client.on('error', () => {})
@@ -226,7 +226,7 @@ async function appOf (t: Test, revocation: RevocationOptions, lost: Array<{ msg:
     const entry = JSON.parse(line)
     if (entry.msg.startsWith('jwt revocation: the store is lost')) lost.push(entry)
   }
-  return await buildApp(t, { fastify: { logger: { stream: { write } } }, revocation: { storeTimeout: 2000, recordOnUse: true, ...revocation } })
+  return await buildApp(t, { fastify: { logger: { stream: { write } } }, revocation: { storeTimeout: PATIENT.storeTimeout, recordOnUse: true, ...revocation } })
 }
 
 async function sceneOf (t: Test, revocation: RevocationOptions, redis: () => RevocationOptions['redis'] & object) {
