@@ -77,7 +77,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
   })
   app.decorate('revocation', revocation)
 
-  guards.push(...guarded.map((jwt) => new Guard({ ...jwt, scope: app, revocation })))
+  guards.push(...guarded.map((jwt) => new Guard({ ...jwt, scope: app, revocation, clock: systemClock })))
   app.addHook('onRequest', presentedHook(guards, settings))
   refuseUnguardedScopes(app, guarded)
   if (settings.routes) {

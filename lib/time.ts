@@ -19,6 +19,8 @@ export interface Clock {
   monotonic: () => Milliseconds
   /** Resolves after a time. Keeps the process alive, unless `ref` is false. */
   sleep: (time: Milliseconds, options?: { ref?: boolean, signal?: AbortSignal }) => Promise<void>
+  /** Calls back once, after a time, unless the function that it returns was called before. */
+  after: (act: () => void, time: Milliseconds) => () => void
   /** Calls back again and again, and keeps no process alive, until the function that it returns is called. */
   every: (act: () => void, interval: Milliseconds) => () => void
 }
@@ -30,17 +32,15 @@ export const systemClock: Clock = {
   wall: () => Date.now(),
   monotonic: performance.now.bind(performance),
   sleep: (time, options) => sleep(time, undefined, options),
+  after (act, time) {
+    const timer = setTimeout(act, time)
+    return () => clearTimeout(timer)
+  },
   every (act, interval) {
     const timer = setInterval(act, interval).unref()
     return () => clearInterval(timer)
   }
 }
-
-/** Calls back once, after a time. */
-export const after = setTimeout
-
-/** Ends what `after` began. */
-export const cancel = clearTimeout
 
 /** Calls back once, after what arrived in this turn of the event loop. */
 export const afterTurn = setImmediate

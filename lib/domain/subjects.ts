@@ -42,7 +42,7 @@ export class Subjects {
   readonly #revoke: SubjectsContext['revoke']
   readonly #onChange: SubjectsContext['onChange']
   readonly #onMade: SubjectsContext['onMade']
-  readonly #sparing = new Turns()
+  readonly #sparing: Turns
 
   constructor ({ store, rules, clock, history, revoke, onChange, onMade }: SubjectsContext) {
     this.#store = store
@@ -52,6 +52,7 @@ export class Subjects {
     this.#revoke = revoke
     this.#onChange = onChange
     this.#onMade = onMade
+    this.#sparing = new Turns(clock)
   }
 
   async cutOff (

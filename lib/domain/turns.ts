@@ -1,10 +1,15 @@
 import { TooMuch } from '../errors.ts'
 import { Deadline } from '../stores/deadline.ts'
-import type { Milliseconds } from '../time.ts'
+import type { Clock, Milliseconds } from '../time.ts'
 
 /** Lets callers of one name act one at a time, in the order in which they came. */
 export class Turns {
+  readonly #clock: Clock
   readonly #last = new Map<string, Promise<void>>()
+
+  constructor (clock: Clock) {
+    this.#clock = clock
+  }
 
   /** `patience`: how long the caller waits for its turn. @throws TooMuch where the turn comes later */
   async take<T> (name: string, patience: Milliseconds, act: (hasWaited: boolean) => Promise<T>): Promise<T> {
@@ -13,18 +18,18 @@ export class Turns {
     const last = before === undefined ? turn : before.then(() => turn)
     this.#last.set(name, last)
     try {
-      if (before !== undefined) await inTime(before, patience)
+      if (before !== undefined) await this.#inTime(before, patience)
       return await act(before !== undefined)
     } finally {
       end()
       if (this.#last.get(name) === last) this.#last.delete(name)
     }
   }
-}
 
-function inTime (turn: Promise<void>, patience: Milliseconds): Promise<void> {
-  return new Deadline(patience).run(() => turn)
-    .catch(() => { throw new TooMuch(`others kept the turn for ${patience} ms`) })
+  #inTime (turn: Promise<void>, patience: Milliseconds): Promise<void> {
+    return new Deadline({ timeout: patience, clock: this.#clock }).run(() => turn)
+      .catch(() => { throw new TooMuch(`others kept the turn for ${patience} ms`) })
+  }
 }
 
 function withResolvers () {

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { claimsOf, type TokenClaims } from '../domain/claims.ts'
 import type { TokenRevocation } from '../domain/decorator.ts'
 import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
+import type { Clock } from '../time.ts'
 import { Calls, type FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
 import {
@@ -17,19 +18,22 @@ export interface GuardOptions extends GuardedJwt {
   /** The guard takes the decorator's place here, and in each scope below, registered before or after. */
   scope: FastifyInstance
   revocation: TokenRevocation
+  clock: Clock
 }
 
 /** Stands before a verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
 export class Guard {
   readonly #revocation: TokenRevocation
+  readonly #clock: Clock
   readonly #finder: TokenFinder
   readonly #userKey: string
   readonly #original: Verify
   readonly #kCalls = Symbol('fastify-jwt-revocation.calls')
 
-  constructor ({ scope, jwt, verifyName, revocation }: GuardOptions) {
+  constructor ({ scope, jwt, verifyName, revocation, clock }: GuardOptions) {
     const prototype = requestPrototype(scope)
     this.#revocation = revocation
+    this.#clock = clock
     this.#finder = new TokenFinder(jwt)
     this.#userKey = jwt.options.decoratorName
     this.#original = verifyDecorator(scope, { jwt, verifyName })
@@ -174,7 +178,7 @@ export class Guard {
   #begin (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
     return options === undefined || changesLookupOnly(options)
       ? this.#verification(request, token, options)
-      : this.#start(request, new Verification(token), options)
+      : this.#start(request, new Verification(token, this.#clock), options)
   }
 
   /** The verification by `@fastify/jwt`'s own options: one that the request has already, or a new one. */
@@ -182,7 +186,7 @@ export class Guard {
     const calls = this.#callsOf(request)
     const known = calls.verification
     if (known !== undefined && known.token === token && known.isFresh(this.#revocation.epoch)) return known
-    calls.verification = new Verification(token)
+    calls.verification = new Verification(token, this.#clock)
     return this.#start(request, calls.verification, options)
   }
 

@@ -1,4 +1,4 @@
-import { systemClock, type Milliseconds } from '../time.ts'
+import type { Clock, Milliseconds } from '../time.ts'
 
 /**
  * What came of one token of one request:
@@ -43,9 +43,11 @@ export class Verification {
   epoch: number | undefined
   #settledAt: Milliseconds = 0
   #waiting: OutcomeCallback[] | undefined
+  readonly #clock: Clock
 
-  constructor (token: unknown) {
+  constructor (token: unknown, clock: Clock) {
     this.token = token
+    this.#clock = clock
   }
 
   /** `unchecked`: why the token could not be checked, or null. */
@@ -70,7 +72,7 @@ export class Verification {
   isFresh (epoch: number): boolean {
     if (this.epoch !== undefined && this.epoch !== epoch) return false
     if (this.kind === 'unverified') return false
-    return this.kind === undefined || systemClock.monotonic() - this.#settledAt < FRESH
+    return this.kind === undefined || this.#clock.monotonic() - this.#settledAt < FRESH
   }
 
   /** Calls back with the outcome: at once where there is one. */
@@ -83,7 +85,7 @@ export class Verification {
   /** The first outcome counts: a secret function may answer and then throw. */
   #settle (kind: Outcome['kind'], error: Error | null, user: unknown) {
     if (this.kind !== undefined) return
-    this.#settledAt = systemClock.monotonic()
+    this.#settledAt = this.#clock.monotonic()
     this.kind = kind
     this.error = error
     this.user = user

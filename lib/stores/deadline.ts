@@ -1,18 +1,26 @@
 import { NoAnswer } from '../errors.ts'
-import { after, afterTurn, cancel, cancelTurn, type Milliseconds } from '../time.ts'
+import { afterTurn, cancelTurn, type Clock, type Milliseconds } from '../time.ts'
 
 const MAX_TIMER: Milliseconds = 2 ** 31 - 1
+
+export interface DeadlineContext {
+  timeout: Milliseconds
+  clock: Clock
+  /** Gives the reason that is known when the time is up. */
+  why?: (() => Error | undefined) | undefined
+}
 
 /**
  * The plugin's own time limit. A client's limit may be off, and does not bind a cluster that never connected.
  */
 export class Deadline {
   readonly timeout: Milliseconds
+  readonly #clock: Clock
   readonly #why: () => Error | undefined
 
-  /** `why` gives the reason that is known when the time is up. */
-  constructor (timeout: Milliseconds, why: () => Error | undefined = () => undefined) {
+  constructor ({ timeout, clock, why = () => undefined }: DeadlineContext) {
     this.timeout = timeout
+    this.#clock = clock
     this.#why = why
   }
 
@@ -27,13 +35,13 @@ export class Deadline {
   /** Calls `expired` when the time is up, unless the function it returns was called before. */
   #start (expired: (error: Error) => void, left: Milliseconds): () => void {
     let immediate: NodeJS.Immediate | undefined
-    const timer = after(() => {
+    const stop = this.#clock.after(() => {
       // After a stall of the event loop the timer runs before Node.js reads the answer that lies in the
       // socket.
       immediate = afterTurn(() => expired(this.#noAnswer()))
     }, Math.min(left, MAX_TIMER))
     return () => {
-      cancel(timer)
+      stop()
       cancelTurn(immediate)
     }
   }

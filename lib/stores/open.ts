@@ -33,7 +33,7 @@ export function openStore (settings: StoreSettings, context: StoreContext): Open
     return storeOver(redis, settings, context)
   }
   if (typeof redis === 'object') refuseReplicaReads(redis)
-  const client = connect(redis, settings.storeTimeout)
+  const client = connect(redis, settings.storeTimeout, context.clock)
   const { store, close, place } = storeOver(client, settings, { ...context, onStuck: () => leave(client) })
   return {
     store,

@@ -4,6 +4,7 @@ import { bearer, buildApp, ownPrefix } from '../support/app.ts'
 import { WatchedClient } from '../support/domain.ts'
 import { startRedis } from '../support/redis.ts'
 import { Turns } from '../../lib/domain/turns.ts'
+import { systemClock } from '../../lib/time.ts'
 
 /*
  * Goal: whoever signs out many devices, again and again, keeps nobody else waiting, and two devices don't end each other.
@@ -106,7 +107,7 @@ t.test('a limit of ours is answered 503, also where a store that fails is not, a
 })
 
 t.test('turns come in order, one at a time, also after one that failed or gave up', async (t) => {
-  const turns = new Turns()
+  const turns = new Turns(systemClock)
   const order: string[] = []
   let end!: () => void
   const first = turns.take('a', 10_000, async (hasWaited) => {

@@ -15,6 +15,7 @@ export class Clock implements InjectedClock {
   readonly wall = () => this.now
   readonly monotonic = systemClock.monotonic
   readonly sleep = systemClock.sleep
+  readonly after = systemClock.after
   readonly every = systemClock.every
 
   constructor (now = Date.now()) {

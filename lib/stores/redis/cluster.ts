@@ -1,3 +1,4 @@
+import type { Clock } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import type { ReadMany } from './batcher.ts'
 import { ALIVE, Commands, type Command, type OwnOptions, type Settled } from './commands.ts'
@@ -44,12 +45,12 @@ export class Cluster extends Commands {
     return this.#nodes() as unknown as RedisClient[]
   }
 
-  duplicate (options: OwnOptions): Duplicable {
+  duplicate (options: OwnOptions, clock: Clock): Duplicable {
     const given = this.client as Duplicable
     const redisOptions = { ...given.options?.redisOptions, ...options }
     const own = given.duplicate([], { ...ALIVE, clusterRetryStrategy: options.retryStrategy, redisOptions })
-    rememberErrors(own)
-    own.on('+node', rememberErrors)
+    rememberErrors(own, clock)
+    own.on('+node', (node) => rememberErrors(node, clock))
     return own
   }
 

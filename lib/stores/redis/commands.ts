@@ -1,4 +1,5 @@
 import { nonsense } from '../../errors.ts'
+import type { Clock } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { isOfRedis, withoutArguments } from './advice.ts'
 import type { ReadMany } from './batcher.ts'
@@ -33,7 +34,7 @@ export interface Topology {
   /** The nodes that hold all keys together. */
   masters (): RedisClient[]
   /** Opens another connection to the same data. */
-  duplicate (options: OwnOptions): Duplicable
+  duplicate (options: OwnOptions, clock: Clock): Duplicable
   /**
    * Why a command fails (`error`: with what); undefined where the client does not show it. Adds no listener
    * (P7).
@@ -58,7 +59,7 @@ export abstract class Commands implements Topology {
   abstract inStep (commands: Command[]): Promise<Settled[]>
   abstract connections (): unknown[]
   abstract masters (): RedisClient[]
-  abstract duplicate (options: OwnOptions): Duplicable
+  abstract duplicate (options: OwnOptions, clock: Clock): Duplicable
   abstract why (error?: Error): Error | undefined
 
   /** Why no answer comes: because a command fails, or because Redis is silent on an open connection. */

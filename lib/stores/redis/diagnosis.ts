@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { systemClock, type Milliseconds } from '../../time.ts'
+import type { Clock, Milliseconds } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { adviceOn, chainOf, isOfRedis, withoutArguments } from './advice.ts'
 
@@ -67,14 +67,17 @@ const NO_TLS = /^(?:EPROTO$|ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LO
 
 const UNKNOWN = 'what failed is in the fields of this line'
 
+interface Listened { on (event: 'error', listener: (error: Error) => void): unknown }
+
 /** The sockets that already have our listener. */
 const heard = new WeakSet<object>()
-const failures = new WeakMap<object, { error: Failure, at: Milliseconds }>()
+const failures = new WeakMap<object, { error: Failure, age: () => Milliseconds }>()
 
 /** Remembers the errors of a client that we made. A client that was given to us gets no listener (P7). */
-export function rememberErrors (client: { on (event: 'error', listener: (error: Error) => void): unknown }) {
+export function rememberErrors (client: Listened, clock: Clock) {
   client.on('error', (error) => {
-    failures.set(client, { error, at: systemClock.monotonic() })
+    const at = clock.monotonic()
+    failures.set(client, { error, age: () => clock.monotonic() - at })
     // A TLS socket that we leave while it refuses a certificate fails twice, and the client listens once.
     const { stream } = client as Seen
     if (stream == null || heard.has(stream)) return
@@ -136,7 +139,7 @@ function noConnection (seen: Seen, said: string | undefined): NoConnection | und
 function recent (client: object): Failure | undefined {
   const last = failures.get(client)
   if (last === undefined || (client as Seen).status === 'ready') return undefined
-  const isRecent = systemClock.monotonic() - last.at < REMEMBERED
+  const isRecent = last.age() < REMEMBERED
   return isRecent && last.error.code !== 'ETIMEDOUT' ? last.error : undefined
 }
 

@@ -58,7 +58,8 @@ export class Health {
     const patience = Math.min(timeout, MAX_START)
     const end = this.#clock.monotonic() + patience
     try {
-      await new Deadline(patience, this.#why).run(() => this.#answers(end))
+      const deadline = new Deadline({ timeout: patience, clock: this.#clock, why: this.#why })
+      await deadline.run(() => this.#answers(end))
     } catch (error) {
       // The last failure says more than that the time is up.
       const cause = this.#lastFailure

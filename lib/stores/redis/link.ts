@@ -28,7 +28,7 @@ export class Link {
   #isSuspected = false
 
   constructor ({ timeout, ...context }: HealthContext & { timeout: Milliseconds }) {
-    this.deadline = new Deadline(timeout, context.why)
+    this.deadline = new Deadline({ ...context, timeout })
     this.health = new Health(context)
     this.#clock = context.clock
   }

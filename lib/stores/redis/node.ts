@@ -1,4 +1,5 @@
 import { nonsense } from '../../errors.ts'
+import type { Clock } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import type { ReadMany } from './batcher.ts'
 import { ALIVE, Commands, type Command, type OwnOptions, type Settled } from './commands.ts'
@@ -35,9 +36,9 @@ export class Node extends Commands {
     return [this.client]
   }
 
-  duplicate (options: OwnOptions): Duplicable {
+  duplicate (options: OwnOptions, clock: Clock): Duplicable {
     const own = (this.client as Duplicable).duplicate({ ...options, ...ALIVE, db: databaseOf(this.client) })
-    rememberErrors(own)
+    rememberErrors(own, clock)
     leaveOtherDatabase(own)
     return own
   }

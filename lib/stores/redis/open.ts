@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import { badOption } from '../../errors.ts'
-import { systemClock, type Clock, type Milliseconds } from '../../time.ts'
+import type { Clock, Milliseconds } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { leave, leaveOtherDatabase, type Connection, type Duplicable } from './connection.ts'
 import { rememberErrors } from './diagnosis.ts'
@@ -18,7 +18,7 @@ export function connectionBeside (
   client: RedisClient, purpose: 'log' | 'minReplicas',
   { keyPrefix, storeTimeout, clock }: ConnectionSettings & { clock: Clock }
 ): Connection & { close: () => void } {
-  const own = ownConnection(client, purpose, storeTimeout)
+  const own = ownConnection(client, purpose, storeTimeout, clock)
   return {
     client: own,
     proof: new Proof({ client, own, key: keysUnder(keyPrefix).same, clock }),
@@ -28,7 +28,9 @@ export function connectionBeside (
 }
 
 /** Opens a connection for commands that wait, so that no other command queues behind them. */
-function ownConnection (client: RedisClient, purpose: string, storeTimeout: Milliseconds): Duplicable {
+function ownConnection (
+  client: RedisClient, purpose: string, storeTimeout: Milliseconds, clock: Clock
+): Duplicable {
   if (typeof (client as Partial<Duplicable>).duplicate !== 'function') {
     throw badOption(
       'mode "replica" and option "minReplicas" need a connection of their own; ' +
@@ -36,7 +38,7 @@ function ownConnection (client: RedisClient, purpose: string, storeTimeout: Mill
     )
   }
   return commandsOf({ client }).duplicate({
-    ...ownLimits(storeTimeout),
+    ...ownLimits(storeTimeout, clock),
     // A WAIT that the next connection repeats would count none of this connection's writes, and succeed.
     maxRetriesPerRequest: 0,
     connectionName: `fastify-jwt-revocation:${purpose}`,
@@ -47,15 +49,15 @@ function ownConnection (client: RedisClient, purpose: string, storeTimeout: Mill
     // We read replies as arrays; the given client may be set to another form.
     protocol: 2,
     replyMapping: 'legacy'
-  })
+  }, clock)
 }
 
 /** After a failover behind one address the old master answers READONLY: leave it, once for many answers. */
-function leavesReplica () {
+function leavesReplica (clock: Clock) {
   let left = -Infinity
   return (error: Error) => {
-    if (!error.message.startsWith('READONLY') || systemClock.monotonic() - left < 1000) return false
-    left = systemClock.monotonic()
+    if (!error.message.startsWith('READONLY') || clock.monotonic() - left < 1000) return false
+    left = clock.monotonic()
     return true
   }
 }
@@ -77,12 +79,12 @@ export function refuseReplicaReads ({ scaleReads = 'master', role = 'master' }: 
 }
 
 /** The options of every connection that we make. */
-function ownLimits (storeTimeout: Milliseconds) {
+function ownLimits (storeTimeout: Milliseconds, clock: Clock) {
   const patience = Math.max(2 * storeTimeout, 1000)
   return {
     // No caller waits longer than storeTimeout, so ioredis drops what two connection attempts could not send.
     maxRetriesPerRequest: 1,
-    reconnectOnError: leavesReplica(),
+    reconnectOnError: leavesReplica(clock),
     connectTimeout: patience,
     // ioredis asks the next Sentinel when one takes the question and never answers.
     sentinelCommandTimeout: patience,
@@ -93,13 +95,13 @@ function ownLimits (storeTimeout: Milliseconds) {
 }
 
 /** The client of a URL, or of options of ioredis. */
-export function connect (redis: string | RedisOptions, storeTimeout: Milliseconds) {
-  const defaults = { ...ownLimits(storeTimeout), connectionName: 'fastify-jwt-revocation' }
+export function connect (redis: string | RedisOptions, storeTimeout: Milliseconds, clock: Clock) {
+  const defaults = { ...ownLimits(storeTimeout, clock), connectionName: 'fastify-jwt-revocation' }
   const client = clientOf(() => typeof redis === 'string'
     ? new Redis(redis, defaults)
     : new Redis({ ...defaults, ...redis, replyMapping: 'legacy' }))
   // Without a listener ioredis prints each failed attempt to connect. `Health` reports the loss once.
-  rememberErrors(client)
+  rememberErrors(client, clock)
   leaveOtherDatabase(client)
   return client
 }

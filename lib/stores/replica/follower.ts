@@ -182,7 +182,11 @@ export class Follower {
     const wait: Command[] = waits ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
     const flags = [this.#isFollowing ? 0 : 1, this.#redis.isApart ? 1 : 0]
     const page: Command = ['eval', LOG_PAGE, 1, key, after, count, ...flags]
-    const deadline = new Deadline(storeTimeout + (waits ? block : 0), () => this.#redis.whyNoAnswer())
+    const deadline = new Deadline({
+      timeout: storeTimeout + (waits ? block : 0),
+      clock: this.#context.clock,
+      why: () => this.#redis.whyNoAnswer()
+    })
     const answers = await deadline.run(() => this.#redis.together([...wait, page])).catch((error) => {
       if (error instanceof NoAnswer) this.#context.renew()
       throw error

@@ -8,6 +8,7 @@ import type { RevocationOptions } from '../../../lib/index.ts'
 import { commandsOf } from '../../../lib/stores/redis/topology.ts'
 import { placeOf, rememberErrors, whyLost } from '../../../lib/stores/redis/diagnosis.ts'
 import type { RedisClient } from '../../../lib/types.ts'
+import { systemClock } from '../../../lib/time.ts'
 import { ownPrefix } from '../../support/app.ts'
 import { asRedis, GIVEN_CLIENTS, givenClient, isUnavailable, listenersOf, Rig, type GivenClient } from '../../support/outage.ts'
 import { freePort } from '../../support/ports.ts'
@@ -208,7 +209,7 @@ t.test('P4 a client of ours that leaves a server which it does not trust ends no
   // At every moment of the handshake. What nobody catches fails this file.
   for (let round = 0; round < runs(150); round++) {
     const client = new Redis({ host: '127.0.0.1', port: tlsPort, tls: {}, retryStrategy: () => 5 })
-    rememberErrors(client)
+    rememberErrors(client, systemClock)
     await sleep(Math.random() * 12)
     client.disconnect(round % 2 === 0)
     await sleep(Math.random() * 5)
@@ -220,7 +221,7 @@ t.test('P4 a client of ours that leaves a server which it does not trust ends no
 
 t.test('P4 a connection that fails again and again is listened to once', async (t) => {
   const client = Object.assign(new EventEmitter(), { stream: new EventEmitter() })
-  rememberErrors(client)
+  rememberErrors(client, systemClock)
   const [first] = [client.stream]
   for (let i = 0; i < 20; i++) client.emit('error', new Error('x'))
   t.equal(first.listenerCount('error'), 1)

@@ -236,7 +236,7 @@ t.test('a start that is closed meanwhile reports nothing', async (t) => {
 })
 
 t.test('a deadline calls when its time is up, unless it was cancelled', async (t) => {
-  const deadline = new Deadline(20, () => { throw new TypeError('a client of another kind') })
+  const deadline = new Deadline({ timeout: 20, clock: systemClock, why: () => { throw new TypeError('a client of another kind') } })
   t.equal(deadline.timeout, 20)
   const never = () => new Promise<never>(() => {})
   const began = performance.now()

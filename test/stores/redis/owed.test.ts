@@ -14,7 +14,7 @@ const entry = (name: string, fields: Partial<Entry> = {}): Entry => ({ kind: 're
 const cutoff = (at: number, until: number | null) => entry('alice', { kind: 'cutoff', at, until })
 
 function owedOf (t: { teardown: (fn: () => unknown) => void }, rewrite: Rewrite = async (some) => some.map(() => 'unknown')) {
-  const owed = new Owed({ clock: systemClock, rewrite, deadline: new Deadline(10_000), onDisowned () {}, most: 100 })
+  const owed = new Owed({ clock: systemClock, rewrite, deadline: new Deadline({ timeout: 10_000, clock: systemClock }), onDisowned () {}, most: 100 })
   t.teardown(() => owed.close())
   return owed
 }
