@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Revocation } from '../../lib/index.ts'
+import type { RevocationDecorator } from '../../lib/index.ts'
 import type { Keys } from '../support/tokens.ts'
 
 /** What is compared. All answer `GET /me` with the `sub` of the token. */
@@ -28,7 +28,7 @@ export interface Running {
   /** A request without a socket in between. */
   dispatch (request: IncomingMessage, response: ServerResponse): void
   listen (): Promise<number>
-  revocation?: Revocation
+  revocation?: RevocationDecorator
 }
 
 /** What the hand-written checks look for in Redis. */

@@ -5,7 +5,7 @@ import type {
 } from '../types.ts'
 import { byOf } from './audit.ts'
 import type { CheckedClaims, TokenClaims } from './claims.ts'
-import type { TokenRevocation } from './decorator.ts'
+import type { Decorator } from './decorator.ts'
 
 /** Who wants to act on a token: the claims of their own token, and a function that may grant more. */
 export interface Actor {
@@ -31,10 +31,10 @@ export interface ListRequest {
  * else learns nothing: an unknown token and a foreign one get the same answer, after the same reads.
  */
 export class Access {
-  readonly #revocation: TokenRevocation
+  readonly #revocation: Decorator
   readonly #budget: () => Budget
 
-  constructor (revocation: TokenRevocation, budget: () => Budget) {
+  constructor (revocation: Decorator, budget: () => Budget) {
     this.#revocation = revocation
     this.#budget = budget
   }

@@ -2,7 +2,7 @@ import { FST_JWT_REVOCATION_NOT_FOUND } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
 import type {
-  CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents, RevocationStatus, RevokeResult,
+  CutoffResult, IssuedToken, IssueOptions, RevocationDecorator, RevocationEvents, RevocationStatus, RevokeResult,
   SubjectOptions, TokenRecord, TokensOptions, TokensPage
 } from '../types.ts'
 import {
@@ -37,7 +37,7 @@ export interface RevocationContext extends HistoryContext {
 }
 
 /** The decorator `app.revocation`: checks arguments and delegates. It knows neither HTTP nor Redis. */
-export class TokenRevocation implements Revocation {
+export class Decorator implements RevocationDecorator {
   readonly history: History
   readonly revoker: Revoker
   readonly events: Events

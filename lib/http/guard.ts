@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { claimsOf, type TokenClaims } from '../domain/claims.ts'
-import type { TokenRevocation } from '../domain/decorator.ts'
+import type { Decorator } from '../domain/decorator.ts'
 import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import type { Clock } from '../time.ts'
 import { Calls, type FoundToken } from './calls.ts'
@@ -17,13 +17,13 @@ type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
 export interface GuardOptions extends GuardedJwt {
   /** The guard takes the decorator's place here, and in each scope below, registered before or after. */
   scope: FastifyInstance
-  revocation: TokenRevocation
+  revocation: Decorator
   clock: Clock
 }
 
 /** Stands before a verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
 export class Guard {
-  readonly #revocation: TokenRevocation
+  readonly #revocation: Decorator
   readonly #clock: Clock
   readonly #finder: TokenFinder
   readonly #userKey: string

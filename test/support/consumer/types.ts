@@ -6,7 +6,7 @@ import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
 import plugin, {
   FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_BAD_OPTION, FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND,
   FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, revocationPlugin, type Authorize, type AuthorizeTarget, type IssuedToken,
-  type IssueOptions, type RedisClient, type Revocation, type RevocationEvents, type RevocationOptions, type RevocationResult, type RevokeResult,
+  type IssueOptions, type RedisClient, type RevocationDecorator, type RevocationEvents, type RevocationOptions, type RevocationResult, type RevokeResult,
   type RevocationStatus, type TokenClaims, type TokenRecord
 } from '../../../lib/index.ts'
 
@@ -110,7 +110,7 @@ export async function use () {
   // @ts-expect-error
   app.get('/wrong', { config: { revocation: 'off' } }, async () => {})
 
-  same<typeof app.revocation, Revocation>(true)
+  same<typeof app.revocation, RevocationDecorator>(true)
   const issueOptions: IssueOptions = { expiresIn: '15m', meta: { device: 'a phone' }, iss: 'https://issuer.example' }
   const issued = await app.revocation.issue({ sub: 'alice' }, issueOptions)
   await app.revocation.issue({ anything: ['goes'], where: { no: 'payload' }, is: 'declared' }, { algorithm: 'HS512', header: { x: 1 } })
@@ -121,7 +121,7 @@ export async function use () {
   same<typeof issued, IssuedToken>(true)
   same<typeof issued.expiresAt, string | null>(true)
   const claims: TokenClaims = { jti: issued.jti, exp: 1, role: 'admin' }
-  same<Awaited<ReturnType<Revocation['record']>>, TokenRecord>(true)
+  same<Awaited<ReturnType<RevocationDecorator['record']>>, TokenRecord>(true)
   await app.revocation.record(claims, { device: 'a phone' })
   const revoked = await app.revocation.revoke({ jti: issued.jti, iss: 'https://issuer.example', exp: 1 })
   same<typeof revoked, RevokeResult>(true)
@@ -131,7 +131,7 @@ export async function use () {
   same<typeof revoked.status, 'revoked'>(true)
   // @ts-expect-error
   await app.revocation.revoke({ id: issued.id })
-  same<Awaited<ReturnType<Revocation['revokeById']>>, RevokeResult>(true)
+  same<Awaited<ReturnType<RevocationDecorator['revokeById']>>, RevokeResult>(true)
   await app.revocation.revokeById(issued.id)
   const isRevoked: boolean = await app.revocation.isRevoked(claims)
   const record: TokenRecord | null = await app.revocation.token(issued.id)
