@@ -19,6 +19,8 @@ import { transpileAll } from './support/transpile.js'
 
 const KEPT = join('.tap', 'transpiled')
 const TIMES = join('.tap', 'times.json')
+/** Milliseconds. */
+const WORK = 300
 
 /** Files that run alone: they take long, measure the memory of their process, or listen to all of its errors. */
 const ALONE = new Set([
@@ -30,14 +32,15 @@ const ALONE = new Set([
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    // Many a test waits for a timer or for Redis.
-    jobs: { type: 'string', default: String(availableParallelism() + 3) },
+    jobs: { type: 'string' },
     timeout: { type: 'string', default: '600' },
     together: { type: 'string' },
     lines: { type: 'boolean', default: false }
   }
 })
 const timeout = Number(values.timeout)
+// Many a test waits for a timer or for Redis. Where others want the cores as well, each test gets more of them.
+const jobs = Number(values.jobs ?? availableParallelism() + (isBusy() ? 1 : 3))
 const together = Number(values.together ?? (positionals.length > 0 ? 1 : 8))
 
 await transpileAll()
@@ -49,7 +52,7 @@ const sum = { total: 0, pass: 0, fail: 0, todo: 0, skip: 0 }
 const queue = batches(files).map((batch) => ({ batch, time: batch.reduce((time, file) => time + (times[file] ?? Infinity), 0) }))
   .toSorted((a, b) => b.time - a.time || a.batch[0].localeCompare(b.batch[0])).map(({ batch }) => batch)
 const started = performance.now()
-await Promise.all(Array.from({ length: Math.min(Number(values.jobs), queue.length) }, async () => {
+await Promise.all(Array.from({ length: Math.min(jobs, queue.length) }, async () => {
   for (let batch = queue.shift(); batch; batch = queue.shift()) await run(batch)
 }))
 await writeFile(TIMES, JSON.stringify(times))
@@ -57,6 +60,16 @@ if (sum.fail > 0 && !values.lines) console.log('# The lines are those of .tap/tr
 console.log(`# ${files.length} files, ${seconds(performance.now() - started)} s`)
 console.log(`# { ${Object.entries(sum).filter(([name, count]) => name === 'total' || name === 'pass' || count > 0).map((entry) => entry.join(': ')).join(', ')} }`)
 if (sum.fail > 0 || sum.total === 0) process.exitCode = 1
+
+/** Whether work for a part of a second takes much longer than that: others have the cores. */
+function isBusy () {
+  const [started, before] = [performance.now(), process.cpuUsage()]
+  for (let spent = 0; spent < WORK;) {
+    const { user, system } = process.cpuUsage(before)
+    spent = (user + system) / 1000
+  }
+  return performance.now() - started > 1.3 * WORK
+}
 
 async function testFiles () {
   const found = await readdir('test', { recursive: true })
