@@ -19,6 +19,9 @@ export function isValue (value: unknown): value is string | null {
   return value === null || typeof value === 'string'
 }
 
+/** Who waits for a key; undefined: it was answered. */
+type Waiting = Read | Read[] | undefined
+
 /** One check, which waits for all of its keys. */
 class Read {
   readonly #keys: string[]
@@ -45,7 +48,10 @@ export class Batcher {
   readonly #link: Link
   readonly #read: ReadMany
   readonly #needs: Probe
-  #gathered = new Map<string, Read[]>()
+  /** The place of each key in the two arrays: the keys, and who waits for each. Nearly always that is one. */
+  readonly #places = new Map<string, number>()
+  #keys: string[] = []
+  #waiting: Waiting[] = []
   readonly #flushGathered = () => this.#flush()
 
   /** `needs`: what must work again before the store is back, if a batch fails. */
@@ -60,25 +66,37 @@ export class Batcher {
     if (refusal !== undefined) return done(refusal, [])
     const read = new Read(keys, done)
     // Not a microtask, because microtasks run between two requests that arrive in the same turn.
-    if (this.#gathered.size === 0) afterTurn(this.#flushGathered)
-    for (const key of keys) {
-      const same = this.#gathered.get(key)
-      if (same === undefined) this.#gathered.set(key, [read])
-      else same.push(read)
+    if (this.#keys.length === 0) afterTurn(this.#flushGathered)
+    for (let i = 0; i < keys.length; i++) this.#gather(keys[i]!, read)
+    if (this.#keys.length >= MAX_BATCH) this.#flush()
+  }
+
+  #gather (key: string, read: Read) {
+    const place = this.#places.get(key)
+    if (place === undefined) {
+      this.#places.set(key, this.#keys.length)
+      this.#keys.push(key)
+      this.#waiting.push(read)
+      return
     }
-    if (this.#gathered.size >= MAX_BATCH) this.#flush()
+    const same = this.#waiting[place]
+    if (Array.isArray(same)) same.push(read)
+    else this.#waiting[place] = [same as Read, read]
   }
 
   #flush () {
-    if (this.#gathered.size === 0) return
-    const keys = [...this.#gathered.keys()]
-    const waiting: Array<Read[] | undefined> = [...this.#gathered.values()]
-    this.#gathered = new Map()
+    if (this.#keys.length === 0) return
+    const keys = this.#keys
+    const waiting = this.#waiting
+    this.#places.clear()
+    this.#keys = []
+    this.#waiting = []
 
     const settle = (index: number, error: unknown, value: string | null) => {
       const reads = waiting[index]
       if (reads === undefined) return
       waiting[index] = undefined
+      if (!Array.isArray(reads)) return reads.answer(keys[index]!, error, value)
       for (const read of reads) read.answer(keys[index]!, error, value)
     }
     const answer: Answer = (index, failure, value) => {
