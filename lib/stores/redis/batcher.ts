@@ -19,6 +19,9 @@ export function isValue (value: unknown): value is string | null {
   return value === null || typeof value === 'string'
 }
 
+/** More than there are keys in a batch, so that few of them share an end. */
+const PLACES = 1024
+
 /** Who waits for a key; undefined: it was answered. */
 type Waiting = Read | Read[] | undefined
 
@@ -48,10 +51,11 @@ export class Batcher {
   readonly #link: Link
   readonly #read: ReadMany
   readonly #needs: Probe
-  /** The place of each key in the two arrays: the keys, and who waits for each. Nearly always that is one. */
-  readonly #places = new Map<string, number>()
+  /** The keys, and in the same order who waits for each. */
   #keys: string[] = []
   #waiting: Waiting[] = []
+  /** By the end of a key, the place of the latest one that ends so. A batch before may have left others. */
+  readonly #places = new Uint16Array(PLACES)
   readonly #flushGathered = () => this.#flush()
 
   /** `needs`: what must work again before the store is back, if a batch fails. */
@@ -71,10 +75,15 @@ export class Batcher {
     if (this.#keys.length >= MAX_BATCH) this.#flush()
   }
 
+  /**
+   * Finds nearly every key that is asked for twice. A map would find each, and costs more than the key costs
+   * Redis: it reads all of every key.
+   */
   #gather (key: string, read: Read) {
-    const place = this.#places.get(key)
-    if (place === undefined) {
-      this.#places.set(key, this.#keys.length)
+    const end = endOf(key)
+    const place = this.#places[end]!
+    if (this.#keys[place] !== key) {
+      this.#places[end] = this.#keys.length
       this.#keys.push(key)
       this.#waiting.push(read)
       return
@@ -88,7 +97,6 @@ export class Batcher {
     if (this.#keys.length === 0) return
     const keys = this.#keys
     const waiting = this.#waiting
-    this.#places.clear()
     this.#keys = []
     this.#waiting = []
 
@@ -109,4 +117,11 @@ export class Batcher {
       for (let i = 0; i < keys.length; i++) settle(i, error, null)
     })
   }
+}
+
+/** A number for how a key ends. Names that are made by counting, or at random, differ there. */
+function endOf (key: string): number {
+  const { length } = key
+  const last = key.charCodeAt(length - 1)
+  return (last + 31 * key.charCodeAt(length - 2) + 961 * key.charCodeAt(length - 3)) % PLACES
 }
