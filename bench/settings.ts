@@ -23,7 +23,7 @@ const FULL: Settings = {
   inProcess: { warmUp: 40, rounds: 150, most: 450 },
   sockets: { generations: 3, most: 5, rounds: 5, warmUp: 2, leadIn: 0.15, seconds: 0.6 },
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
-  propagation: { followers: 8, messages: 200, rounds: 2, most: 4, connections: 64 },
+  propagation: { followers: 8, messages: 400, rounds: 2, most: 4, connections: 64 },
   start: { entries: 1_000_000, processes: 3 },
   redisBytes: { revocations: 50_000 }
 }

@@ -19,7 +19,7 @@ export interface Propagation {
 }
 
 /** Between two messages, on average, in milliseconds. */
-const PAUSE = 10
+const PAUSE = 5
 const PATIENCE = 10_000
 /** So many of the tokens are tried by a real request on each process afterwards. */
 const TRIED = 20

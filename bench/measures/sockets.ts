@@ -63,16 +63,16 @@ async function measureGeneration (session: Session, bench: Bench, load: 'steady'
   const servers: Server[] = []
   for (const contender of [ALONE, AGAIN, ...chosen]) servers.push(await start(contender))
 
-  let rate: number | undefined
-  for (const { port } of servers) {
-    const { perSecond } = await generator.call('run', { ports: [port], connections: CONNECTIONS, seconds: warmUp })
-    if (load === 'steady') rate ??= Math.round(perSecond / 3)
-  }
+  const saturate = (port: number, seconds: number) => generator.call('run', { ports: [port], connections: CONNECTIONS, seconds })
+  for (const { port } of servers) await saturate(port, warmUp)
+  const rate = load === 'saturated' ? undefined : Math.round((await saturate(servers[0]!.port, seconds)).perSecond / 3)
   if (rate !== undefined) rates.push(rate)
 
   const before = samples.length === 0 ? 0 : samples.at(-1)!.round + 1
   for (let round = before; round < before + rounds; round++) {
-    for (const server of shuffled(servers)) samples.push({ row: server.contender.name, round, ...await run(server) })
+    const found = new Map<Server, SocketSample>()
+    for (const server of shuffled(servers)) found.set(server, { row: server.contender.name, round, ...await run(server) })
+    samples.push(...servers.map((server) => found.get(server)!))
   }
 
   async function start (contender: Contender): Promise<Server> {
@@ -86,7 +86,7 @@ async function measureGeneration (session: Session, bench: Bench, load: 'steady'
 
   async function run ({ contender, port, process }: Server) {
     const ask = (seconds: number) =>
-      generator.call('run', { ports: [port], connections: CONNECTIONS, seconds, ...(rate !== undefined && { rate }) })
+      rate === undefined ? saturate(port, seconds) : generator.call('run', { ports: [port], connections: CONNECTIONS, seconds, rate })
     const { database } = await bench.filled(contender.entries)
     // V8 drops the code of a process that has had nothing to do for a while.
     await ask(leadIn)

@@ -15,13 +15,13 @@ export function inProcessSection ({ title, tokens }: Group, { samples }: Compare
 }
 
 export function socketsSection (load: 'steady' | 'saturated', { samples, rates }: Sockets, { sockets: { seconds } }: Settings): string {
-  const generations = new Set(samples.map(({ round }) => round)).size
+  const rounds = new Set(samples.map(({ round }) => round)).size
   const how = load === 'steady'
     ? `At a third of what ${ALONE.name} can do: ${rates.map(figure).join(', ')} requests/s.`
     : `${CONNECTIONS} connections, each of which asks again as soon as it is answered.`
   return [
     `## Over sockets: ${load}`,
-    `${how} ${generations} rounds of ${figure(seconds)} s for each. ${controlOf(samples)}`,
+    `${how} ${rounds} rounds of ${figure(seconds)} s for each. ${controlOf(samples)}`,
     table([...HEAD, 'requests/s', 'p50 ms', 'p99 ms', 'commands/request', 'requests/turn'], rowsOf(samples).map((row) => {
       const of = (key: 'perSecond' | 'p50' | 'p99' | 'commands' | 'perTurn') =>
         median((samples as SocketSample[]).filter((sample) => sample.row === row).map((sample) => sample[key]))

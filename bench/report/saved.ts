@@ -23,9 +23,11 @@ export class Saved {
     this.#folder = folder
   }
 
+  /** With what earlier whole runs of a section found. */
   static async open (kind: 'trial' | 'full'): Promise<Saved> {
     const saved = new Saved(fileURLToPath(new URL(`../raw/${kind}/`, import.meta.url)))
     await mkdir(saved.#folder, { recursive: true })
+    if (kind === 'trial') return saved
     for (const section of Object.keys(SECTIONS) as SectionName[]) await saved.#read(section)
     return saved
   }
