@@ -52,7 +52,9 @@ export function tokenOf (claims: object): string {
   return `${encode({ alg: 'none' })}.${encode(claims)}.signature`
 }
 
-export const RULES: RevocationContext['rules'] = { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject' }
+export const RULES: RevocationContext['rules'] = {
+  maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject', claims: { jti: 'jti', sub: 'sub' }, revocableBy: []
+}
 
 export type DomainOptions = { store: Store, clock: Clock } & Partial<Omit<RevocationContext, 'store' | 'clock'>>
 

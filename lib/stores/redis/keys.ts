@@ -12,6 +12,7 @@ export function keysUnder (prefix: string) {
     id: (identity: string) => `${prefix}id:${identity}`,
     tokens: (subject: string) => `${prefix}tokens:${subject}`,
     log: `${prefix}log`,
+    standing: `${prefix}standing`,
     same: `${prefix}same`
   }
 }
