@@ -11,7 +11,7 @@ import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptio
 import { eventually, startRedis } from './support/redis.ts'
 import { settingsOf } from './support/settings.ts'
 
-const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
+const NAMES = 'redis, mode, enforce, keyPrefix, claims, revocableBy, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
 const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
@@ -40,6 +40,8 @@ t.test('every option has its default, and one that is undefined counts as absent
     mode: 'strict',
     enforce: 'presented',
     keyPrefix: 'jwt:',
+    claims: { jti: 'jti', sub: 'sub' },
+    revocableBy: [],
     maxTokenLifetime: 30 * 24 * 3600,
     tokensWithoutJti: 'reject',
     onStoreFailure: 'reject',
@@ -73,6 +75,13 @@ t.test('an option takes each value it is meant to take', async (t) => {
     ['enforce', 'verified'],
     ['keyPrefix', ''],
     ['keyPrefix', '{app}:%😀'],
+    ['claims', {}, { jti: 'jti', sub: 'sub' }],
+    ['claims', { jti: 'uti', sub: 'oid' }],
+    ['claims', { sid: 'session_id' }, { jti: 'jti', sub: 'sub', sid: 'session_id' }],
+    ['claims', { sub: '_id', sid: undefined }, { jti: 'jti', sub: '_id' }],
+    ['claims', { jti: 'sub', sub: 'jti', sid: '!' }],
+    ['revocableBy', []],
+    ['revocableBy', ['tenant', 'https://claims.example/😀', 'a:b/c', 'A']],
     ['maxTokenLifetime', 1],
     ['maxTokenLifetime', 3600],
     ['maxTokenLifetime', 0.25, 1],
@@ -280,6 +289,8 @@ t.test('the options of the caller stay as they are, frozen or not', async (t) =>
     mode: 'strict',
     enforce: 'verified',
     keyPrefix: ownPrefix(),
+    claims: { jti: 'jti', sub: 'sub', sid: 'sid' },
+    revocableBy: ['tenant'],
     maxTokenLifetime: '1h',
     tokensWithoutJti: 'accept',
     onStoreFailure: 'accept',

@@ -54,8 +54,7 @@ export class Audit {
   }
 
   reused ({ identity, subject, others }: Names, claims: CheckedClaims) {
-    // No name of another kind ends like this.
-    const name = identity ?? `${others?.[0] ?? subject}?`
+    const name = identity ?? `${subject ?? others![0]}?`
     const token = byOf(claims)
     if (reuseChannel.hasSubscribers) reuseChannel.publish(token)
     const now = this.#clock.wall()

@@ -4,13 +4,14 @@ import { BROKEN, checkClaims, claimsOf, type CheckedClaims, type Rules, type Tok
 import { namesOf } from '../../lib/domain/names.ts'
 import { EXPIRY_MARGIN, IAT_AHEAD, keptUntil, logSpan, type Lifetimes } from '../../lib/domain/retention.ts'
 import { signed } from '../support/app.ts'
+import { NAMES } from '../support/domain.ts'
 import { LEAD } from '../../lib/stores/entry.ts'
 import { runs } from '../support/runs.ts'
 
 const NOW = 1_800_000_000
 const LIFETIME = 3600
 const TOLERANCE = 5
-const RULES: Rules = { maxTokenLifetime: LIFETIME, clockTolerance: TOLERANCE, tokensWithoutJti: 'reject' }
+const RULES: Rules = { maxTokenLifetime: LIFETIME, clockTolerance: TOLERANCE, tokensWithoutJti: 'reject', ...NAMES }
 const UNBOUNDED: Rules = { ...RULES, maxTokenLifetime: null }
 const WITHOUT_JTI: Rules = { ...RULES, tokensWithoutJti: 'accept' }
 
@@ -258,7 +259,7 @@ const lives = fc.record({
   clockTolerance: fc.integer({ min: 0, max: 600 }),
   revoked: fc.oneof(fc.double({ min: 0, max: 4e9, noNaN: true }), fc.integer({ min: 0, max: 2 ** 40 }))
 }).chain(({ maxTokenLifetime, clockTolerance, revoked }) => {
-  const rules: Rules = { maxTokenLifetime, clockTolerance, tokensWithoutJti: 'reject' }
+  const rules: Rules = { maxTokenLifetime, clockTolerance, tokensWithoutJti: 'reject', ...NAMES }
   const longest = maxTokenLifetime ?? 3600
   const near = (moment: number) => fc.oneof(fc.constant(moment), fc.double({ min: moment - 20, max: moment + 20, noNaN: true }))
   const ago = fc.double({ min: 0, max: longest, noNaN: true }).map((seconds) => revoked - seconds)

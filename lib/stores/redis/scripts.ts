@@ -65,15 +65,23 @@ end
 `
 
 /*
- * `stand` names a cutoff that outlives its entry of the log, so that a replica that starts later finds it. It
- * drops the names of cutoffs that have ended. A name without a cutoff means nothing: so it may come first.
+ * `stand` names a cutoff that outlives its entry of the log, so that a replica that starts later finds it.
+ * `try_to_stand` drops the names of cutoffs that have ended, and fails where `stand` would.
  */
 const STAND = `
-local function stand(standing, name, ends)
-  redis.call('ZREMRANGEBYSCORE', standing, '-inf', math.floor(now() / 1000))
-  redis.call('ZADD', standing, ends == '' and '${EVERY_IAT}' or ends, name)
+local function keep_standing(standing)
   local last = redis.call('ZREVRANGE', standing, 0, 0, 'WITHSCORES')[2]
-  redis.call('PEXPIRE', standing, string.format('%.0f', last * 1000 - now()))
+  redis.call('PEXPIRE', standing, string.format('%.0f', last and last * 1000 - now() or 1000))
+end
+local function try_to_stand(standing, name)
+  redis.call('ZREMRANGEBYSCORE', standing, '-inf', math.floor(now() / 1000))
+  -- With XX and GT this ZADD changes nothing.
+  redis.call('ZADD', standing, 'XX', 'GT', 0, name)
+  keep_standing(standing)
+end
+local function stand(standing, name, ends)
+  redis.call('ZADD', standing, ends == '' and '${EVERY_IAT}' or ends, name)
+  keep_standing(standing)
 end
 `
 
@@ -102,13 +110,14 @@ local function write(value, ttl, words, changed)
   local ends = ttl == -1 and '' or string.format('%.0f', math.floor((now() + ttl) / 1000 + 0.5))
   words = words .. ' ' .. ends
   if not changed and force == '' then return words end
+  local outlives = standing_names and span ~= '' and (ttl == -1 or ttl > span * 1000)
+  local name = string.sub(head, #'cutoff:' + 1)
   if log and (changed or force == 'log') then
     -- This SET changes nothing, and fails where an ACL forbids SET.
     redis.call('SET', key, value, standing and 'NX' or 'XX')
-    if standing_names and span ~= '' and (ttl == -1 or ttl > span * 1000) then
-      stand(standing_names, string.sub(head, #'cutoff:' + 1), ends)
-    end
+    if outlives then try_to_stand(standing_names, name) end
     append(log, words .. ' ' .. prev .. ' ' .. tail, span)
+    if outlives then stand(standing_names, name, ends) end
   end
   if ttl == -1 then redis.call('SET', key, value)
   else redis.call('SET', key, value, 'PX', string.format('%.0f', ttl)) end
@@ -178,7 +187,10 @@ return keep_cutoff(before and before > cutoff and before or cutoff, true)`
  * Returns: 1.
  */
 export const NAME_STANDING = `${NOW}${STAND}
-stand(KEYS[1], ARGV[1], ARGV[2])
+local standing = KEYS[1]
+local name, ends = ARGV[1], ARGV[2]
+try_to_stand(standing, name)
+stand(standing, name, ends)
 return 1`
 
 /*
