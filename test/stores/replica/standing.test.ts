@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { EVERY_IAT } from '../../../lib/stores/entry.ts'
 import { ownPrefix } from '../../support/app.ts'
@@ -15,13 +15,17 @@ const SPAN = 60
 const SETTINGS = { logSpan: SPAN, maxStaleness: 1000 }
 
 /** The log as it is once the entries from before `SPAN` were trimmed: it begins with `entries`, which know their predecessors. */
-async function trimLog (server: RedisServer, key = 'r:log', entries = 1) {
-  await server.cli('DEL', key)
-  let prev = `${(soon(0) - 10 * SPAN) * 1000}-0`
-  for (let i = 0; i < entries; i++) prev = await server.cli('XADD', key, '*', 'entry', `cutoff:other${i} ${soon(0)}  ${soon(50)} ${prev}  `)
+const trimLog = (server: RedisServer, entries = 1) => server.cli('EVAL', `
+  redis.call('DEL', KEYS[1])
+  local prev = ARGV[1]
+  for i = 0, ARGV[2] - 1 do prev = redis.call('XADD', KEYS[1], '*', 'entry', 'cutoff:other' .. i .. ARGV[3] .. prev .. '  ') end`,
+1, 'r:log', `${(soon(0) - 10 * SPAN) * 1000}-0`, entries, ` ${soon(0)}  ${soon(50)} `)
+
+async function standing (server: RedisServer): Promise<string[]> {
+  const lines = await server.cli('ZRANGE', 'r:standing', 0, -1)
+  return lines.split('\n').filter((line) => line !== '').sort()
 }
 
-const standing = (server: RedisServer, key = 'r:standing') => server.cli('ZRANGE', key, 0, -1).then((lines) => lines.split('\n').filter((line) => line !== '').sort())
 const scans = (server: RedisServer) => server.commandCalls('scan')
 
 async function setUp (t: Test) {
@@ -55,7 +59,7 @@ t.test('a replica that was away reads what stands after the break, and tells of 
   await server.cli('SET', 'r:cutoff:sid:s1', EVERY_IAT, 'EX', 3600)
   await server.cli('ZADD', 'r:standing', soon(3600), 'sid:s1')
   t.equal(await node.ask('x', 'sid:s1'), 'accepted', 'the log said nothing')
-  await trimLog(server, 'r:log', 2)
+  await trimLog(server, 2)
   await eventually('it refuses', async () => await node.ask('x', 'sid:s1') === 'refused')
   t.match(node.heard.find(({ name }) => name === 'sid:s1'), { kind: 'cutoff', at: EVERY_IAT })
   t.equal(await node.ask('x', 'carol'), 'refused')
@@ -122,7 +126,6 @@ t.test('a cutoff that is asked for again lasts longer in Redis, in the log and b
 
 t.test('P8 on a cluster the name is written by a command of its own, before the answer', async (t) => {
   const cluster = await startCluster(t)
-  const { Cluster } = await import('ioredis')
   const client = new Cluster(cluster.nodes)
   t.teardown(() => client.disconnect())
   const keyPrefix = ownPrefix()
@@ -134,7 +137,6 @@ t.test('P8 on a cluster the name is written by a command of its own, before the 
   await client.del(`${keyPrefix}log`)
   const node = await startNode(t, client, { ...SETTINGS, keyPrefix })
   for (let i = 0; i < 20; i++) t.equal(await node.ask('x', `sid:s${i}`), 'refused')
-  await client.set(`${keyPrefix}other`, 'x')
 
   await client.del(`${keyPrefix}standing`)
   await client.set(`${keyPrefix}standing`, 'x')
