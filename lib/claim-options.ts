@@ -29,11 +29,12 @@ export function readClaims (value: unknown): ClaimNames | undefined {
 export const CLAIMS_WANTED = '{ jti, sub, sid }, each the name of another claim, ' +
   `and none of ${FIXED.join(', ')}; without "sid" no claim counts as a session`
 
+const isListable = (claim: unknown) => isClaim(claim) && !claim.startsWith('!') && !TAKEN.includes(claim)
+
 /** Gives undefined where the value has not the wanted shape. */
 export function readRevocableBy (value: unknown): string[] | undefined {
   if (!Array.isArray(value) || value.length > MAX_LISTED || !areDifferent(value)) return undefined
-  const areListable = value.every((claim) => isClaim(claim) && !claim.startsWith('!') && !TAKEN.includes(claim))
-  return areListable ? [...value] : undefined
+  return value.every(isListable) ? [...value] : undefined
 }
 
 export const REVOCABLE_BY_WANTED = `an array of at most ${MAX_LISTED} different claims, ` +

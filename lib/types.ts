@@ -155,7 +155,8 @@ export interface Revocation {
    * await app.revocation.revoke({ jti: 'of-another-token', iss: 'https://login.example' })
    */
   revoke (
-    token: AnyRequest | { jti: string, iss?: string, exp?: number, iat?: number } | TokenClaims & { iat: number }
+    token: AnyRequest | { jti: string, iss?: string, exp?: number, iat?: number } |
+      TokenClaims & { iat: number }
   ): Promise<RevokeResult>
   /**
    * Revokes the token of a record. Of a token without a jti it ends the session, or else the subject.

@@ -8,7 +8,7 @@ import type {
 import { byOf } from './audit.ts'
 import type { CheckedClaims, TokenClaims } from './claims.ts'
 import type { TokenRevocation } from './decorator.ts'
-import { isNamed, recordNameOf } from './names.ts'
+import { hasOwnName, recordNameOf } from './names.ts'
 import { recordNameOfClaims } from './records.ts'
 
 /** Who wants to act on a token: the claims of their own token, and a function that may grant more. */
@@ -87,7 +87,9 @@ export class Access {
    * Without `iss`, a subject of the actor's own issuer is meant. `sparing`: all but the actor's own token. A
    * ban is never the actor's own to make: whoever steals a token must not lock its owner out.
    */
-  async revokeSubject (actor: Actor, { sub, iss: issuer, sparing, until }: SubjectRequest): Promise<CutoffResult> {
+  async revokeSubject (
+    actor: Actor, { sub, iss: issuer, sparing, until }: SubjectRequest
+  ): Promise<CutoffResult> {
     const { revoker } = this.#revocation
     const claims = this.#revocation.checked(actor.claims)
     const iss = issuer ?? claims.iss
@@ -105,7 +107,9 @@ export class Access {
     const { revoker, rules } = this.#revocation
     const claims = this.#revocation.checked(actor.claims)
     const iss = issuer ?? claims.iss
-    if (!isSession(claims, sid, iss)) await authorize(actor, { action: 'revokeSession', ...named({ sid, iss }) })
+    if (!isSession(claims, sid, iss)) {
+      await authorize(actor, { action: 'revokeSession', ...named({ sid, iss }) })
+    }
     if (rules.claims.sid === undefined) throw new FST_JWT_REVOCATION_NOT_FOUND('No claim counts as a session')
     return revoker.endSession(sid, iss, byOf(claims))
   }
@@ -141,7 +145,7 @@ export class Access {
     let page: TokensPage
     if (subject === undefined) {
       if (!isIssuer(claims, iss)) throw new FST_JWT_REVOCATION_FORBIDDEN()
-      const record = isNamed(claims) ? await history.recordOf(claims) : null
+      const record = hasOwnName(claims) ? await history.recordOf(claims) : null
       page = { tokens: record === null ? [] : [await history.withStatus(record)] }
     } else {
       if (!isSubject(claims, subject, iss)) {

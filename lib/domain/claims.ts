@@ -1,5 +1,6 @@
 import type { FastifyJWT } from '@fastify/jwt'
 import type { Milliseconds } from '../time.ts'
+import { hasOwnName } from './names.ts'
 import { EXPIRY_MARGIN, IAT_AHEAD, type Lifetimes } from './retention.ts'
 
 /** The claims of a token, as they were signed. Only the signature has been checked. */
@@ -182,8 +183,7 @@ function brokenRule (
   if (sub !== undefined && !isName(sub)) return BROKEN.sub
   if (sid !== undefined && !isName(sid)) return BROKEN.sid
   if (broken !== undefined) return broken
-  const canBeRevoked = checked.jti !== undefined || checked.sid !== undefined || checked.claims !== undefined
-  if (!canBeRevoked && rules.tokensWithoutJti === 'reject') {
+  if (!hasOwnName(checked) && rules.tokensWithoutJti === 'reject') {
     return (jti ?? undefined) === undefined ? BROKEN.noJti : BROKEN.jti
   }
   if (rules.maxTokenLifetime === null) return

@@ -166,7 +166,8 @@ export class TokenRevocation implements Revocation {
     const claims = await this.#actingOf('revokeSession', of, iss)
     const sid = claims === null ? checkName('revokeSession', 'sid', of) : claims.sid
     if (this.rules.claims.sid === undefined) {
-      throw new TypeError("revokeSession() needs option claims: { sid }, the claim that has a token's session")
+      throw new TypeError('revokeSession() needs option claims: { sid }, ' +
+        "the claim that has a token's session")
     }
     return claims === null
       ? this.revoker.endSession(sid!, this.#issuerOf('revokeSession', iss))

@@ -18,7 +18,8 @@ export interface Named {
 }
 
 /** What a cutoff is of: a subject, a session, or a value of a listed claim. */
-export type CutoffNames = { iss?: string } & ({ sub: string } | { sid: string } | { claim: string, value: string })
+export type CutoffNames = { iss?: string } &
+  ({ sub: string } | { sid: string } | { claim: string, value: string })
 
 /** In front of a session's name. No listed claim has it, and no encoded name has a colon. */
 const SESSION = 'sid:'
@@ -92,9 +93,9 @@ export function areNone ({ identity, subject, others }: Names): boolean {
   return identity === undefined && subject === undefined && others === undefined
 }
 
-/** Whether anything revokes a token of these claims. */
-export function isNamed ({ jti, sub, sid, claims }: Named): boolean {
-  return jti !== undefined || sub !== undefined || sid !== undefined || claims !== undefined
+/** Whether a token has a name beside its subject, which it may share with all tokens of a user. */
+export function hasOwnName ({ jti, sid, claims }: Named): boolean {
+  return jti !== undefined || sid !== undefined || claims !== undefined
 }
 
 /**

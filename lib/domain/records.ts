@@ -3,7 +3,7 @@ import type { RecordEntry } from '../stores/store.ts'
 import type { Milliseconds, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import type { CheckedClaims } from './claims.ts'
-import { identityOf, isNamed, namesOf, recordNameOf } from './names.ts'
+import { hasOwnName, identityOf, namesOf, recordNameOf } from './names.ts'
 import { isoTime, keptUntil, type Lifetimes } from './retention.ts'
 
 /** The iat of a record's token, which tells whether a cutoff ends it. */
@@ -24,7 +24,7 @@ export function recordOfClaims (
   claims: CheckedClaims, meta: Record<string, unknown> | undefined, id: string
 ): TokenRecord {
   const { jti, iss, sub, sid, claims: listed, exp, iat } = claims
-  if (!isNamed(claims)) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
+  if (!hasOwnName(claims)) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
   return {
     id,
     ...(jti && { jti }),

@@ -113,7 +113,8 @@ export class Revoker {
     const exp = end === Infinity ? null : end
     if (sid !== undefined) return this.#revokeSession({ ...record, sid }, exp, by)
     if (sub === undefined) {
-      throw new FST_JWT_REVOCATION_NOT_FOUND('The token has no jti, no session and no subject to revoke it by')
+      const sentence = 'The token has no jti, no session and no subject to revoke it by'
+      throw new FST_JWT_REVOCATION_NOT_FOUND(sentence)
     }
     const { cutoff } = await this.#history.lookUp({ subject: identityOf(iss, sub) }, 'checkShared')
     const isCut = isCutOff(iatOf(record), cutoff)

@@ -139,7 +139,9 @@ const errors = {
   403: errorBody('Not yours to act on, or there is none', 'FST_JWT_REVOCATION_FORBIDDEN'),
   503: errorBody('The store did not answer. Try again', 'FST_JWT_REVOCATION_UNAVAILABLE')
 }
-const NOT_FOUND = { 404: errorBody('There is no such record, session or claim', 'FST_JWT_REVOCATION_NOT_FOUND') }
+const NOT_FOUND = {
+  404: errorBody('There is no such record, session or claim', 'FST_JWT_REVOCATION_NOT_FOUND')
+}
 /** The parameters of routes that can find nothing. */
 const SOUGHT: unknown[] = [IdParams, SessionParams, ClaimParams]
 

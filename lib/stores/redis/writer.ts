@@ -214,10 +214,11 @@ export class Writer {
   /** Appends to the log. Gives whether the key of the entry is still there. */
   async #append (entry: Entry, words: string): Promise<boolean> {
     const [, after] = toWords(entry)
-    const id = await this.#further(['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? ''])
+    const { log, standing } = this.#keys
+    const id = await this.#further(['eval', APPEND, 1, log, words, after, this.#logSpan ?? ''])
     const ends = words.slice(words.lastIndexOf(' ') + 1)
     if (KINDS[entry.kind].rises && outlives(ends, this.#logSpan, this.#clock.wall())) {
-      await this.#further(['eval', NAME_STANDING, 1, this.#keys.standing, entry.name, ends])
+      await this.#further(['eval', NAME_STANDING, 1, standing, entry.name, ends])
     }
     if (typeof id !== 'string') throw nonsense('to an entry of the log')
     return await this.#redis.send(['exists', this.#keys.of(entry)]) === 1

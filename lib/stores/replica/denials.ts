@@ -85,7 +85,9 @@ export class ReplicaDenials implements Denials {
 
   #known ({ identity, subject, others }: Names) {
     let cutoff = subject === undefined ? null : this.copy.cutoffOf(subject)
-    if (others !== undefined) for (const name of others) cutoff = latestCutoff(cutoff, this.copy.cutoffOf(name))
+    if (others !== undefined) {
+      for (const name of others) cutoff = latestCutoff(cutoff, this.copy.cutoffOf(name))
+    }
     return { revoked: identity !== undefined && this.copy.isRevoked(identity), cutoff }
   }
 }

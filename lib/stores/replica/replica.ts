@@ -197,8 +197,8 @@ export class ReplicaStore implements Store {
   }
 
   /**
-   * Reads the cutoffs that have outlived their entries of the log. They count as logged: a replica that starts
-   * later finds them as well.
+   * Reads the cutoffs that have outlived their entries of the log. They count as logged: a replica that
+   * starts later finds them as well.
    */
   async #readStanding (isNews: boolean) {
     const parts = readStanding({

@@ -29,7 +29,9 @@ export async function * readStanding ({ redis, keys, within, now }: Standing): A
       const key = keys.of({ kind: 'cutoff', name })
       return [['get', key], ['pttl', key]]
     })))
-    const entries = names.map((name, i) => entryOf('cutoff', name, found[2 * i], Number(found[2 * i + 1]), now()))
+    const entries = names.map((name, i) => {
+      return entryOf('cutoff', name, found[2 * i], Number(found[2 * i + 1]), now())
+    })
     yield entries.filter((entry) => entry !== null)
     if (names.length < PAGE) return
   }
