@@ -113,8 +113,7 @@ export interface ClaimResult {
  * })
  */
 export interface RevocationResult {
-  /** Absent where the token of a record has none: then its session was ended, or else its subject. */
-  jti?: string
+  jti: string
   /** The id of its record, where it has one. */
   id?: string
   iss?: string
@@ -134,7 +133,9 @@ export interface RevocationResult {
  * const { first }: RevokeResult = await app.revocation.revoke(request)
  * if (!first) app.log.warn('somebody else logged this token out')
  */
-export interface RevokeResult extends RevocationResult {
+export interface RevokeResult extends Omit<RevocationResult, 'jti'> {
+  /** Absent where the token has none: then its session was ended, or else its subject. */
+  jti?: string
   first: boolean
 }
 

@@ -2,7 +2,7 @@ import { FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND } from '../e
 import type { Budget } from '../stores/store.ts'
 import type { Seconds } from '../time.ts'
 import type {
-  AuthorizeTarget, ClaimResult, CutoffResult, ListedToken, RevocationResult, SessionResult, TokenRecord,
+  AuthorizeTarget, ClaimResult, CutoffResult, ListedToken, SessionResult, TokenRecord,
   TokensPage
 } from '../types.ts'
 import { byOf } from './audit.ts'
@@ -10,6 +10,7 @@ import type { CheckedClaims, TokenClaims } from './claims.ts'
 import type { TokenRevocation } from './decorator.ts'
 import { hasOwnName, recordNameOf } from './names.ts'
 import { recordNameOfClaims } from './records.ts'
+import type { Revoked } from './revoke.ts'
 
 /** Who wants to act on a token: the claims of their own token, and a function that may grant more. */
 export interface Actor {
@@ -60,7 +61,7 @@ export class Access {
   }
 
   /** Without `issuer`, a token of the actor's own issuer is meant. */
-  async revoke (actor: Actor, jti: string, issuer?: string): Promise<RevocationResult> {
+  async revoke (actor: Actor, jti: string, issuer?: string): Promise<Revoked> {
     const claims = this.#revocation.checked(actor.claims)
     const iss = issuer ?? claims.iss
     const budget = this.#budget()
@@ -75,7 +76,7 @@ export class Access {
     return (await revoker.revokeKnown({ jti, iss, ...exp }, record, budget, byOf(claims))).revocation
   }
 
-  async revokeById (actor: Actor, id: string): Promise<RevocationResult> {
+  async revokeById (actor: Actor, id: string): Promise<Revoked> {
     const claims = this.#revocation.checked(actor.claims)
     const budget = this.#budget()
     const { record, latest } = await this.#revocation.history.named(id, budget)

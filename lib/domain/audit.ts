@@ -2,7 +2,6 @@ import { channel } from 'node:diagnostics_channel'
 import type { Clock, Milliseconds } from '../time.ts'
 import type { CutoffEvent, RevocationResult } from '../types.ts'
 import type { CheckedClaims } from './claims.ts'
-import type { Names } from './names.ts'
 
 /**
  * Who revoked something: the names of their token, or none where the application itself called
@@ -53,8 +52,8 @@ export class Audit {
     this.#log.info({ event: 'authn_token_revoked', ...revocation, by }, 'jwt revocation: revoked')
   }
 
-  reused ({ identity, subject, others }: Names, claims: CheckedClaims) {
-    const name = identity ?? `${subject ?? others![0]}?`
+  /** `name`: what the log tells at most once a minute of. */
+  reused (name: string, claims: CheckedClaims) {
     const token = byOf(claims)
     if (reuseChannel.hasSubscribers) reuseChannel.publish(token)
     const now = this.#clock.wall()

@@ -61,7 +61,7 @@ export class Check {
     if (areNone(names)) return done(refusalBy(rule), null)
     this.#denials.check(names, (error, revoked, cutoff) => {
       if (revoked || isCutOff(claims, cutoff)) {
-        this.#audit.reused(names, claims)
+        this.#audit.reused(names.identity ?? `${names.subject ?? names.others![0]}?`, claims)
         return done(new FST_JWT_REVOKED(), null)
       }
       if (error) return this.#unchecked(error, rule, done)

@@ -35,9 +35,12 @@ export interface Target {
 
 /** The revocation that stands, and whether this call made it. */
 export interface Made {
-  revocation: RevocationResult
+  revocation: Revoked
   first: boolean
 }
+
+/** A revocation. Without a jti a cutoff ended the token. */
+export type Revoked = Omit<RevokeResult, 'first'>
 
 export interface EndOptions extends CutoffOptions {
   /** A token to leave out. */
@@ -204,7 +207,11 @@ export class Revoker {
 
 type Names = { [name in 'jti' | 'id' | 'iss' | 'sub' | 'sid']?: string | undefined }
 
-export function revocationOf (names: Names, at: Seconds, exp: Seconds | null): RevocationResult {
+export function revocationOf (
+  names: Names & { jti: string }, at: Seconds, exp: Seconds | null
+): RevocationResult
+export function revocationOf (names: Names, at: Seconds, exp: Seconds | null): Revoked
+export function revocationOf (names: Names, at: Seconds, exp: Seconds | null): Revoked {
   const { jti, id, iss, sub, sid } = names
   return {
     ...(jti && { jti }),

@@ -5,8 +5,8 @@ import type { Entry } from './entry.ts'
 
 /**
  * `revoked`: whether a revocation of the identity is kept. `cutoff`: the latest of the other names' cutoffs,
- * in seconds since the epoch; null: there is none. With an `error`, a `revoked` or a `cutoff` that is given is true, and its
- * absence says nothing.
+ * in seconds since the epoch; null: there is none. With an `error`, a `revoked` or a `cutoff` that is given
+ * is true, and its absence says nothing.
  */
 export type CheckCallback = (error: unknown, revoked: boolean, cutoff: Seconds | null) => void
 
@@ -72,8 +72,8 @@ export interface RecordEntry {
 export interface Records {
   /**
    * Keeps a record, and replaces a record with the same id. Its identity leads to the record that ends
-   * latest. `isFirst` says that the identity has no other record. Gives the latest cutoff of the token's names,
-   * read after the record was written.
+   * latest. `isFirst` says that the identity has no other record. Gives the latest cutoff of the token's
+   * names, read after the record was written.
    */
   save (entry: RecordEntry, isFirst?: boolean): Promise<Seconds | null>
   /** Keeps a record unless its identity has a record that ends as late. */

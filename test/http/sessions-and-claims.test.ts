@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import type { AuthorizeTarget, RevocationOptions } from '../../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, signed } from '../support/app.ts'
 import { commandsOf, UNAVAILABLE } from '../support/domain.ts'
-import { startRedis } from '../support/redis.ts'
+import { eventually, startRedis } from '../support/redis.ts'
 
 /* Sessions, listed claims and bans: who may end what, and what ends. */
 
@@ -239,6 +239,33 @@ t.test('a session ends by a request, and a token without one has none', async (t
     statusCode: 401, body: { code: 'FST_JWT_NOT_REVOCABLE', message: /it has no jti to revoke it by/ }
   }, 'never by a listed claim')
 })
+
+t.test('P11 every replica hears of a session and of a listed claim, and the log tells who ended it', async (t) => {
+  const keyPrefix = ownPrefix()
+  const lines: Array<Record<string, unknown>> = []
+  const logger = { level: 'info', stream: { write (line: string) { lines.push(JSON.parse(line)) } } }
+  const build = (fastify: object, revocation: RevocationOptions = NAMED) =>
+    buildApp(t, { fastify, revocation: { redis: server.url, keyPrefix, mode: 'replica', ...revocation } })
+  const [one, other, blind] = [await build({ logger }), await build({}), await build({}, {})]
+  const heard: object[][] = [[], [], []]
+  for (const [i, app] of [one, other, blind].entries()) app.revocation.on('revoked', (event) => heard[i]!.push(event))
+  const caller = await genuine({ sid: 's/1', iss: 'https://i' })
+  t.match(await del(one, '/sid/s%2F1', caller.token), { statusCode: 200, body: { sid: 's/1', iss: 'https://i' } })
+  const { cutoff } = await one.revocation.revokeBy('tenant', 'a:b')
+  const events = [{ sid: 's/1', iss: 'https://i', cutoff: FOR_EVER }, { claim: 'tenant', value: 'a:b', cutoff }]
+  await eventually('all have heard', async () => heard.every(({ length }) => length === 2))
+  // A process that does not look at these names tells of them, too.
+  for (const [i, app] of [one, other, blind].entries()) t.strictSame(heard[i]!.map(sortedKeys), events.map(sortedKeys), app.revocation.status().mode)
+  const told = lines.filter(({ event }) => event === 'authn_token_revoked')
+  t.match(told, [
+    { ...events[0], by: { jti: caller.jti, iss: 'https://i', sub: 'alice', sid: 's/1' } }, { ...events[1], by: {} }
+  ])
+  t.strictSame(await me(other, caller.token), REVOKED)
+  t.strictSame(await me(one, caller.token), REVOKED)
+  t.match(lines.filter(({ event }) => event === 'authn_token_reuse'), [{ jti: caller.jti, sub: 'alice', sid: 's/1' }])
+})
+
+const sortedKeys = (event: object) => Object.fromEntries(Object.entries(event).sort())
 
 t.test('a store that fails is answered 503, and what may stand is told when it stands', async (t) => {
   const own = await startRedis(t)

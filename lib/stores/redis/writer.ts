@@ -194,8 +194,8 @@ export class Writer {
     const keys = [this.#keys.of(entry), ...others]
     const value = KINDS[entry.kind].value(entry)
     const ttl = ttlArguments(entry.until, this.#clock.wall())
-    const words = toWords(entry)
-    return ['eval', script, keys.length, ...keys, value, ...ttl, this.#longest, ...words, this.#logSpan ?? '', force]
+    const logged = [...toWords(entry), this.#logSpan ?? '']
+    return ['eval', script, keys.length, ...keys, value, ...ttl, this.#longest, ...logged, force]
   }
 
   #write (command: Command, entry: Entry): Promise<Answer> {

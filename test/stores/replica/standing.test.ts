@@ -132,7 +132,7 @@ t.test('P8 on a cluster the name is written by a command of its own, before the 
   const writer = await openNode(t, client, { ...SETTINGS, mode: 'strict', keyPrefix })
   for (let i = 0; i < 20; i++) await on(writer.store).cutOff(`sid:s${i}`, EVERY_IAT, soon(3600), { unlessFrom: EVERY_IAT })
   await on(writer.store).cutOff('alice', soon(0), soon(30))
-  t.strictSame((await client.zrange(`${keyPrefix}standing`, 0, -1)).sort(), Array.from({ length: 20 }, (_, i) => `sid:s${i}`).sort())
+  t.strictSame((await client.zrange(`${keyPrefix}standing`, '0', '-1')).sort(), Array.from({ length: 20 }, (_, i) => `sid:s${i}`).sort())
   t.ok(await client.pttl(`${keyPrefix}standing`) > 3_500_000)
   await client.del(`${keyPrefix}log`)
   const node = await startNode(t, client, { ...SETTINGS, keyPrefix })

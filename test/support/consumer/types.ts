@@ -46,7 +46,7 @@ export const options: RevocationOptions[] = [
     async authorize (request, target) {
       same<typeof request, FastifyRequest>(true)
       same<typeof target, AuthorizeTarget>(true)
-      same<typeof target.action, 'revoke' | 'revokeSubject' | 'read'>(true)
+      same<typeof target.action, 'revoke' | 'revokeSubject' | 'revokeSession' | 'revokeBy' | 'read'>(true)
       same<typeof target.jti, string | undefined>(true)
       return request.method === 'DELETE' && target.sub === 'alice'
     }
