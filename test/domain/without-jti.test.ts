@@ -9,6 +9,7 @@ import { eventually, startRedis } from '../support/redis.ts'
 const HISTORY = '/v1/jwt/history'
 const NAMED = { claims: { sid: 'sid' }, revocableBy: ['tenant'], recordOnUse: true } satisfies RevocationOptions
 const server = await startRedis(t)
+t.teardown(() => {})
 
 const STORES: Record<string, () => RevocationOptions> = {
   memory: () => ({}),
@@ -120,5 +121,5 @@ t.test('an actor without a subject sees the record of the own token', async (t) 
   await me(app, token)
   await eventually('it is recorded', async () => (await call(app, 'GET', HISTORY, token)).body.tokens.length === 1)
   t.match((await call(app, 'GET', HISTORY, token)).body, { tokens: [{ sid: 's1', current: true, status: 'active' }] })
-  t.strictSame((await call(app, 'GET', HISTORY, await bare({ sid: 's2' }))).body, { tokens: [] })
+  t.match((await call(app, 'GET', HISTORY, await bare({ sid: 's2' }))).body.tokens.map(({ sid }: { sid: string }) => sid), ['s2'], 'and no other')
 })

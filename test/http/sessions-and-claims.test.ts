@@ -19,6 +19,7 @@ const notFound = (message: string) => ({
 const FOR_EVER = 4294967295
 
 const server = await startRedis(t)
+t.teardown(() => {})
 
 /** On memory, on Redis, and on a replica. */
 const STORES: Record<string, () => RevocationOptions> = {
