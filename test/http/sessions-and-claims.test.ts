@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { AuthorizeTarget, RevocationOptions } from '../../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, signed } from '../support/app.ts'
-import { commandsOf, UNAVAILABLE } from '../support/domain.ts'
+import { commandsOf, UNAVAILABLE, WatchedClient } from '../support/domain.ts'
 import { eventually, startRedis } from '../support/redis.ts'
 
 /* Sessions, listed claims and bans: who may end what, and what ends. */
@@ -291,6 +292,23 @@ t.test('one MGET reads all names of a token, and a token that has none of them c
     t.strictSame(took, { mget: 1 }, JSON.stringify(claims))
     t.equal((await misses()).misses - before, keys, 'so many keys')
   }
+})
+
+t.test('P8 on a cluster each name is one GET, all in one turn; and issue() reads the cutoffs of all names in its flush', async (t) => {
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  const claims = { sid: 's', tenant: 'a', client_id: 'c', iss: 'i' }
+  const cluster = Object.assign(new WatchedClient(redis), { isCluster: true, nodes: () => [redis] })
+  const onCluster = await scene(t, { redis: cluster, keyPrefix: ownPrefix() })
+  const token = await tokenOf(claims)
+  t.strictSame(await cluster.during(() => me(onCluster.app, token)), Array.from({ length: 5 }, () => ['get']))
+
+  const node = new WatchedClient(redis)
+  const onNode = await scene(t, { redis: node, keyPrefix: ownPrefix() })
+  const issue = (claims: object) => node.during(() => onNode.app.revocation.issue(claims))
+  t.strictSame(await issue({ sub: 'alice', ...claims }), [['set', 'set', 'eval', 'get', 'get', 'get', 'get']])
+  t.strictSame(await issue({ sub: 'alice' }), [['set', 'set', 'eval', 'get']], 'as before')
+  t.strictSame(await issue({}), [['set', 'set']])
 })
 
 async function misses () {
