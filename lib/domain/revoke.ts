@@ -207,13 +207,11 @@ export class Revoker {
 
 type Names = { [name in 'jti' | 'id' | 'iss' | 'sub' | 'sid']?: string | undefined }
 
-export function revocationOf (
-  names: Names & { jti: string }, at: Seconds, exp: Seconds | null
-): RevocationResult
-export function revocationOf (names: Names, at: Seconds, exp: Seconds | null): Revoked
-export function revocationOf (names: Names, at: Seconds, exp: Seconds | null): Revoked {
+export function revocationOf<N extends Names> (
+  names: N, at: Seconds, exp: Seconds | null
+): Revoked & Pick<N, 'jti' & keyof N> {
   const { jti, id, iss, sub, sid } = names
-  return {
+  const revocation: Revoked = {
     ...(jti && { jti }),
     ...(id && { id }),
     ...(iss && { iss }),
@@ -223,6 +221,7 @@ export function revocationOf (names: Names, at: Seconds, exp: Seconds | null): R
     revokedAt: isoTime(at, Math.floor)!,
     expiresAt: isoTime(exp ?? undefined, Math.ceil)
   }
+  return revocation as Revoked & Pick<N, 'jti' & keyof N>
 }
 
 function latestOf (...ends: Array<Seconds | undefined>): Seconds | undefined {
