@@ -123,3 +123,48 @@ t.test('an actor without a subject sees the record of the own token', async (t) 
   t.match((await call(app, 'GET', HISTORY, token)).body, { tokens: [{ sid: 's1', current: true, status: 'active' }] })
   t.match((await call(app, 'GET', HISTORY, await bare({ sid: 's2' }))).body.tokens.map(({ sid }: { sid: string }) => sid), ['s2'], 'and no other')
 })
+
+t.test('two devices without a jti do not end each other with except', async (t) => {
+  const app = await build(t, {})
+  const tokens = [await bare({ sub: 'alice', sid: 's1' }), await bare({ sub: 'alice', sid: 's2' })]
+  for (const token of tokens) t.match(await me(app, token), { statusCode: 200 })
+  await listed(app, 'alice', 2)
+  const answers = await Promise.all(tokens.map((token) => call(app, 'DELETE', `${HISTORY}/sub/alice?except=current`, token)))
+  t.strictSame(answers.map(({ statusCode }) => statusCode).sort(), [200, 401])
+  t.match(answers.find(({ statusCode }) => statusCode === 401), REVOKED)
+  t.strictSame((await Promise.all(tokens.map((token) => me(app, token)))).map(({ statusCode }) => statusCode).sort(), [200, 401])
+})
+
+t.test('a caller with a jti and a session spares what would end that session, and an unknown jti spares nothing', async (t) => {
+  const app = await build(t, {})
+  const [caller, sibling, other] = [(await genuine({ sid: 's1' })).token, await bare({ sub: 'alice', sid: 's1' }), await bare({ sub: 'alice', sid: 's2' })]
+  for (const token of [caller, sibling, other]) t.match(await me(app, token), { statusCode: 200 })
+  await listed(app, 'alice', 3)
+  t.match(await call(app, 'DELETE', `${HISTORY}/sub/alice?except=current`, caller), { statusCode: 200, body: { revoked: 1 } })
+  for (const token of [caller, sibling]) t.match(await me(app, token), { statusCode: 200 })
+  t.strictSame(await me(app, other), REVOKED)
+  t.match(await app.revocation.revokeSubject('alice', { except: 'unknown' }), { revoked: 2 })
+  for (const token of [caller, sibling]) t.strictSame(await me(app, token), REVOKED)
+})
+
+t.test('a token without a jti and without an end, of an issuer, is revoked by its session and by its subject', async (t) => {
+  const app = await buildApp(t, {
+    revocation: { ...NAMED, maxTokenLifetime: 'unbounded' },
+    after (app) {
+      app.post('/logout', async (request) => app.revocation.revoke(request))
+    }
+  })
+  const claims = { iss: 'https://i', iat: inSeconds(-10) }
+  const bySession = await app.revocation.record({ ...claims, sub: 'alice', sid: 's1' })
+  t.match(await app.revocation.revokeById(bySession.id), { iss: 'https://i', sub: 'alice', sid: 's1', expiresAt: null, first: true })
+  t.match(await app.revocation.revokeById(bySession.id), { sid: 's1', first: false })
+  const bySubject = await app.revocation.record({ ...claims, sub: 'bob', tenant: 'acme' })
+  t.match(await app.revocation.revokeById(bySubject.id), { iss: 'https://i', sub: 'bob', expiresAt: null, first: true })
+  const timeless = await app.revocation.record({ iss: 'https://i', sub: 'carol', tenant: 'acme' })
+  t.match(timeless, { issuedAt: null, expiresAt: null })
+  t.match(await app.revocation.revokeById(timeless.id), { sub: 'carol', first: true })
+  t.match(await app.revocation.revokeById(timeless.id), { sub: 'carol', first: false })
+  const token = await signed({ ...claims, sid: 's2' })
+  t.match(answerOf(await app.inject({ method: 'POST', url: '/logout', headers: bearer(token) })), { statusCode: 200, body: { iss: 'https://i', sid: 's2', expiresAt: null, first: true } })
+  t.strictSame(await me(app, token), REVOKED)
+})

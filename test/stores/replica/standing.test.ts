@@ -1,6 +1,10 @@
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { EVERY_IAT } from '../../../lib/stores/entry.ts'
+import { outlives } from '../../../lib/stores/redis/answers.ts'
+import type { Commands } from '../../../lib/stores/redis/commands.ts'
+import { keysUnder } from '../../../lib/stores/redis/keys.ts'
+import { readStanding } from '../../../lib/stores/replica/standing.ts'
 import { ownPrefix } from '../../support/app.ts'
 import { eventually, startCluster, startRedis, type RedisServer } from '../../support/redis.ts'
 import { held, openNode, soon, startNode } from '../../support/replica.ts'
@@ -123,6 +127,24 @@ t.test('a cutoff that is asked for again lasts longer in Redis, in the log and b
   t.ok(Number(await server.cli('ZSCORE', 'r:standing', 'sid:s1')) > soon(7100))
   await eventually('the replica keeps it as long', async () => held(node).some(({ until }) => until! > soon(7100)))
   t.equal(node.heard.length, 1, 'and listeners hear once')
+})
+
+t.test('what ends after its entry of the log stands, and nothing does where the log is never trimmed', async (t) => {
+  const now = 1_800_000_000
+  for (const [ends, span, expected] of [['', 60, true], ['', null, false], [now + 60, 60, false], [now + 61, 60, true], [now + 61, null, false]] as const) {
+    t.equal(outlives(String(ends), span, now * 1000), expected, `${ends} ${span}`)
+  }
+  const server = await startRedis(t)
+  const writer = await openNode(t, server.url, { ...SETTINGS, logSpan: null, mode: 'strict' })
+  await on(writer.store).cutOff('sid:s1', EVERY_IAT, null)
+  t.equal(await server.cli('EXISTS', 'r:standing'), '0')
+})
+
+t.test('P4 nonsense in the place of the names fails the reading', async (t) => {
+  const parts = readStanding({
+    redis: { send: async () => 'OK' } as unknown as Commands, keys: keysUnder('r:'), within: (call) => call(), now: () => 0
+  })
+  await t.rejects(parts.next(), { name: 'TypeError', message: 'Redis answered nonsense about standing cutoffs' })
 })
 
 t.test('P8 on a cluster the name is written by a command of its own, before the answer', async (t) => {
