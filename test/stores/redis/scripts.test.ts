@@ -115,7 +115,7 @@ for (const { what, prepare, write, key, logged, lasts = false } of WRITES) {
       if (failed) await write(store)
       close()
       const ttl = await admin.pttl(PREFIX + key)
-      t.ok(ttl > 0 && ttl <= LONGEST * 1000 === !lasts, `once ${command} is allowed the key is written, and ends`, { ttl })
+      t.ok(ttl > 0 && (ttl <= LONGEST * 1000) !== lasts, `once ${command} is allowed the key is written, and ends`, { ttl })
       if (logged) t.equal(await logLength(), 1, `once ${command} is allowed the log has it`)
       t.strictSame(await admin.zrange(`${PREFIX}standing`, '0', '-1'), lasts ? ['a'] : [])
     }
