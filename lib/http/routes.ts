@@ -153,10 +153,13 @@ function ignoreBodies (scope: FastifyInstance) {
 function useTypeBox (scope: FastifyInstance) {
   scope.setValidatorCompiler<TSchema>(({ schema, httpPart }) => {
     const compiled = TypeCompiler.Compile(schema)
+    // A query may hold what its route does not know.
+    const takesUntil = schema.properties?.until !== undefined
     return (data: unknown) => {
       // A query holds strings only.
       const value = Value.Convert(schema, data)
       const mistake = compiled.Errors(value).First()
+      if (mistake === undefined && !takesUntil) return { value }
       const words = mistake === undefined ? mistakeInUntil(value) : `${mistake.path} ${mistake.message}`
       return words === undefined ? { value } : { error: new Error(`${httpPart}${words}`) }
     }
