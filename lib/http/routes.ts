@@ -159,8 +159,9 @@ function useTypeBox (scope: FastifyInstance) {
       // A query holds strings only.
       const value = Value.Convert(schema, data)
       const mistake = compiled.Errors(value).First()
-      if (mistake === undefined && !takesUntil) return { value }
-      const words = mistake === undefined ? mistakeInUntil(value) : `${mistake.path} ${mistake.message}`
+      const words = mistake === undefined
+        ? takesUntil ? mistakeInUntil(value) : undefined
+        : `${mistake.path} ${mistake.message}`
       return words === undefined ? { value } : { error: new Error(`${httpPart}${words}`) }
     }
   })
