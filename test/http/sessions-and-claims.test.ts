@@ -3,8 +3,9 @@ import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { AuthorizeTarget, RevocationOptions } from '../../lib/index.ts'
+import { MemoryStore } from '../../lib/stores/memory.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, signed } from '../support/app.ts'
-import { commandsOf, UNAVAILABLE, WatchedClient } from '../support/domain.ts'
+import { buildDomain, Clock, commandsOf, UNAVAILABLE, WatchedClient } from '../support/domain.ts'
 import { eventually, startRedis } from '../support/redis.ts'
 
 /* Sessions, listed claims and bans: who may end what, and what ends. */
@@ -268,6 +269,15 @@ t.test('P11 every replica hears of a session and of a listed claim, and the log 
   t.strictSame(await me(other, caller.token), REVOKED)
   t.strictSame(await me(one, caller.token), REVOKED)
   t.match(lines.filter(({ event }) => event === 'authn_token_reuse'), [{ jti: caller.jti, sub: 'alice', sid: 's/1' }])
+})
+
+t.test('listeners hear nothing of a cutoff whose name this version can not tell', async (t) => {
+  const clock = new Clock()
+  const domain = buildDomain({ store: new MemoryStore({ clock }), clock })
+  const heard: object[] = []
+  domain.on('revoked', (event) => heard.push(event))
+  for (const name of ['!sid:alice', '%', 'a:%', 'sid:s1']) domain.onEntry({ kind: 'cutoff', name, at: 1, exp: null, until: null })
+  t.strictSame(heard, [{ sid: 's1', cutoff: 1 }])
 })
 
 const sortedKeys = (event: object) => Object.fromEntries(Object.entries(event).sort())
