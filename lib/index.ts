@@ -8,6 +8,6 @@ export type {
 } from './option-types.ts'
 export type {
   ClaimOptions, ClaimResult, CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken,
-  Revocation, RevocationEvents, RevocationResult, RevocationStatus, RevokeResult, SessionOptions,
+  RevocationDecorator, RevocationEvents, RevocationResult, RevocationStatus, RevokeResult, SessionOptions,
   SessionResult, SubjectOptions, TokenClaims, TokenRecord, TokensOptions, TokensPage
 } from './types.ts'

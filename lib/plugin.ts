@@ -1,7 +1,7 @@
 import type { RegisterOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { Access } from './domain/access.ts'
-import { TokenRevocation } from './domain/decorator.ts'
+import { Decorator } from './domain/decorator.ts'
 import { logSpan } from './domain/retention.ts'
 import { badOption } from './errors.ts'
 import { Guard } from './http/guard.ts'
@@ -14,13 +14,13 @@ import type { RevocationOptions, RevocationPlugin } from './option-types.ts'
 import { resolveOptions } from './options.ts'
 import { openStore } from './stores/open.ts'
 import { systemClock } from './time.ts'
-import type { Revocation } from './types.ts'
+import type { RevocationDecorator } from './types.ts'
 import { storeLog, warnAtStart } from './warnings.ts'
 import { whichRedis } from './which-redis.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    revocation: Revocation
+    revocation: RevocationDecorator
   }
   interface FastifyContextConfig {
     /**
@@ -63,7 +63,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
   })
   app.addHook('onClose', async () => close())
 
-  const revocation = new TokenRevocation({
+  const revocation = new Decorator({
     ...settings,
     store,
     rules,

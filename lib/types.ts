@@ -111,7 +111,7 @@ export interface RevocationEvents {
  * await app.revocation.revoke({ jti })
  * const isRevoked = await app.revocation.isRevoked(app.jwt.verify<TokenClaims>(token))
  */
-export interface Revocation {
+export interface RevocationDecorator {
   /**
    * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one
    * round trip. Without `iss` it gets the default issuer (see `revoke()`).

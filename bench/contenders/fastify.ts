@@ -2,7 +2,7 @@ import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import type { AddressInfo } from 'node:net'
-import type { Revocation } from '../../lib/index.ts'
+import type { RevocationDecorator } from '../../lib/index.ts'
 import type { Keys } from '../support/tokens.ts'
 import { denialKey, type Build } from './contender.ts'
 
@@ -12,7 +12,7 @@ export interface Running {
   /** One request without a socket; gives the status. */
   inject (path: string, token: string): Promise<number>
   listen (): Promise<number>
-  revocation: Revocation | undefined
+  revocation: RevocationDecorator | undefined
 }
 
 /** The packed one, and no type of it: a checkout need not be built to be checked. */

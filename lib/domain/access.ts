@@ -7,7 +7,7 @@ import type {
 } from '../types.ts'
 import { byOf } from './audit.ts'
 import type { CheckedClaims, TokenClaims } from './claims.ts'
-import type { TokenRevocation } from './decorator.ts'
+import type { Decorator } from './decorator.ts'
 import { hasOwnName, recordNameOf } from './names.ts'
 import { recordNameOfClaims } from './records.ts'
 import type { Revoked } from './revoke.ts'
@@ -52,10 +52,10 @@ export interface ClaimRequest {
  * else learns nothing: an unknown token and a foreign one get the same answer, after the same reads.
  */
 export class Access {
-  readonly #revocation: TokenRevocation
+  readonly #revocation: Decorator
   readonly #budget: () => Budget
 
-  constructor (revocation: TokenRevocation, budget: () => Budget) {
+  constructor (revocation: Decorator, budget: () => Budget) {
     this.#revocation = revocation
     this.#budget = budget
   }

@@ -3,7 +3,7 @@ import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
 import type { Clock } from '../time.ts'
 import type {
-  ClaimOptions, ClaimResult, CutoffResult, IssuedToken, IssueOptions, Revocation, RevocationEvents,
+  ClaimOptions, ClaimResult, CutoffResult, IssuedToken, IssueOptions, RevocationDecorator, RevocationEvents,
   RevocationStatus, RevokeResult, SessionOptions, SessionResult, SubjectOptions, TokenRecord, TokensOptions,
   TokensPage
 } from '../types.ts'
@@ -40,7 +40,7 @@ export interface RevocationContext extends HistoryContext {
 }
 
 /** The decorator `app.revocation`: checks arguments and delegates. It knows neither HTTP nor Redis. */
-export class TokenRevocation implements Revocation {
+export class Decorator implements RevocationDecorator {
   readonly history: History
   readonly revoker: Revoker
   readonly events: Events

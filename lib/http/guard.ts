@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { claimsOf, type TokenClaims } from '../domain/claims.ts'
-import type { TokenRevocation } from '../domain/decorator.ts'
+import type { Decorator } from '../domain/decorator.ts'
 import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import { Calls, type FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
@@ -16,12 +16,12 @@ type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
 export interface GuardOptions extends GuardedJwt {
   /** The guard takes the decorator's place here, and in each scope below, registered before or after. */
   scope: FastifyInstance
-  revocation: TokenRevocation
+  revocation: Decorator
 }
 
 /** Stands before a verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
 export class Guard {
-  readonly #revocation: TokenRevocation
+  readonly #revocation: Decorator
   readonly #finder: TokenFinder
   readonly #userKey: string
   readonly #original: Verify

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { BROKEN } from '../../lib/domain/claims.ts'
-import type { Revocation } from '../../lib/index.ts'
+import type { RevocationDecorator } from '../../lib/index.ts'
 import { buildApp, inSeconds, signed } from '../support/app.ts'
 
 /* What JavaScript gives to the methods of app.revocation: each says what it takes. */
@@ -17,14 +17,14 @@ const EVENTS = (method: string) => `${method}() takes an event, revoked, storeLo
 
 const VALUES = { null: null, undefined, 'a number': 42, 'a string': 'x', 'an array': ['x'], 'a function': () => {} }
 type Value = keyof typeof VALUES
-type Method = Exclude<keyof Revocation, 'status'>
+type Method = Exclude<keyof RevocationDecorator, 'status'>
 /** The compiler asks for each one. */
 const METHODS: Record<Method, true> = {
   issue: true, record: true, revoke: true, revokeById: true, revokeSubject: true, revokeSession: true, revokeBy: true, isRevoked: true, token: true, tokens: true, on: true, off: true
 }
 
 /** A method with one argument of each kind, and what it says; `takes`: the kinds that are right there. */
-const ROWS: Array<[call: string, message: string, takes: Value[], act: (revocation: Revocation, value: never) => unknown]> = [
+const ROWS: Array<[call: string, message: string, takes: Value[], act: (revocation: RevocationDecorator, value: never) => unknown]> = [
   ['issue(x)', CLAIMS('issue', '{ sub }'), [], (r, x) => r.issue(x)],
   ['issue({}, x)', OPTIONS('issue', '{ expiresIn }'), ['undefined'], (r, x) => r.issue({}, x)],
   ['record(x)', CLAIMS('record', '{ jti, iat, exp }'), [], (r, x) => r.record(x)],

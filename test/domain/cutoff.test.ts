@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import type { IssueOptions } from '../../lib/index.ts'
 import type { TokenClaims } from '../../lib/domain/claims.ts'
 import { keptUntil } from '../../lib/domain/retention.ts'
-import type { TokenRevocation } from '../../lib/domain/decorator.ts'
+import type { Decorator } from '../../lib/domain/decorator.ts'
 import { MemoryStore } from '../../lib/stores/memory.ts'
 import type { Store } from '../../lib/stores/store.ts'
 import { answerOf, bearer, buildApp, genuine, ownPrefix, REVOKED } from '../support/app.ts'
@@ -63,7 +63,7 @@ class Subject {
     this.#clock = clock
   }
 
-  async issue (domain: TokenRevocation, claims: object = {}) {
+  async issue (domain: Decorator, claims: object = {}) {
     const { token } = await domain.issue({ sub: this.sub, ...claims })
     return this.#keep(claimsOf(token), true)
   }
@@ -76,14 +76,14 @@ class Subject {
     this.#keep(undated, false)
   }
 
-  async cutOff (domain: TokenRevocation) {
+  async cutOff (domain: Decorator) {
     const { cutoff } = await domain.revokeSubject(this.sub)
     this.cutoffs.push(cutoff!)
     return cutoff!
   }
 
   /** Tokens that are not what they must be: from before the last cutoff and accepted, or issued by us after it and refused. */
-  async wrong (domain: TokenRevocation): Promise<string[]> {
+  async wrong (domain: Decorator): Promise<string[]> {
     const fates = await Promise.all(this.tokens.map(({ claims }) => presented(domain, claims)))
     return this.tokens.flatMap(({ claims, after, ours }, i) => {
       const before = after < this.cutoffs.length
@@ -231,7 +231,7 @@ for (const [name, storesOf] of Object.entries(STORES)) {
       const sub = randomUUID()
       let standing = 0
       /** The claims of a token, or nothing where the cutoff is ahead of that clock by the whole lead. */
-      const issueBy = async (domain: TokenRevocation, clock: Clock) => {
+      const issueBy = async (domain: Decorator, clock: Clock) => {
         try {
           return [claimsOf((await domain.issue({ sub })).token)]
         } catch (error) {

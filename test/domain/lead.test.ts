@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { BROKEN, claimsOf } from '../../lib/domain/claims.ts'
-import type { RevocationContext, TokenRevocation } from '../../lib/domain/decorator.ts'
+import type { RevocationContext, Decorator } from '../../lib/domain/decorator.ts'
 import { MemoryStore } from '../../lib/stores/memory.ts'
 import { answerOf, bearer, buildApp, inSeconds, ownPrefix } from '../support/app.ts'
 import { buildDomain, Clock, foreign, presented, RULES, signedBy, tokenOf, UNAVAILABLE } from '../support/domain.ts'
@@ -28,7 +28,7 @@ async function cutOffAhead (ahead: number, sign?: (clock: Clock) => RevocationCo
   return { clock, domain: buildDomain({ store, clock, ...(sign && { sign: sign(clock) }) }) }
 }
 
-const statusesOf = async (domain: TokenRevocation) => (await domain.tokens('alice')).tokens.map(({ status }) => status)
+const statusesOf = async (domain: Decorator) => (await domain.tokens('alice')).tokens.map(({ status }) => status)
 
 t.test('however often a subject is cut off, no token of issue() is signed further ahead than the lead, none lives longer than asked, and none is dead on arrival', async (t) => {
   const clock = new Clock()

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Audit } from '../../lib/domain/audit.ts'
 import type { TokenClaims } from '../../lib/domain/claims.ts'
-import type { TokenRevocation } from '../../lib/domain/decorator.ts'
+import type { Decorator } from '../../lib/domain/decorator.ts'
 import { MemoryStore } from '../../lib/stores/memory.ts'
 import { ReplicaStore } from '../../lib/stores/replica/replica.ts'
 import { bearer, buildApp, genuine, inSeconds, ownPrefix, signed } from '../support/app.ts'
@@ -31,7 +31,7 @@ const STALENESS = 60_000
 
 interface Process {
   clock: Clock
-  domain: TokenRevocation
+  domain: Decorator
 }
 
 const contextOf = (clock: Clock) => ({ clock, onLost () {}, onBack () {} })

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { TokenRevocation } from '../../lib/domain/decorator.ts'
+import { Decorator } from '../../lib/domain/decorator.ts'
 import { redisStore } from './stores.ts'
 import { systemClock } from '../../lib/time.ts'
 
@@ -37,7 +37,7 @@ const { REDIS_URL, KEY_PREFIX, SECRET, SUBJECT } = process.env as Record<string,
 if (process.send !== undefined && REDIS_URL !== undefined) {
   const redis = new Redis(REDIS_URL)
   const store = redisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000, logSpan: 3600, minReplicas: 0 }, { clock: systemClock, onLost (error) { throw error }, onBack () {} })
-  const revocation = new TokenRevocation({
+  const revocation = new Decorator({
     store,
     rules: { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject', claims: { jti: 'jti', sub: 'sub' }, revocableBy: [] },
     clock: systemClock,

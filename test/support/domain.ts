@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { checkClaims, claimsOf, type TokenClaims } from '../../lib/domain/claims.ts'
-import { TokenRevocation, type RevocationContext } from '../../lib/domain/decorator.ts'
+import { Decorator, type RevocationContext } from '../../lib/domain/decorator.ts'
 import type { Store } from '../../lib/stores/store.ts'
 import { systemClock, type Clock as InjectedClock } from '../../lib/time.ts'
 import type { RedisClient } from '../../lib/types.ts'
@@ -60,8 +60,8 @@ export const RULES: RevocationContext['rules'] = { maxTokenLifetime: 3600, clock
 export type DomainOptions = { store: Store, clock: Clock } & Partial<Omit<RevocationContext, 'store' | 'clock'>>
 
 /** The domain without HTTP, under a clock that the test moves. */
-export function buildDomain ({ clock, ...options }: DomainOptions): TokenRevocation {
-  return new TokenRevocation({
+export function buildDomain ({ clock, ...options }: DomainOptions): Decorator {
+  return new Decorator({
     rules: RULES,
     sign: signedBy(clock),
     mode: 'strict',
@@ -74,7 +74,7 @@ export function buildDomain ({ clock, ...options }: DomainOptions): TokenRevocat
 }
 
 /** What becomes of a request with a token of these claims: 'accepted', or the code of the refusal. */
-export function presented (domain: TokenRevocation, claims: TokenClaims): Promise<string> {
+export function presented (domain: Decorator, claims: TokenClaims): Promise<string> {
   return new Promise((resolve) => {
     domain.check(`${part({})}.${part(claims)}.`, (refusal) => resolve(refusal === null ? 'accepted' : (refusal as Error & { code: string }).code))
   })

@@ -6,7 +6,7 @@ import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
 import plugin, {
   FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_BAD_OPTION, FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND,
   FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, revocationPlugin, type Authorize, type AuthorizeTarget, type IssuedToken,
-  type IssueOptions, type RedisClient, type Revocation, type RevocationEvents, type RevocationOptions, type RevocationResult, type RevokeResult,
+  type IssueOptions, type RedisClient, type RevocationDecorator, type RevocationEvents, type RevocationOptions, type RevocationResult, type RevokeResult,
   type RevocationStatus, type TokenClaims, type TokenRecord, type ClaimResult, type SessionResult
 } from '../../../lib/index.ts'
 
@@ -111,7 +111,7 @@ export async function use () {
   // @ts-expect-error
   app.get('/wrong', { config: { revocation: 'off' } }, async () => {})
 
-  same<typeof app.revocation, Revocation>(true)
+  same<typeof app.revocation, RevocationDecorator>(true)
   const issueOptions: IssueOptions = { expiresIn: '15m', meta: { device: 'a phone' }, iss: 'https://issuer.example' }
   const issued = await app.revocation.issue({ sub: 'alice' }, issueOptions)
   await app.revocation.issue({ anything: ['goes'], where: { no: 'payload' }, is: 'declared' }, { algorithm: 'HS512', header: { x: 1 } })
@@ -122,7 +122,7 @@ export async function use () {
   same<typeof issued, IssuedToken>(true)
   same<typeof issued.expiresAt, string | null>(true)
   const claims: TokenClaims = { jti: issued.jti, exp: 1, role: 'admin' }
-  same<Awaited<ReturnType<Revocation['record']>>, TokenRecord>(true)
+  same<Awaited<ReturnType<RevocationDecorator['record']>>, TokenRecord>(true)
   await app.revocation.record(claims, { device: 'a phone' })
   const revoked = await app.revocation.revoke({ jti: issued.jti, iss: 'https://issuer.example', exp: 1 })
   same<typeof revoked, RevokeResult>(true)
@@ -133,7 +133,7 @@ export async function use () {
   same<typeof revoked.status, 'revoked'>(true)
   // @ts-expect-error
   await app.revocation.revoke({ id: issued.id })
-  same<Awaited<ReturnType<Revocation['revokeById']>>, RevokeResult>(true)
+  same<Awaited<ReturnType<RevocationDecorator['revokeById']>>, RevokeResult>(true)
   await app.revocation.revokeById(issued.id)
   const isRevoked: boolean = await app.revocation.isRevoked(claims)
   const record: TokenRecord | null = await app.revocation.token(issued.id)
@@ -153,8 +153,8 @@ export async function use () {
   await app.revocation.revokeSubject('alice', { until: new Date() })
   // @ts-expect-error
   await app.revocation.revokeSubject('alice', { until: 'forever' })
-  same<Awaited<ReturnType<Revocation['revokeSession']>>, SessionResult>(true)
-  same<Awaited<ReturnType<Revocation['revokeBy']>>, ClaimResult>(true)
+  same<Awaited<ReturnType<RevocationDecorator['revokeSession']>>, SessionResult>(true)
+  same<Awaited<ReturnType<RevocationDecorator['revokeBy']>>, ClaimResult>(true)
   await app.revocation.revokeSession('s1', { iss: '' })
   await app.revocation.revokeBy('tenant', 42, { until: Infinity })
   return { revocation, isRevoked, record, status }
