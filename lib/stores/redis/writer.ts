@@ -22,8 +22,7 @@ export interface WriterOptions {
   /** How many replicas of Redis must hold a write before it counts. */
   minReplicas: number
   /** How many writes of unknown outcome, and how many told ones, are remembered. Default: 10,000 each. */
-  maxOwed?: number
-  maxTold?: number
+  most?: number
 }
 
 export interface WriterContext extends WriterOptions, Pick<StoreContext, 'clock' | 'onDisowned'> {
@@ -31,8 +30,6 @@ export interface WriterContext extends WriterOptions, Pick<StoreContext, 'clock'
   keys: Keys
   link: Link
 }
-
-const MANY = 10_000
 
 /** The script that writes an entry for a caller, and the script that puts a lost entry back. */
 const SCRIPTS = {
@@ -61,7 +58,7 @@ export class Writer {
 
   constructor (context: WriterContext) {
     const { connection, keys, link, logSpan, longest, minReplicas, clock } = context
-    const { maxOwed = MANY, maxTold = MANY, onDisowned = () => {} } = context
+    const { most = 10_000, onDisowned = () => {} } = context
     this.#connection = connection
     this.#redis = commandsOf({ client: connection.client })
     this.#connections = new Connections(this.#redis)
@@ -69,7 +66,7 @@ export class Writer {
     this.#logSpan = logSpan
     this.#longest = longestOf(longest)
     this.#minReplicas = minReplicas
-    this.#told = new Told(maxTold)
+    this.#told = new Told(most)
     // Two WAITs must end within the caller's time.
     this.#patience = Math.max(Math.floor(link.deadline.timeout / 3), 1)
     this.#clock = clock
@@ -78,7 +75,7 @@ export class Writer {
       rewrite: (some) => this.#writeOwed(some),
       deadline: link.deadline,
       onDisowned,
-      most: maxOwed,
+      most,
       ...(minReplicas > 0 && { atOnce: 1 })
     })
   }
