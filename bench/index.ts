@@ -1,74 +1,58 @@
 import { writeFile } from 'node:fs/promises'
-import { Databases } from './measures/databases.ts'
-import { measureDirect } from './measures/direct.ts'
-import { measureMemory } from './measures/memory.ts'
-import { measurePropagation } from './measures/propagation.ts'
-import { measureRedisBytes } from './measures/redis-bytes.ts'
-import { measureRequests } from './measures/requests.ts'
-import { measureRevocations } from './measures/revocations.ts'
-import { measureSideBySide } from './measures/side-by-side.ts'
-import { measureStartUp } from './measures/start-up.ts'
 import { chart } from './report/chart.ts'
 import { describeMachine } from './report/machine.ts'
-import { mainTable } from './report/main-table.ts'
-import { markdown, SECTIONS } from './report/markdown.ts'
-import { Matrix, type Results, type Section } from './report/results.ts'
+import { markdown } from './report/markdown.ts'
+import { Saved } from './report/saved.ts'
 import { targetsOf, targetTable } from './report/targets.ts'
-import { settingsOf } from './settings.ts'
+import { SECTIONS, type SectionName } from './sections.ts'
+import { argumentsOf } from './settings.ts'
+import { Bench } from './support/bench.ts'
 import { inSession } from './support/owner.ts'
-import { Database } from './support/redis.ts'
+import { installPacked } from './support/packed.ts'
 
-const { settings, only } = settingsOf(process.argv.slice(2), Object.keys(SECTIONS) as Section[])
+const given = argumentsOf(process.argv.slice(2), Object.keys(SECTIONS) as SectionName[])
+const { settings, sections, rows, from } = given
+/** Is kept apart, and changes no file that is committed. */
+const isTrial = settings.quick || from !== undefined || rows.source !== '(?:)'
 // Ends the servers as well, which a signal would leave alone.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
-const started = performance.now()
-const machine = await inSession(async (session) => describeMachine((await Database.start(session)).redis))
-const results: Partial<Results> = { date: new Date().toISOString(), machine, settings }
+const saved = await Saved.open(isTrial ? 'trial' : 'full')
+const failed: SectionName[] = []
 
-/** A server that is not measured must not run beside one that is: each of these ends what it started. */
-if (only.some((section) => ['requests', 'sideBySide', 'direct'].includes(section))) {
-  await inSession(async (session) => {
-    const databases = await Databases.start(session, settings.entries)
-    await measure('requests', () => measureRequests(settings, databases))
-    await measure('sideBySide', () => measureSideBySide(settings, databases))
-    await measure('direct', () => measureDirect(settings, databases))
-  })
+await inSession(async (session) => {
+  const bench = new Bench(session, await installPacked(session, from), given)
+  const machine = await describeMachine((await bench.filled()).database.redis)
+  for (const section of sections) {
+    const started = performance.now()
+    try {
+      await measure(section)
+    } catch (error) {
+      console.error(error)
+      failed.push(section)
+    }
+    console.log(`\n(${section}: ${Math.round((performance.now() - started) / 1000)} s)\n`)
+  }
+
+  async function measure<S extends SectionName> (section: S) {
+    const { measure, render } = SECTIONS[section]
+    const save = (found: typeof saved.found[S]) =>
+      saved.add(section, { date: new Date().toISOString(), machine, settings, found: found! })
+    const found = await measure(bench, save)
+    await save(found)
+    console.log(render(found, settings))
+  }
+})
+
+if (!isTrial) {
+  await write('results.md', markdown(saved))
+  if (saved.found.steady) await write('results.svg', chart(saved.found.steady))
 }
-await measure('revocations', () => measureRevocations(settings))
-await measure('propagation', () => measurePropagation(settings))
-await measure('memory', () => measureMemory(settings))
-await measure('startUp', () => measureStartUp(settings))
-await measure('redisBytes', () => measureRedisBytes(settings))
-
-if (isWhole(results)) {
-  const matrix = new Matrix(results)
-  await write('results.json', `${JSON.stringify(results, rounded, 1)}\n`)
-  await write('results.md', markdown(results))
-  await write('results.svg', chart(matrix))
-  console.log(`\n${mainTable(matrix)}\n\n## Targets\n\n${targetTable(targetsOf(results))}\n`)
-  console.log(`${secondsSince(started)} s; bench/results.md has the rest`)
-}
-
-/** What was measured is told at once: nothing of it is lost when a later part fails. */
-async function measure<S extends Section> (section: S, run: () => Promise<Results[S]>) {
-  if (!only.includes(section)) return
-  const from = performance.now()
-  results[section] = await run()
-  console.log(`\n${SECTIONS[section](results as Results)}\n\n(${secondsSince(from)} s)`)
-}
-
-function isWhole (results: Partial<Results>): results is Results {
-  return Object.keys(SECTIONS).every((section) => section in results)
+console.log(targetTable(targetsOf(saved.found)))
+if (failed.length > 0) {
+  console.error(`not measured: ${failed.join(', ')}`)
+  process.exitCode = 1
 }
 
 async function write (name: string, content: string) {
   await writeFile(new URL(name, import.meta.url), content)
-}
-
-function secondsSince (moment: number): number {
-  return Math.round((performance.now() - moment) / 1000)
-}
-
-function rounded (_key: string, value: unknown): unknown {
-  return typeof value === 'number' ? Number(value.toPrecision(5)) : value
 }

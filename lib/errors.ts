@@ -46,10 +46,16 @@ export const FST_JWT_REVOCATION_FORBIDDEN = createError(
   'FST_JWT_REVOCATION_FORBIDDEN', 'Not allowed to act on this token', 403, ...WITHOUT_STACK
 )
 
-/** 404: no record has this id. Only callers to whom `authorize` grants access are told. */
-export const FST_JWT_REVOCATION_NOT_FOUND = createError(
-  'FST_JWT_REVOCATION_NOT_FOUND', 'No record of a token has this id', 404, ...WITHOUT_STACK
-)
+/** 404: there is nothing of that name. Only callers to whom `authorize` grants access are told. */
+export class FST_JWT_REVOCATION_NOT_FOUND extends createError<
+  'FST_JWT_REVOCATION_NOT_FOUND', 404, [sentence: string]
+>(
+  'FST_JWT_REVOCATION_NOT_FOUND', '%s', 404, ...WITHOUT_STACK
+) {
+  constructor (sentence = 'No record of a token has this id') {
+    super(sentence)
+  }
+}
 
 /**
  * At register: an option has the wrong shape, or no option has this name, or a plugin is missing or there

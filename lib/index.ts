@@ -7,7 +7,7 @@ export type {
   Authorize, AuthorizeTarget, RedisClient, RevocationOptions, RevocationPlugin, RoutesOptions
 } from './option-types.ts'
 export type {
-  CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken, RevocationDecorator,
-  RevocationEvents, RevocationResult, RevocationStatus, RevokeResult, SubjectOptions, TokenClaims,
-  TokenRecord, TokensOptions, TokensPage
+  ClaimOptions, ClaimResult, CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken,
+  RevocationDecorator, RevocationEvents, RevocationResult, RevocationStatus, RevokeResult, SessionOptions,
+  SessionResult, SubjectOptions, TokenClaims, TokenRecord, TokensOptions, TokensPage
 } from './types.ts'

@@ -61,6 +61,20 @@ export interface RevocationOptions {
   /** What each key in Redis begins with. Default `'jwt:'`. */
   keyPrefix?: string
   /**
+   * In which claims the names of a token are. Default `{ jti: 'jti', sub: 'sub' }`. Without `sid` no claim
+   * counts as a session. Processes that share a prefix need the same.
+   * @example
+   * await app.register(revocation, { claims: { jti: 'uti', sub: 'oid', sid: 'sid' } })
+   */
+  claims?: { jti?: string, sub?: string, sid?: string }
+  /**
+   * Up to 4 further claims by whose value tokens can be revoked. Default: none. Processes that share a prefix
+   * need the same.
+   * @example
+   * await app.register(revocation, { revocableBy: ['tenant', 'client_id'] })
+   */
+  revocableBy?: readonly string[]
+  /**
    * The longest a token may live: seconds, or a string with a unit such as `'12h'`. Default `'30d'`. The
    * plugin refuses a token that lives longer, that has no `exp` or `iat`, or whose `iat` is ahead by more
    * than a minute. `'unbounded'` accepts those; revocations of tokens without `exp` are then kept for ever.
@@ -69,8 +83,8 @@ export interface RevocationOptions {
    */
   maxTokenLifetime?: number | string
   /**
-   * What becomes of a token without a usable jti: nobody can revoke it by that. Default `'reject'`.
-   * `'accept'` lets it pass, and only a cutoff of its subject ends it.
+   * What becomes of a token that has no usable jti, no session (option `claims`) and no claim of option
+   * `revocableBy`. Default `'reject'`. `'accept'` lets it pass, and only a cutoff of its subject ends it.
    */
   tokensWithoutJti?: 'reject' | 'accept'
   /**
@@ -144,11 +158,17 @@ export interface RoutesOptions {
  * await app.register(revocation, { authorize: (_request, target) => mayRead(target) })
  */
 export interface AuthorizeTarget {
-  action: 'revoke' | 'revokeSubject' | 'read'
+  action: 'revoke' | 'revokeSubject' | 'revokeSession' | 'revokeBy' | 'read'
   jti?: string
   id?: string
   iss?: string
   sub?: string
+  sid?: string
+  /** A claim of option `revocableBy`, and its value. */
+  claim?: string
+  value?: string
+  /** Until when tokens are to be refused, in seconds since the epoch; Infinity: for ever. */
+  until?: number
 }
 
 /**

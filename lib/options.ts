@@ -1,6 +1,10 @@
 import { inspect } from 'node:util'
 import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyRequest, RegisterOptions } from 'fastify'
+import {
+  CLAIMS_WANTED, DEFAULT_CLAIMS, readClaims, readRevocableBy, REVOCABLE_BY_WANTED
+} from './claim-options.ts'
+import type { ClaimNames } from './domain/claims.ts'
 import { badOption } from './errors.ts'
 import type { Authorize, RevocationOptions, RoutesOptions } from './option-types.ts'
 import type { Milliseconds, Seconds } from './time.ts'
@@ -12,6 +16,8 @@ export interface Settings {
   mode: 'strict' | 'replica'
   enforce: 'presented' | 'verified'
   keyPrefix: string
+  claims: ClaimNames
+  revocableBy: readonly string[]
   /** null: unbounded. */
   maxTokenLifetime: Seconds | null
   tokensWithoutJti: 'reject' | 'accept'
@@ -113,6 +119,8 @@ const OPTIONS = {
   mode: oneOf('strict', 'replica'),
   enforce: oneOf('presented', 'verified'),
   keyPrefix: { read: (value: unknown) => typeof value === 'string' ? value : undefined, wanted: 'a string' },
+  claims: { read: readClaims, wanted: CLAIMS_WANTED },
+  revocableBy: { read: readRevocableBy, wanted: REVOCABLE_BY_WANTED },
   maxTokenLifetime: {
     read: readLifetime,
     wanted: "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'"
@@ -170,6 +178,11 @@ export function resolveOptions (options: RevocationOptions & RegisterOptions): S
     throw badOption('option "redis" is there and undefined (is a variable of the environment not set?); ' +
       "set it to a URL such as redis://host:6379, or to 'memory' to keep revocations in this process alone")
   }
+  const claims = read(options, 'claims') ?? DEFAULT_CLAIMS
+  const revocableBy = read(options, 'revocableBy') ?? []
+  if (revocableBy.some((claim) => Object.values(claims).includes(claim))) {
+    throw badOption(`option "revocableBy" must be ${REVOCABLE_BY_WANTED}; got ${shown(revocableBy)}`)
+  }
   const lifetime = read(options, 'maxTokenLifetime')
   const namespaces = read(options, 'namespace') ?? [undefined]
   const jwtVerify = read(options, 'jwtVerify')
@@ -182,6 +195,8 @@ export function resolveOptions (options: RevocationOptions & RegisterOptions): S
     mode: read(options, 'mode') ?? 'strict',
     enforce: read(options, 'enforce') ?? 'presented',
     keyPrefix: read(options, 'keyPrefix') ?? 'jwt:',
+    claims,
+    revocableBy,
     maxTokenLifetime: lifetime === undefined ? 30 * 24 * 3600 : lifetime,
     tokensWithoutJti: read(options, 'tokensWithoutJti') ?? 'reject',
     onStoreFailure: read(options, 'onStoreFailure') ?? 'reject',

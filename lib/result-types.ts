@@ -7,9 +7,14 @@
 export interface TokenRecord {
   /** A random UUID that the plugin chose. Safe to show. */
   id: string
-  jti: string
+  /** Absent where the token has none. */
+  jti?: string
   iss?: string
   sub?: string
+  /** Absent where the token has none, or sessions are not looked at (option `claims`). */
+  sid?: string
+  /** The claims of option `revocableBy` that the token has. */
+  claims?: Record<string, string>
   issuedAt: string | null
   expiresAt: string | null
   meta?: Record<string, unknown>
@@ -58,16 +63,45 @@ export interface CutoffResult {
 }
 
 /**
- * What listeners of `revoked` get when somebody revoked a subject.
+ * What listeners of `revoked` get when somebody revoked a subject, a session, or by a listed claim: `sub`,
+ * `sid`, or `claim` and `value`.
  * @example
  * app.revocation.on('revoked', (event) => {
- *   if ('cutoff' in event) app.log.info(`tokens of ${event.sub} up to ${event.cutoff} are revoked`)
+ *   if ('cutoff' in event) app.log.info(`tokens of ${event.sub ?? event.sid ?? event.value} are revoked`)
  * })
  */
 export interface CutoffEvent {
-  sub: string
+  sub?: string
+  sid?: string
+  claim?: string
+  value?: string
   iss?: string
-  /** Seconds since the epoch. */
+  /** Seconds since the epoch; 4294967295: tokens that are issued later as well. */
+  cutoff: number
+}
+
+/**
+ * What `revokeSession()` gives.
+ * @example
+ * const { sid }: SessionResult = await app.revocation.revokeSession(request)
+ * app.log.info(`ended the session ${sid}`)
+ */
+export interface SessionResult {
+  sid: string
+  iss?: string
+}
+
+/**
+ * What `revokeBy()` gives.
+ * @example
+ * const { cutoff }: ClaimResult = await app.revocation.revokeBy('tenant', 'acme')
+ * app.log.info(`ended all tokens of acme up to ${cutoff}`)
+ */
+export interface ClaimResult {
+  claim: string
+  value: string
+  iss?: string
+  /** Seconds since the epoch: a token that has this value, and `iat` up to this, is refused. */
   cutoff: number
 }
 
@@ -84,6 +118,7 @@ export interface RevocationResult {
   id?: string
   iss?: string
   sub?: string
+  sid?: string
   status: 'revoked'
   /** ISO 8601. When it was first revoked. */
   revokedAt: string
@@ -98,7 +133,9 @@ export interface RevocationResult {
  * const { first }: RevokeResult = await app.revocation.revoke(request)
  * if (!first) app.log.warn('somebody else logged this token out')
  */
-export interface RevokeResult extends RevocationResult {
+export interface RevokeResult extends Omit<RevocationResult, 'jti'> {
+  /** Absent where the token has none: then its session was ended, or else its subject. */
+  jti?: string
   first: boolean
 }
 
@@ -130,6 +167,10 @@ export interface RevocationStatus {
   store: 'memory' | 'redis'
   /** Whether the store answered last. */
   available: boolean
+  /** Option `claims`: where a token's names are found. Without `sid` sessions are not looked at. */
+  claims: { jti: string, sub: string, sid?: string }
+  /** Option `revocableBy`. */
+  revocableBy: string[]
   /** How many revocations and cutoffs a replica holds. */
   entries?: number
   /** Milliseconds since a replica was in step with Redis. Absent before the first time. */

@@ -2,8 +2,8 @@ import type { SignOptions } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
 import type { IssueClaims, TokenClaims } from './domain/claims.ts'
 import type {
-  CutoffEvent, CutoffResult, IssuedToken, RevocationResult, RevocationStatus, RevokeResult, TokenRecord,
-  TokensPage
+  ClaimResult, CutoffEvent, CutoffResult, IssuedToken, RevocationResult, RevocationStatus, RevokeResult,
+  SessionResult, TokenRecord, TokensPage
 } from './result-types.ts'
 import type { Milliseconds, Seconds } from './time.ts'
 
@@ -33,6 +33,38 @@ export interface SubjectOptions {
   iss?: string
   /** The jti of a token to spare. Then no cutoff is set: the other recorded tokens are revoked one by one. */
   except?: string
+  /**
+   * A ban: ends tokens that are issued until then as well. A date, seconds since the epoch, or Infinity for
+   * ever. Nobody can lift it before. Not with `except`.
+   */
+  until?: Date | number
+}
+
+/**
+ * Options of `revokeSession()`.
+ * @example
+ * const options: SessionOptions = { iss: 'https://login.example' }
+ * await app.revocation.revokeSession('a-session-id', options)
+ */
+export interface SessionOptions {
+  /** Default: the default issuer; `''`: sessions without one. Not with a request. */
+  iss?: string
+}
+
+/**
+ * Options of `revokeBy()`.
+ * @example
+ * const options: ClaimOptions = { until: Infinity }
+ * await app.revocation.revokeBy('tenant', 'acme', options)
+ */
+export interface ClaimOptions {
+  /** Default: the default issuer; `''`: tokens without one. */
+  iss?: string
+  /**
+   * A ban: ends tokens that are issued until then as well. A date, seconds since the epoch, or Infinity for
+   * ever. Nobody can lift it before.
+   */
+  until?: Date | number
 }
 
 /** Any request that an application handles: the types of its routes, server and logger don't matter. */
@@ -65,7 +97,7 @@ export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'h
  * app.revocation.on('storeBack', () => app.log.info('Redis is back'))
  */
 export interface RevocationEvents {
-  /** A token, or a subject up to its cutoff, was revoked. In replica mode every process is told. */
+  /** A token, or all of a name up to its cutoff, was revoked. In replica mode every process is told. */
   revoked: [RevocationResult | CutoffEvent]
   storeLost: [error: unknown]
   storeBack: []
@@ -110,7 +142,8 @@ export interface RevocationDecorator {
    * of these names.
    *
    * Without `iss` the default issuer is meant: `sign.iss` of `@fastify/jwt`, or its only `verify.allowedIss`.
-   * An object with `iat` is taken as the claims of a token, which say themselves whose it is.
+   * An object with `iat` is taken as the claims of a token, which say themselves whose it is. Their jti is
+   * where option `claims` says. A token without one is revoked by its session.
    *
    * `exp` (NumericDate, RFC 7519 §4.1.4) bounds how long the revocation is kept. Without it, and without a
    * record of the token, it is kept for `maxTokenLifetime`, and never for much longer.
@@ -122,10 +155,11 @@ export interface RevocationDecorator {
    * await app.revocation.revoke({ jti: 'of-another-token', iss: 'https://login.example' })
    */
   revoke (
-    token: AnyRequest | { jti: string, iss?: string, exp?: number, iat?: number }
+    token: AnyRequest | { jti: string, iss?: string, exp?: number, iat?: number } |
+      TokenClaims & { iat: number }
   ): Promise<RevokeResult>
   /**
-   * Revokes the token of a record.
+   * Revokes the token of a record. Of a token without a jti it ends the session, or else the subject.
    * @throws FST_JWT_REVOCATION_NOT_FOUND
    * @example
    * await app.revocation.revokeById(id)
@@ -137,12 +171,29 @@ export interface RevocationDecorator {
    * that.
    *
    * Of a request: the subject of the token that it presents, which must not be revoked. Of a name without
-   * `iss`: the subject of the default issuer.
+   * `iss`: the subject of the default issuer. With `until` it is a ban, which nobody can lift before.
    * @example
    * await app.revocation.revokeSubject(request, { except: claims.jti })
    * await app.revocation.revokeSubject('bob')
    */
   revokeSubject (subject: AnyRequest | string | number, options?: SubjectOptions): Promise<CutoffResult>
+  /**
+   * Ends a session: every token that has its sid, and those that are issued in it within 30 days as well.
+   * Of a request: the session of the token that it presents, which must not be revoked.
+   * @throws TypeError where sessions are not looked at: set option `claims`: { sid }
+   * @example
+   * await app.revocation.revokeSession(request)
+   * await app.revocation.revokeSession('a-session-id', { iss: 'https://login.example' })
+   */
+  revokeSession (session: AnyRequest | string | number, options?: SessionOptions): Promise<SessionResult>
+  /**
+   * Ends every token that has this value in a claim of option `revocableBy` and was issued until now. With
+   * `until` it is a ban, which nobody can lift before.
+   * @throws TypeError where the option does not have the claim
+   * @example
+   * await app.revocation.revokeBy('tenant', 'acme', { until: Infinity })
+   */
+  revokeBy (claim: string, value: string | number, options?: ClaimOptions): Promise<ClaimResult>
   /**
    * For doors that are no Fastify request: whether a token with these (verified!) claims is revoked.
    * @throws FST_JWT_NOT_REVOCABLE where the guard would refuse the token for another reason

@@ -16,7 +16,7 @@ const LAYERS = [
   ['plugin.ts'],
   ['warnings.ts', 'which-redis.ts'],
   ['http/'],
-  ['options.ts'],
+  ['options.ts', 'claim-options.ts'],
   ['domain/'],
   ['stores/redis/option.ts'],
   ['stores/open.ts'],

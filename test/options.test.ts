@@ -5,13 +5,14 @@ import Fastify, { type FastifyInstance, type RegisterOptions } from 'fastify'
 import { Redis } from 'ioredis'
 import { SignJWT } from 'jose'
 import { generateKeyPairSync } from 'node:crypto'
+import { inspect } from 'node:util'
 import t from 'tap'
 import { revocationPlugin, type RevocationOptions } from '../lib/index.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptions } from './support/app.ts'
 import { eventually, startRedis } from './support/redis.ts'
 import { settingsOf } from './support/settings.ts'
 
-const NAMES = 'redis, mode, enforce, keyPrefix, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
+const NAMES = 'redis, mode, enforce, keyPrefix, claims, revocableBy, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
 const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
@@ -40,6 +41,8 @@ t.test('every option has its default, and one that is undefined counts as absent
     mode: 'strict',
     enforce: 'presented',
     keyPrefix: 'jwt:',
+    claims: { jti: 'jti', sub: 'sub' },
+    revocableBy: [],
     maxTokenLifetime: 30 * 24 * 3600,
     tokensWithoutJti: 'reject',
     onStoreFailure: 'reject',
@@ -73,6 +76,13 @@ t.test('an option takes each value it is meant to take', async (t) => {
     ['enforce', 'verified'],
     ['keyPrefix', ''],
     ['keyPrefix', '{app}:%😀'],
+    ['claims', {}, { jti: 'jti', sub: 'sub' }],
+    ['claims', { jti: 'uti', sub: 'oid' }],
+    ['claims', { sid: 'session_id' }, { jti: 'jti', sub: 'sub', sid: 'session_id' }],
+    ['claims', { sub: '_id', sid: undefined }, { jti: 'jti', sub: '_id' }],
+    ['claims', { jti: 'sub', sub: 'jti', sid: '!' }],
+    ['revocableBy', []],
+    ['revocableBy', ['tenant', 'https://claims.example/😀', 'a:b/c', 'A']],
     ['maxTokenLifetime', 1],
     ['maxTokenLifetime', 3600],
     ['maxTokenLifetime', 0.25, 1],
@@ -117,6 +127,16 @@ t.test('an option takes each value it is meant to take', async (t) => {
   t.equal(settingsOf(options).redis, client, 'a client is the very one')
 })
 
+t.test('a claim that option claims names is none to list as well', async (t) => {
+  const got = (claims: object, revocableBy: string[]) => refusal(() => resolve({ claims, revocableBy }))
+  for (const claim of ['uti', 'oid', 'session_id']) {
+    t.match(await got({ jti: 'uti', sub: 'oid', sid: 'session_id' }, ['tenant', claim]), {
+      code: 'FST_JWT_REVOCATION_BAD_OPTION', statusCode: 500, message: new RegExp(`^fastify-jwt-revocation: option "revocableBy" must be .*; got \\[ 'tenant', '${claim}' \\]$`)
+    })
+  }
+  t.equal(await got({ jti: 'uti' }, ['tenant', 'oid']), 'none')
+})
+
 t.test('an option of the wrong shape is refused with what it must be and what it got', async (t) => {
   const redis = "a URL (redis, rediss, valkey or valkeys), ioredis options, an ioredis-shaped client (with call and pipeline), or 'memory'"
   const lifetime = "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'"
@@ -126,7 +146,17 @@ t.test('an option of the wrong shape is refused with what it must be and what it
   const routes = "false, or { prefix, security, hide } with a path that starts with '/', OpenAPI security requirements such as [{ bearerAuth: [] }], and true or false"
   const namespace = 'a namespace of @fastify/jwt, or an array of different ones'
   const decorator = 'the name of a request decorator'
+  const claims = '{ jti, sub, sid }, each the name of another claim, and none of iss, aud, exp, iat, nbf; without "sid" no claim counts as a session'
+  const listed = "an array of at most 4 different claims, none of jti, sub, sid, iss, aud, exp, iat, nbf or of option \"claims\", and none that begins with '!'"
   const rows: Array<[name: string, wanted: string, value: unknown, got: string]> = [
+    ...[
+      null, 'sid', ['sid'], { iss: 'iss' }, { tenant: 'tenant' }, { sid: '' }, { sid: null }, { sid: 1 }, { sid: '\ud800' }, { jti: 'iss' }, { sub: 'aud' }, { sid: 'exp' },
+      { sid: 'iat' }, { sid: 'nbf' }, { sid: 'sub' }, { jti: 'sub' }, { sub: 'a', sid: 'a' }, { sid: '__proto__' }, { sub: 'constructor' }, { jti: 'toString' }
+    ].map((value): [string, string, unknown, string] => ['claims', claims, value, inspect(value)]),
+    ...[
+      null, 'tenant', {}, ['a', 'b', 'c', 'd', 'e'], ['a', 'a'], [''], [1], ['\ud800'], ['sid'], ['!sid'], ['!'], ['__proto__'], ['valueOf'],
+      ...['jti', 'sub', 'iss', 'aud', 'exp', 'iat', 'nbf'].map((claim) => ['tenant', claim])
+    ].map((value): [string, string, unknown, string] => ['revocableBy', listed, value, inspect(value)]),
     ['redis', redis, null, 'null'],
     ['redis', redis, 6379, '6379'],
     ['redis', redis, true, 'true'],
@@ -280,6 +310,8 @@ t.test('the options of the caller stay as they are, frozen or not', async (t) =>
     mode: 'strict',
     enforce: 'verified',
     keyPrefix: ownPrefix(),
+    claims: { jti: 'jti', sub: 'sub', sid: 'sid' },
+    revocableBy: ['tenant'],
     maxTokenLifetime: '1h',
     tokensWithoutJti: 'accept',
     onStoreFailure: 'accept',

@@ -1,15 +1,13 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { RevocationDecorator } from '../../lib/index.ts'
 import type { Keys } from '../support/tokens.ts'
 
-/** What is compared. All answer `GET /me` with the `sub` of the token. */
+/** What is compared. All answer `GET /me` with the `sub` of the token, and `GET /public` to everybody. */
 export interface Contender {
   name: string
-  kind: 'open' | 'verified' | 'trusted' | 'express' | 'ours'
+  kind: 'open' | 'verified' | 'floor' | 'trusted' | 'ours'
   /** `@fastify/jwt`'s `verify.cache`. */
   cache?: boolean
-  /** ioredis' `enableAutoPipelining`. */
-  autoPipelining?: boolean
+  /** The plugin registers `@fastify/jwt` itself. */
+  jwt?: boolean
   mode?: 'strict' | 'replica'
   /** How many revocations there are. */
   entries?: number
@@ -22,43 +20,24 @@ export interface Build {
   redisUrl: string
 }
 
-export interface Running {
-  /** Requests that reached the route. */
-  handled (): number
-  /** A request without a socket in between. */
-  dispatch (request: IncomingMessage, response: ServerResponse): void
-  listen (): Promise<number>
-  revocation?: RevocationDecorator
-}
-
-/** What the hand-written checks look for in Redis. */
+/** What the hand-written check looks for in Redis. */
 export const denialKey = (jti: string) => `revoked:${jti}`
 
-export const ALONE = 'Fastify alone'
-export const JWT = '@fastify/jwt alone'
-/** The same once more: what two of the same differ by. */
-export const AGAIN = '@fastify/jwt alone, again'
-export const GET = '@fastify/jwt, trusted + GET'
-export const STRICT = 'ours, strict'
 export const CACHED = ', verify.cache'
+export const OPEN: Contender = { name: 'Fastify alone', kind: 'open' }
+export const ALONE: Contender = { name: '@fastify/jwt alone', kind: 'verified' }
+/** The control: the same once more. */
+export const AGAIN: Contender = { name: '@fastify/jwt alone, again', kind: 'verified' }
+export const FLOOR: Contender = { name: 'a hook with app.jwt.verify() only', kind: 'floor' }
+export const BY_HAND: Contender = { name: 'by hand: trusted + GET', kind: 'trusted' }
 
-const count = (entries: number) => entries === 0 ? '0' : entries % 1e6 === 0 ? `${entries / 1e6} million` : `${entries / 1000} thousand`
-export const replicaName = (entries: number) => `ours, replica, ${count(entries)} revoked`
+export const cached = (contender: Contender): Contender => ({ ...contender, name: contender.name + CACHED, cache: true })
 
-export function contendersWith (entries: number[]): Contender[] {
-  const ours: Contender[] = [
-    { name: STRICT, kind: 'ours', mode: 'strict', entries: 0 },
-    ...entries.map((entries): Contender => ({ name: replicaName(entries), kind: 'ours', mode: 'replica', entries }))
-  ]
-  return [
-    { name: ALONE, kind: 'open' },
-    { name: JWT, kind: 'verified' },
-    { name: AGAIN, kind: 'verified' },
-    { name: JWT + CACHED, kind: 'verified', cache: true },
-    { name: GET, kind: 'trusted' },
-    { name: `${GET}, auto-pipelining`, kind: 'trusted', autoPipelining: true },
-    { name: 'Express 5, express-jwt, isRevoked + GET', kind: 'express' },
-    ...ours,
-    ...ours.map((contender) => ({ ...contender, name: contender.name + CACHED, cache: true }))
-  ]
-}
+/** With option `jwt`, and without. */
+const WAYS = [true, false]
+const way = (jwt: boolean) => jwt ? 'option jwt' : 'without jwt'
+
+export const strict = (jwt: boolean): Contender => ({ name: `strict, ${way(jwt)}`, kind: 'ours', mode: 'strict', jwt })
+export const replica = (jwt: boolean, entries: number): Contender =>
+  ({ name: `replica, ${way(jwt)}, ${entries.toLocaleString('en')} revoked`, kind: 'ours', mode: 'replica', jwt, entries })
+export const bothWays = (make: (jwt: boolean) => Contender) => WAYS.map(make)

@@ -2,44 +2,64 @@ import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import type { AddressInfo } from 'node:net'
-import { builtPlugin } from '../support/plugin.ts'
+import type { RevocationDecorator } from '../../lib/index.ts'
 import type { Keys } from '../support/tokens.ts'
-import { denialKey, type Build, type Running } from './contender.ts'
+import { denialKey, type Build } from './contender.ts'
 
-export async function buildFastify ({ contender, keys, redisUrl }: Build): Promise<Running> {
-  const { kind, cache = false, autoPipelining = false, mode = 'strict' } = contender
+export interface Running {
+  /** Requests that reached a route's handler. */
+  handled (): number
+  /** One request without a socket; gives the status. */
+  inject (path: string, token: string): Promise<number>
+  listen (): Promise<number>
+  revocation: RevocationDecorator | undefined
+}
+
+/** The packed one, and no type of it: a checkout need not be built to be checked. */
+const PACKAGE: string = 'fastify-jwt-revocation'
+
+export async function build ({ contender: { kind, cache = false, jwt = false, mode = 'strict' }, keys, redisUrl }: Build): Promise<Running> {
   const app = Fastify()
   let handled = 0
+  const options: FastifyJWTOptions = { ...signing(keys), ...(cache && { verify: { cache: true } }) }
 
-  if (kind === 'open') {
-    app.get('/me', async () => {
-      handled++
-      return { sub: 'user-1' }
-    })
-  } else {
-    await app.register(fastifyJwt, {
-      ...jwtOptions(keys),
-      ...(cache && { verify: { cache: true } }),
-      ...(kind === 'trusted' && { trusted: trusted(new Redis(redisUrl, { enableAutoPipelining: autoPipelining })) })
-    })
-    if (kind === 'ours') {
-      await app.register(await builtPlugin(), { redis: redisUrl, mode, authorize: () => true })
-    }
-    app.get('/me', { onRequest: (request) => request.jwtVerify() }, async (request) => {
-      handled++
-      return { sub: (request.user as { sub: string }).sub }
+  if (kind === 'trusted') options.trusted = trusted(new Redis(redisUrl))
+  if (kind !== 'open' && !jwt) await app.register(fastifyJwt, options)
+  if (kind === 'ours') {
+    const { revocationPlugin } = await import(PACKAGE) as typeof import('../../lib/index.ts')
+    await app.register(revocationPlugin, { redis: redisUrl, mode, authorize: () => true, ...(jwt && { jwt: options }) })
+  }
+  if (kind === 'floor') {
+    app.addHook('onRequest', (request, _reply, done) => {
+      request.user = app.jwt.verify(request.headers.authorization!.slice('Bearer '.length))
+      done()
     })
   }
+
+  const verifies = kind !== 'open' && kind !== 'floor'
+  app.get('/me', verifies ? { onRequest: (request) => request.jwtVerify() } : {}, async (request) => {
+    handled++
+    return { sub: kind === 'open' ? 'user-1' : (request.user as { sub: string }).sub }
+  })
+  app.get('/public', async () => {
+    handled++
+    return { sub: 'user-1' }
+  })
   await app.ready()
   return {
     handled: () => handled,
-    dispatch: (request, response) => app.routing(request, response),
+    inject: (path, token) => new Promise((resolve, reject) => {
+      app.inject({ url: path, headers: { authorization: `Bearer ${token}` } }, (error, response) => {
+        if (error) reject(error)
+        else resolve(response!.statusCode)
+      })
+    }),
     listen: () => listen(app),
-    ...(kind === 'ours' && { revocation: app.revocation })
+    revocation: kind === 'ours' ? app.revocation : undefined
   }
 }
 
-function jwtOptions (keys: Keys): FastifyJWTOptions {
+function signing (keys: Keys): FastifyJWTOptions {
   if (keys.algorithm === 'HS256') return { secret: keys.public, sign: { expiresIn: '15m' } }
   return { secret: { private: keys.private, public: keys.public }, sign: { algorithm: keys.algorithm, expiresIn: '15m' } }
 }

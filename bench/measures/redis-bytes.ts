@@ -1,10 +1,9 @@
+import { strict } from '../contenders/contender.ts'
 import type { ServerHandlers } from '../processes/server.ts'
-import type { Settings } from '../settings.ts'
-import { startChild } from '../support/child.ts'
+import type { Bench } from '../support/bench.ts'
 import { inSession } from '../support/owner.ts'
 import { Database } from '../support/redis.ts'
 import { keysFor } from '../support/tokens.ts'
-import { REVOKERS } from './revocations.ts'
 
 /** What one revocation takes in Redis, in bytes. */
 export interface RedisBytes {
@@ -17,12 +16,13 @@ export interface RedisBytes {
   log: number
 }
 
-export function measureRedisBytes ({ redisBytes: { revocations } }: Settings): Promise<RedisBytes> {
+export function measureRedisBytes (bench: Bench): Promise<RedisBytes> {
+  const { revocations } = bench.settings.redisBytes
   return inSession(async (session) => {
     const database = await Database.start(session)
     const { url: redisUrl, redis } = database
-    const server = startChild<ServerHandlers>(session, 'server')
-    await server.call('start', { contender: REVOKERS[0]!, keys: await keysFor('HS256'), redisUrl })
+    const server = bench.start<ServerHandlers>(session, 'server')
+    await server.call('start', { contender: strict(false), keys: await keysFor('HS256'), redisUrl })
     // What a connection and a first revocation take is not what one more takes.
     await server.call('revokeMany', { count: 500 })
     const before = await database.usedMemory()

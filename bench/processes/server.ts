@@ -1,28 +1,35 @@
 import { Redis } from 'ioredis'
-import { build } from '../contenders/build.ts'
-import type { Build, Running } from '../contenders/contender.ts'
-import { serve } from '../support/child.ts'
-import { clockOfMachine } from '../support/stats.ts'
+import { build, type Running } from '../contenders/fastify.ts'
+import type { Build } from '../contenders/contender.ts'
+import { serve } from '../support/serve.ts'
+import { clockOfMachine, shuffled } from '../support/stats.ts'
 import type { Token } from '../support/tokens.ts'
 
 /* A contender as a process of its own. */
 
-/** CPU that this process used, in microseconds, and the requests that reached its route. */
+/** CPU that this process used, in microseconds, requests that reached its routes, and turns of its event loop. */
 export interface Usage {
   cpu: number
   handled: number
+  turns: number
 }
 
 /** The claims of a token to be revoked. */
 export type Claims = Omit<Token, 'token'>
 
+/** PUBLISH: a bare message of Redis, which does nothing but arrive; and the same again, for the control. */
+export const MESSAGES = ['revocation', 'PUBLISH', 'PUBLISH again'] as const
+export type Message = typeof MESSAGES[number]
+/** By the clock that all processes share. */
+export type Moments = Record<Message, Array<number | null>>
+
+const CHANNELS: Message[] = ['PUBLISH', 'PUBLISH again']
+
 let running: Running
-let watched = new Map<string, Claims>()
-let refusedAt = new Map<string, number>()
 let redisUrl: string
+let watched = new Map<string, Claims>()
 let messages: Redis | undefined
-let arrivedAt = new Map<string, number>()
-const CHANNEL = 'bare'
+let arrived: Record<Message, Map<string, number>>
 
 const handlers = {
   /** Gives the port. */
@@ -34,45 +41,36 @@ const handlers = {
 
   usage (): Usage {
     const { user, system } = process.cpuUsage()
-    return { cpu: user + system, handled: running.handled() }
+    return { cpu: user + system, handled: running.handled(), turns: loopCount() }
   },
 
-  status: () => running.revocation?.status(),
-
-  /** Notes for each of these tokens when it is refused here, once somebody has revoked it. */
-  watch (tokens: Claims[]) {
+  /** Notes for each of these tokens when it is refused here, once somebody has revoked it, and when messages about it arrive. */
+  async watch (tokens: Claims[]) {
     watched = new Map(tokens.map((claims) => [claims.jti, claims]))
-    refusedAt = new Map()
+    arrived = { revocation: new Map(), PUBLISH: new Map(), 'PUBLISH again': new Map() }
     running.revocation!.off('revoked', note)
     running.revocation!.on('revoked', note)
-  },
-
-  /** Notes when each bare message of Redis arrives here. */
-  async hear () {
-    arrivedAt = new Map()
     if (messages) return
     messages = new Redis(redisUrl)
-    messages.on('message', (_channel, jti) => { arrivedAt.set(jti, clockOfMachine()) })
-    await messages.subscribe(CHANNEL)
+    messages.on('message', (channel: Message, jti) => { arrived[channel].set(jti, clockOfMachine()) })
+    await messages.subscribe(...CHANNELS)
   },
 
-  /** By the clock that all processes share; null: not refused yet. */
-  refusedAt: (jtis: string[]) => jtis.map((jti) => refusedAt.get(jti) ?? null),
+  /** Null: not yet. */
+  arrivals (jtis: string[]): Moments {
+    return momentsOf((message) => jtis.map((jti) => arrived[message].get(jti) ?? null))
+  },
 
-  /** The same of the bare messages. */
-  arrivedAt: (jtis: string[]) => jtis.map((jti) => arrivedAt.get(jti) ?? null),
-
-  /** Revokes one after the other, and publishes a bare message after each, with a random pause before both. Gives when each answer came. */
-  async revokeEach ({ tokens, pause }: { tokens: Claims[], pause: number }): Promise<Record<'revoked' | 'published', number[]>> {
-    const answered = { revoked: [] as number[], published: [] as number[] }
+  /** Revokes one after the other, and publishes about each in an order of chance, with a random pause before. Gives when each answer came. */
+  async sendEach ({ tokens, pause }: { tokens: Claims[], pause: number }): Promise<Moments> {
+    const answered = momentsOf(() => [] as number[])
     messages ??= new Redis(redisUrl)
     for (const { jti, exp } of tokens) {
-      await randomPause(pause)
-      await running.revocation!.revoke({ jti, exp })
-      answered.revoked.push(clockOfMachine())
-      await randomPause(pause)
-      await messages.publish(CHANNEL, jti)
-      answered.published.push(clockOfMachine())
+      for (const message of shuffled(MESSAGES)) {
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 * pause))
+        await (message === 'revocation' ? running.revocation!.revoke({ jti, exp }) : messages.publish(message, jti))
+        answered[message].push(clockOfMachine())
+      }
     }
     return answered
   },
@@ -101,13 +99,19 @@ const handlers = {
   }
 }
 
-function randomPause (average: number) {
-  return new Promise((resolve) => setTimeout(resolve, Math.random() * 2 * average))
+function momentsOf<T> (make: (message: Message) => T) {
+  return Object.fromEntries(MESSAGES.map((message) => [message, make(message)])) as Record<Message, T>
 }
 
 async function note (event: object) {
   const claims = 'jti' in event ? watched.get(event.jti as string) : undefined
-  if (claims && await running.revocation!.isRevoked({ ...claims })) refusedAt.set(claims.jti, clockOfMachine())
+  if (claims && await running.revocation!.isRevoked({ ...claims })) arrived.revocation.set(claims.jti, clockOfMachine())
+}
+
+/** Newer than the types of the oldest Node.js that is supported. */
+function loopCount (): number {
+  const { uvMetricsInfo } = performance.nodeTiming as unknown as { uvMetricsInfo: { loopCount: number } }
+  return uvMetricsInfo.loopCount
 }
 
 export type ServerHandlers = typeof handlers

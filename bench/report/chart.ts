@@ -2,10 +2,11 @@ import { BarChart } from 'echarts/charts'
 import { GridComponent, TitleComponent } from 'echarts/components'
 import { init, use } from 'echarts/core'
 import { SVGRenderer } from 'echarts/renderers'
-import { JWT } from '../contenders/contender.ts'
-import { MAIN_CONNECTIONS } from '../settings.ts'
+import { ALONE } from '../contenders/contender.ts'
+import { costsOf, ratioOf } from '../measures/comparison.ts'
+import type { Sockets } from '../measures/sockets.ts'
+import { median } from '../support/stats.ts'
 import { figure, times } from './format.ts'
-import type { Matrix } from './results.ts'
 
 use([BarChart, GridComponent, TitleComponent, SVGRenderer])
 
@@ -15,17 +16,17 @@ const OURS = '#2a9d8f'
 const OTHERS = '#8a8fa8'
 
 /** CPU per request by contender, on a transparent ground. */
-export function chart (matrix: Matrix): string {
-  const cell = { algorithm: 'HS256', connections: MAIN_CONNECTIONS } as const
-  const names = matrix.contenders
-  const labelOf = (name: string) => [figure(matrix.median(name, 'cpu', cell)), times(matrix.ratio(name, JWT, 'HS256'))].filter(Boolean).join('; ')
+export function chart ({ samples, rates }: Sockets): string {
+  const names = [...new Set(samples.map(({ row }) => row))]
+  const costOf = (name: string) => median(costsOf(samples, name).values())
+  const labelOf = (name: string) => `${figure(costOf(name))}; ${times(ratioOf(samples, name)!.median)}`
   const font = { color: TEXT, fontSize: 13, fontFamily: 'system-ui, sans-serif' }
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: 900, height: 70 + 30 * names.length })
   chart.setOption({
     animation: false,
     textStyle: font,
     title: {
-      text: `Microseconds of server CPU per request, HS256, ${MAIN_CONNECTIONS} connections and the ratio to ${JWT}, side by side`,
+      text: `Microseconds of server CPU per request at ${figure(median(rates))} requests/s, HS256; the ratio to ${ALONE.name}`,
       textStyle: { ...font, fontSize: 14 }
     },
     grid: { left: 350, right: 110, top: 40, bottom: 10 },
@@ -34,8 +35,8 @@ export function chart (matrix: Matrix): string {
     series: [{
       type: 'bar',
       data: names.map((name) => ({
-        value: matrix.median(name, 'cpu', cell),
-        itemStyle: { color: name.startsWith('ours') ? OURS : OTHERS },
+        value: costOf(name),
+        itemStyle: { color: /^(strict|replica)/.test(name) ? OURS : OTHERS },
         label: { formatter: labelOf(name) }
       })),
       label: { ...font, show: true, position: 'right' }

@@ -6,8 +6,7 @@ export function figure (value: number): string {
   return value.toFixed(2)
 }
 
-export const times = (value: number | undefined) => value === undefined ? '' : `${value.toFixed(2)} ×`
-export const megabytes = (bytes: number) => `${figure(bytes / 1e6)} MB`
+export const times = (value: number) => `${value.toFixed(2)} ×`
 
 /** A table of Markdown, padded so that it reads in a terminal as well. The first column is text, the others are figures. */
 export function table (head: string[], rows: string[][]): string {

@@ -1,69 +1,75 @@
-import { CACHED, GET, JWT, replicaName, STRICT } from '../contenders/contender.ts'
-import type { MemorySample } from '../measures/memory.ts'
-import type { Container } from '../processes/memory.ts'
-import { MAIN_CONNECTIONS } from '../settings.ts'
+import { AGAIN, ALONE, BY_HAND, cached, replica, strict } from '../contenders/contender.ts'
+import { ratioOf, type Sample } from '../measures/comparison.ts'
+import { PUBLIC } from '../measures/in-process.ts'
+import { p99Ratio, type Load } from '../measures/propagation.ts'
+import { bytesPerEntry } from '../measures/start.ts'
+import type { Found } from '../sections.ts'
 import { median } from '../support/stats.ts'
-import { figure, table } from './format.ts'
-import { Matrix, type Cell, type Results } from './results.ts'
+import { table } from './format.ts'
 
-export interface Target {
+interface Target {
   what: string
   limit: number
-  unit: string
-  found: number
-  /** Below the limit, not at it. */
-  below?: boolean
+  /** Undefined: not measured. */
+  found: number | undefined
+  /** By lower quartiles. */
+  quiet?: number | undefined
+  control?: number | undefined
 }
 
-export const isReached = ({ found, limit, below = false }: Target) => below ? found < limit : found <= limit
+const MILLION = 1_000_000
 
-export function targetsOf (results: Results): Target[] {
-  const { propagation, memory, startUp, settings } = results
-  const matrix = new Matrix(results)
-  const cell: Cell = { algorithm: 'HS256', connections: MAIN_CONNECTIONS }
-  const replicas = [settings.entries[0]!, settings.entries.at(-1)!].map(replicaName)
-  const arrival = (load: string) => propagation.find((one) => one.what === 'revocation' && one.load === load)!.p99
-  const fewest = Math.min(...memory.map(({ entries }) => entries))
-  const most = Math.max(...memory.map(({ entries }) => entries))
-  const full = startUp.filter(({ entries }) => entries > 0)
-  const million = (entries: number) => `${figure(entries / 1e6)} million`
+export function targetsOf (found: Partial<Found>): Target[] {
+  const { propagation, start } = found
+  const ratio = (where: string, samples: Sample[] | undefined, limit: number, row: string, base = ALONE.name): Target => {
+    const found = samples && ratioOf(samples, row, base)
+    return {
+      what: `${where}: ${row} ÷ ${base}`,
+      limit,
+      found: found?.median,
+      quiet: found?.quiet,
+      control: samples && ratioOf(samples, AGAIN.name)!.median
+    }
+  }
+  const arrival = (load: Load): Target => ({
+    what: `revoke to refused on other processes, p99 ÷ a bare PUBLISH, ${load}`,
+    limit: 1.3,
+    found: propagation && p99Ratio(propagation, load, 'revocation'),
+    control: propagation && p99Ratio(propagation, load, 'PUBLISH again')
+  })
+  const { hs256, cache, es256, tokens, forged, steady, saturated } = found
+  const [empty, full] = [replica(true, 0).name, replica(true, MILLION).name]
   return [
-    ...replicas.map((name) => ({
-      what: `CPU per request, ${name}, to ${JWT}`, limit: 1.05, unit: '×', found: matrix.ratio(name, JWT, 'HS256')!
-    })),
-    ...replicas.map((name) => ({
-      what: `CPU per request, ${name}${CACHED}, to ${JWT}`, limit: 1, below: true, unit: '×', found: matrix.ratio(name + CACHED, JWT, 'HS256')!
-    })),
-    ...replicas.map((name) => ({
-      what: `CPU per request with ES256, ${name}, to ${JWT}`, limit: 1.05, unit: '×', found: matrix.ratio(name, JWT, 'ES256')!
-    })),
-    ...replicas.map((name) => ({
-      what: `CPU per request with ES256, ${name}${CACHED}, to ${JWT}`, limit: 1, below: true, unit: '×', found: matrix.ratio(name + CACHED, JWT, 'ES256')!
-    })),
-    { what: `CPU per request, ${STRICT}, to ${GET}`, limit: 0.75, unit: '×', found: matrix.ratio(STRICT, GET, 'HS256')! },
-    { what: `Redis commands per request, ${STRICT}, ${MAIN_CONNECTIONS} connections`, limit: 0.15, unit: '', found: matrix.median(STRICT, 'commands', cell) },
-    ...replicas.map((name) => ({ what: `Redis commands per request, ${name}`, limit: 0, unit: '', found: matrix.median(name, 'commands', cell) })),
-    { what: `revoke's answer to refusal on ${settings.propagation.followers} other processes, p99, idle`, limit: 10, unit: 'ms', found: arrival('idle') },
-    { what: `revoke's answer to refusal on ${settings.propagation.followers} other processes, p99, full load`, limit: 50, unit: 'ms', found: arrival('full load') },
-    {
-      what: `bytes per entry at ${million(fewest)}, to a Map<string, number>`,
-      limit: 1 / 3,
-      unit: '×',
-      found: bytes(memory, 'Denylist', fewest) / bytes(memory, 'Map<string, number>', fewest)
-    },
-    { what: `memory of ${million(most)} entries`, limit: 500, unit: 'MB', found: bytes(memory, 'Denylist', most) / 1e6 },
-    { what: `start-up with ${million(settings.startUp.entries)} entries of log`, limit: 5, unit: 's', found: median(full.filter(({ immediates }) => !immediates).map(({ ready, complete }) => Math.max(ready, complete))) / 1000 },
-    { what: 'longest block of the event loop meanwhile, of all starts', limit: 50, unit: 'ms', found: Math.max(...full.map(({ delay, gap }) => Math.max(delay, gap))) }
+    ratio('in one process', hs256?.samples, 0.86, empty),
+    ratio('in one process', hs256?.samples, 0.89, full),
+    ratio('at a fixed rate', steady?.samples, 1, empty),
+    ratio('at a fixed rate', steady?.samples, 1, full),
+    ratio('in one process', cache?.samples, 0.9, cached(replica(true, 0)).name),
+    ratio('in one process, ES256', es256?.samples, 0.35, cached(replica(true, 0)).name),
+    ratio('in one process', hs256?.samples, 1.2, strict(true).name),
+    ratio('at a fixed rate', steady?.samples, 1.1, strict(true).name),
+    ratio('saturated', saturated?.samples, 1, strict(true).name),
+    ratio('in one process, 20,000 tokens', tokens?.samples, 0.9, empty),
+    ratio('forged tokens', forged?.samples, 1.1, empty),
+    ratio('forged tokens', forged?.samples, 1.1, empty + PUBLIC),
+    ...[true, false].flatMap((jwt) => [
+      ratio('at a fixed rate', steady?.samples, 0.75, strict(jwt).name, BY_HAND.name),
+      ratio('saturated', saturated?.samples, 0.75, strict(jwt).name, BY_HAND.name)
+    ]),
+    ratio('in one process', hs256?.samples, 1.25, replica(false, 0).name),
+    ratio('in one process', hs256?.samples, 1.25, replica(false, MILLION).name),
+    arrival('idle'),
+    arrival('full load'),
+    { what: 'start with a full log, seconds', limit: 5, found: start && median(start.full.map(({ ready, complete }) => Math.max(ready, complete))) / 1000 },
+    { what: 'the longest block of the event loop meanwhile, of all starts, ms', limit: 50, found: start && Math.max(...start.full.map(({ block }) => block)) },
+    { what: 'bytes per entry ÷ those of a Map', limit: 1 / 3, found: start && bytesPerEntry(start) / (median(start.map) / start.entries) }
   ]
 }
 
 export function targetTable (targets: Target[]): string {
-  return table(['target', 'wanted', 'measured', ''], targets.map((target) => {
-    const { what, limit, unit, found, below } = target
-    return [what, `${below ? '<' : '≤'} ${Number(limit.toPrecision(3))} ${unit}`.trim(), `${found.toFixed(3)} ${unit}`.trim(), isReached(target) ? 'reached' : 'not reached']
-  }))
-}
-
-function bytes (memory: MemorySample[], container: Container, entries: number): number {
-  return median(memory.filter((sample) => sample.container === container && sample.entries === entries).map(({ bytes }) => bytes))
+  const shown = (value: number | undefined) => value === undefined ? '–' : value.toFixed(3)
+  return table(['what must be reached', 'target', 'measured', 'by lower quartiles', 'control', ''], targets.map(({ what, limit, found, quiet, control }) => [
+    what, `≤ ${Number(limit.toPrecision(3))}`, shown(found), shown(quiet), shown(control),
+    found === undefined ? 'not measured' : found <= limit ? 'reached' : 'not reached'
+  ]))
 }

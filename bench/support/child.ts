@@ -1,38 +1,18 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import type { Owner } from '../../test/support/redis.ts'
-
-const LOADER = fileURLToPath(new URL('../../test/support/loader.cjs', import.meta.url))
-
-/** What a process of the benchmark can be asked for. */
-type Handlers<H> = { [name in keyof H]: (argument: never) => unknown }
-interface Call { id: number, name: string, argument: unknown }
-interface Answer { id: number, result?: unknown, error?: string }
+import type { Answer, Handlers } from './serve.ts'
 
 export interface Child<H extends Handlers<H>> {
   call<K extends keyof H & string> (name: K, ...argument: Parameters<H[K]>): Promise<Awaited<ReturnType<H[K]>>>
-  end (): Promise<void>
 }
 
-/** In the child: answers what the parent asks. It ends with its parent. */
-export function serve<H extends Handlers<H>> (handlers: H) {
-  process.on('message', async ({ id, name, argument }: Call) => {
-    try {
-      process.send!({ id, result: await handlers[name as keyof H](argument as never) })
-    } catch (error) {
-      process.send!({ id, error: (error as Error).stack ?? String(error) })
-    }
-  })
-  process.once('disconnect', () => process.exit())
-}
-
-/** In the parent: a file of processes/ as a process of its own. */
-export function startChild<H extends Handlers<H>> (owner: Owner, name: string, nodeArgs: string[] = []): Child<H> {
-  const child = fork(fileURLToPath(new URL(`../processes/${name}.ts`, import.meta.url)), {
-    // Not tsx: nothing of a loader that changes JavaScript is to be measured.
-    execArgv: ['--require', LOADER, ...nodeArgs],
-    env: { ...process.env, NODE_ENV: 'production' }
+/** A compiled file of processes/ as a process of its own: plain JavaScript, because a loader of TypeScript costs something on every request. */
+export function startChild<H extends Handlers<H>> (folder: string, owner: Owner, name: string, nodeArgs: string[] = []): Child<H> {
+  const child = fork(join(folder, 'bench', 'processes', `${name}.js`), {
+    execArgv: nodeArgs,
+    env: { ...process.env, NODE_OPTIONS: '', NODE_ENV: 'production' }
   })
   const exited = once(child, 'exit')
   const waiting = new Map<number, (answer: Answer) => void>()
@@ -44,13 +24,11 @@ export function startChild<H extends Handlers<H>> (owner: Owner, name: string, n
   child.on('exit', (code, signal) => {
     for (const [id, settle] of waiting) settle({ id, error: `process ${name} ended with ${signal ?? `code ${code}`}` })
   })
-  const end = async () => {
+  owner.after(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
     await exited
-  }
-  owner.after(end)
+  })
   return {
-    end,
     call: (name, ...[argument]) => new Promise((resolve, reject) => {
       const id = calls++
       waiting.set(id, ({ result, error }) => error === undefined ? resolve(result as never) : reject(new Error(error)))

@@ -1,4 +1,5 @@
-import type { RevocationEvents, SubjectOptions, TokensOptions } from '../types.ts'
+import type { Milliseconds, Seconds } from '../time.ts'
+import type { ClaimOptions, RevocationEvents, SubjectOptions, TokensOptions } from '../types.ts'
 import { isJti, isName, subOf } from './claims.ts'
 
 /* The arguments of the decorator's methods. A check throws a TypeError that names the method. */
@@ -21,20 +22,32 @@ export function checkListener (method: string, event: unknown, listener: unknown
   throw new TypeError(`${method}() takes an event, ${events}, and a listener, a function`)
 }
 
-/** The subject that `given` means. */
-export function checkSubject (method: string, given: unknown): string {
-  const sub = subOf(given)
-  if (sub && isName(sub)) return sub
-  const request = method === 'revokeSubject' ? `, ${OR_REQUEST}` : ''
-  throw new TypeError(`${method}() needs a sub: a well-formed string of 1 to 1024 characters, ` +
+/** The name that `given` means. `what`: a sub, a sid or a value. */
+export function checkName (method: string, what: string, given: unknown): string {
+  const name = subOf(given)
+  if (name && isName(name)) return name
+  const request = ['revokeSubject', 'revokeSession'].includes(method) ? `, ${OR_REQUEST}` : ''
+  throw new TypeError(`${method}() needs a ${what}: a well-formed string of 1 to 1024 characters, ` +
     `or a safe integer${request}`)
 }
 
-/** The names of a token, and when it ends. An `iat` shows that these are the claims of one. */
+/** `listed`: option `revocableBy`. */
+export function checkListed (method: string, claim: unknown, listed: readonly string[]): string {
+  if (typeof claim === 'string' && listed.includes(claim)) return claim
+  const claims = listed.length > 0 ? `one of ${listed.join(', ')}` : 'and there is none'
+  throw new TypeError(`${method}() takes a claim of option "revocableBy", ${claims}`)
+}
+
+/**
+ * The names of a token, and when it ends. An `iat` shows that these are the claims of one, whose jti is in
+ * `jtiClaim`.
+ */
 export function checkTarget (
-  method: string, given: unknown
+  method: string, given: unknown, jtiClaim: string
 ): { jti: string, iss?: string, exp?: number, iat?: unknown } {
-  const { jti, iss, exp, iat } = (given ?? {}) as Record<string, unknown>
+  const names = (given ?? {}) as Record<string, unknown>
+  const { iss, exp, iat } = names
+  const jti = names[iat === undefined ? 'jti' : jtiClaim]
   if (!isJti(jti)) {
     throw new TypeError(`${method}() needs a jti: a well-formed string of 1 to 255 characters, ${OR_REQUEST}`)
   }
@@ -45,11 +58,34 @@ export function checkTarget (
   return { jti, iss: iss as string, exp: exp as number, iat }
 }
 
-export function checkSubjectOptions (method: string, options: SubjectOptions) {
-  checkObject(method, 'options', '{ iss, except }', options)
-  const { except } = options
-  if (except === undefined || typeof except === 'string') return
-  throw new TypeError(`${method}() takes as except the jti of a token`)
+/** Gives until when tokens are to be refused, if the options say so. */
+export function checkSubjectOptions (
+  method: string, options: SubjectOptions, now: Milliseconds
+): Seconds | undefined {
+  checkObject(method, 'options', '{ iss, except, until }', options)
+  const { except, until } = options
+  if (except !== undefined && typeof except !== 'string') {
+    throw new TypeError(`${method}() takes as except the jti of a token`)
+  }
+  if (except !== undefined && until !== undefined) {
+    throw new TypeError(`${method}() takes except or until, not both: a ban spares no token`)
+  }
+  return checkUntil(method, until, now)
+}
+
+export function checkClaimOptions (
+  method: string, options: ClaimOptions, now: Milliseconds
+): Seconds | undefined {
+  checkObject(method, 'options', '{ iss, until }', options)
+  return checkUntil(method, options.until, now)
+}
+
+function checkUntil (method: string, until: unknown, now: Milliseconds): Seconds | undefined {
+  if (until === undefined) return undefined
+  const seconds = until instanceof Date ? until.getTime() / 1000 : until
+  if (typeof seconds === 'number' && seconds >= Math.floor(now / 1000)) return seconds
+  throw new TypeError(`${method}() takes as until a Date, seconds since the epoch or Infinity, ` +
+    'and none in the past')
 }
 
 export function checkPage (method: string, options: TokensOptions) {

@@ -11,11 +11,12 @@ export interface By {
   jti?: string
   iss?: string
   sub?: string
+  sid?: string
 }
 
 /** The names that a token has. */
-export function byOf ({ jti, iss, sub }: CheckedClaims): By {
-  return { ...(jti && { jti }), ...(iss && { iss }), ...(sub && { sub }) }
+export function byOf ({ jti, iss, sub, sid }: CheckedClaims): By {
+  return { ...(jti && { jti }), ...(iss && { iss }), ...(sub && { sub }), ...(sid && { sid }) }
 }
 
 export interface AuditLog {
@@ -25,7 +26,7 @@ export interface AuditLog {
 
 /** Carries `{ revocation, by }` for each revocation that this process made. */
 export const revokedChannel = channel('fastify-jwt-revocation:revoked')
-/** Carries `{ jti, iss?, sub? }` for each use of a revoked token. */
+/** Carries `{ jti?, iss?, sub?, sid? }` for each use of a revoked token. */
 export const reuseChannel = channel('fastify-jwt-revocation:reuse')
 
 /** How long the log stays silent of further uses of one revoked token. */
@@ -51,18 +52,19 @@ export class Audit {
     this.#log.info({ event: 'authn_token_revoked', ...revocation, by }, 'jwt revocation: revoked')
   }
 
-  reused (identity: string, { jti, iss, sub }: CheckedClaims) {
-    const token = { jti, ...(iss && { iss }), ...(sub && { sub }) }
+  /** `name`: what the log tells at most once a minute of. */
+  reused (name: string, claims: CheckedClaims) {
+    const token = byOf(claims)
     if (reuseChannel.hasSubscribers) reuseChannel.publish(token)
     const now = this.#clock.wall()
-    const last = this.#reported.get(identity)
+    const last = this.#reported.get(name)
     if (last !== undefined && now - last < REUSE_INTERVAL) {
       // Somebody set the clock back.
-      if (now < last) this.#reported.set(identity, now)
+      if (now < last) this.#reported.set(name, now)
       return
     }
-    this.#reported.delete(identity)
-    this.#reported.set(identity, now)
+    this.#reported.delete(name)
+    this.#reported.set(name, now)
     if (this.#reported.size > MAX_REPORTED) this.#reported.delete(this.#reported.keys().next().value!)
     this.#log.warn({ event: 'authn_token_reuse', ...token }, 'jwt revocation: a revoked token was used')
   }

@@ -9,7 +9,7 @@ import {
   type CheckedClaims, type Rules, type TokenClaims
 } from './claims.ts'
 import { isCutOff } from './cutoff.ts'
-import { namesOf, type Names } from './names.ts'
+import { areNone, namesOf } from './names.ts'
 import type { Notices } from './notices.ts'
 
 /**
@@ -58,10 +58,10 @@ export class Check {
     if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
     this.#notices.jti(claims.jti)
     const names = namesOf(claims)
-    if (isEmpty(names)) return done(refusalBy(rule), null)
+    if (areNone(names)) return done(refusalBy(rule), null)
     this.#denials.check(names, (error, revoked, cutoff) => {
       if (revoked || isCutOff(claims, cutoff)) {
-        this.#audit.reused(names.identity ?? `${names.subject}?`, claims)
+        this.#audit.reused(names.identity ?? `${names.subject ?? names.others![0]}?`, claims)
         return done(new FST_JWT_REVOKED(), null)
       }
       if (error) return this.#unchecked(error, rule, done)
@@ -88,7 +88,7 @@ export class Check {
   isRevoked (claims: CheckedClaims): Promise<boolean> {
     const names = namesOf(claims)
     return new Promise((resolve, reject) => {
-      if (isEmpty(names)) return resolve(false)
+      if (areNone(names)) return resolve(false)
       this.#denials.check(names, (cause, revoked, cutoff) => {
         if (revoked || isCutOff(claims, cutoff)) resolve(true)
         else if (cause) reject(new FST_JWT_REVOCATION_UNAVAILABLE({ cause }))
@@ -111,10 +111,6 @@ export class Check {
     if (!this.#acceptsUnchecked || cause instanceof TooMuch) return done(unavailable, null)
     return rule === undefined ? done(null, unavailable) : done(refusalBy(rule), null)
   }
-}
-
-function isEmpty ({ identity, subject }: Names): boolean {
-  return identity === undefined && subject === undefined
 }
 
 function refusalBy (rule: string | undefined): Error | null {

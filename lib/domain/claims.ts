@@ -1,5 +1,6 @@
 import type { FastifyJWT } from '@fastify/jwt'
 import type { Milliseconds } from '../time.ts'
+import { hasOwnName } from './names.ts'
 import { EXPIRY_MARGIN, IAT_AHEAD, type Lifetimes } from './retention.ts'
 
 /** The claims of a token, as they were signed. Only the signature has been checked. */
@@ -7,6 +8,7 @@ export interface TokenClaims {
   jti?: unknown
   iss?: unknown
   sub?: unknown
+  sid?: unknown
   exp?: unknown
   iat?: unknown
   [claim: string]: unknown
@@ -33,8 +35,20 @@ export interface CheckedClaims {
   iss?: string
   /** Absent when the token has none, or an empty one. */
   sub?: string
+  /** Absent when the token has none, or sessions are not looked at. */
+  sid?: string
+  /** The listed claims that the token has. Absent when it has none. */
+  claims?: Record<string, string>
   exp?: number
   iat?: number
+}
+
+/** The claims in which a token's names are found. */
+export interface ClaimNames {
+  jti: string
+  sub: string
+  /** undefined: sessions are not looked at. */
+  sid?: string | undefined
 }
 
 /**
@@ -47,6 +61,9 @@ export interface SelectedClaims {
 
 export interface Rules extends Lifetimes {
   tokensWithoutJti: 'reject' | 'accept'
+  claims: ClaimNames
+  /** The listed claims. */
+  revocableBy: readonly string[]
 }
 
 /** Shared scratch space: decoding allocates no buffer per request. */
@@ -60,6 +77,10 @@ export const BROKEN = {
   iss: 'its iss is no well-formed string of at most 1024 characters, sign it with another or with none',
   sub: 'its sub is neither a well-formed string of at most 1024 characters nor a safe integer, ' +
     'sign it with another or with none',
+  sid: 'its session is neither a well-formed string of at most 1024 characters nor a safe integer, ' +
+    'sign it with another or with none',
+  claims: 'a claim of option revocableBy is neither a well-formed string of at most 1024 characters ' +
+    'nor a safe integer, sign it with another or with none',
   noJti: 'it has no jti, sign it with issue, which adds one, or set tokensWithoutJti to accept',
   jti: 'its jti is no well-formed string of 1 to 255 characters, ' +
     'sign it with one or set tokensWithoutJti to accept',
@@ -115,27 +136,54 @@ export function checkClaims (claims: TokenClaims, rules: Rules, now: Millisecond
 
 /** The part of `checkClaims` that does not depend on the time. */
 export function selectClaims (claims: TokenClaims, rules: Rules): SelectedClaims {
-  const { jti, iss, exp, iat } = claims
-  const sub = subOf(claims.sub)
+  const { claims: names, revocableBy } = rules
+  const { iss, exp, iat } = claims
+  const jti = claims[names.jti]
+  const sub = subOf(claims[names.sub])
+  const sid = names.sid === undefined ? undefined : presentOf(claims[names.sid])
   const checked: CheckedClaims = {}
-  // Without a usable issuer, a jti or a sub names nobody.
+  let broken: string | undefined
+  // Without a usable issuer, no other claim names anybody.
   if (iss === undefined || isName(iss)) {
     if (isJti(jti)) checked.jti = jti
     if (iss) checked.iss = iss
     // An empty sub names nobody. If it did, all tokens that have it could revoke each other.
     if (sub && isName(sub)) checked.sub = sub
+    if (sid !== undefined && isName(sid)) checked.sid = sid
+    if (revocableBy.length > 0 && !selectListed(claims, revocableBy, checked)) broken = BROKEN.claims
   }
   if (Number.isFinite(iat)) checked.iat = iat as number
   if (typeof exp === 'number' && !Number.isNaN(exp)) checked.exp = exp
-  return { claims: checked, broken: brokenRule(checked, { jti, iss, sub }, rules) }
+  return { claims: checked, broken: brokenRule(checked, { jti, iss, sub, sid }, rules, broken) }
+}
+
+/** Takes the listed claims that a token has. Gives false where one of them names nothing. */
+function selectListed (claims: TokenClaims, listed: readonly string[], checked: CheckedClaims): boolean {
+  let areNames = true
+  for (const claim of listed) {
+    const value = presentOf(claims[claim])
+    if (value === undefined) continue
+    if (!isName(value)) areNames = false
+    else if (checked.claims === undefined) checked.claims = { [claim]: value }
+    else checked.claims[claim] = value
+  }
+  return areNames
+}
+
+/** The value of a sid or of a listed claim. null and an empty string count as absent. */
+function presentOf (value: unknown): unknown {
+  return value === null || value === '' ? undefined : subOf(value)
 }
 
 /** The rule by which a token with these claims is never accepted, whatever the time. */
-function brokenRule (checked: CheckedClaims, claims: TokenClaims, rules: Rules): string | undefined {
-  const { jti, iss, sub } = claims
+function brokenRule (
+  checked: CheckedClaims, { jti, iss, sub, sid }: TokenClaims, rules: Rules, broken: string | undefined
+): string | undefined {
   if (iss !== undefined && !isName(iss)) return BROKEN.iss
   if (sub !== undefined && !isName(sub)) return BROKEN.sub
-  if (checked.jti === undefined && rules.tokensWithoutJti === 'reject') {
+  if (sid !== undefined && !isName(sid)) return BROKEN.sid
+  if (broken !== undefined) return broken
+  if (!hasOwnName(checked) && rules.tokensWithoutJti === 'reject') {
     return (jti ?? undefined) === undefined ? BROKEN.noJti : BROKEN.jti
   }
   if (rules.maxTokenLifetime === null) return

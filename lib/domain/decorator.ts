@@ -1,19 +1,22 @@
 import { FST_JWT_REVOCATION_NOT_FOUND } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
+import type { Clock } from '../time.ts'
 import type {
-  CutoffResult, IssuedToken, IssueOptions, RevocationDecorator, RevocationEvents, RevocationStatus, RevokeResult,
-  SubjectOptions, TokenRecord, TokensOptions, TokensPage
+  ClaimOptions, ClaimResult, CutoffResult, IssuedToken, IssueOptions, RevocationDecorator, RevocationEvents,
+  RevocationStatus, RevokeResult, SessionOptions, SessionResult, SubjectOptions, TokenRecord, TokensOptions,
+  TokensPage
 } from '../types.ts'
 import {
-  checkId, checkIssuer, checkListener, checkObject, checkPage, checkSubject, checkSubjectOptions, checkTarget
+  checkClaimOptions, checkId, checkIssuer, checkListed, checkListener, checkName, checkObject, checkPage,
+  checkSubjectOptions, checkTarget
 } from './arguments.ts'
 import { Audit, type AuditLog } from './audit.ts'
 import { Check, type Checked } from './check.ts'
-import { claimsOf, type CheckedClaims, type TokenClaims } from './claims.ts'
+import { claimsOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { Events } from './events.ts'
 import { History, type HistoryContext } from './history.ts'
-import { partsOf } from './names.ts'
+import { cutoffNamesOf, partsOf } from './names.ts'
 import { Notices } from './notices.ts'
 import { Revoker, revocationOf, withFirst } from './revoke.ts'
 import { SUBJECT_PAGE } from './subjects.ts'
@@ -41,7 +44,10 @@ export class Decorator implements RevocationDecorator {
   readonly history: History
   readonly revoker: Revoker
   readonly events: Events
+  /** How tokens are read. */
+  readonly rules: Rules
   readonly #store: Store
+  readonly #clock: Clock
   readonly #check: Check
   readonly #mode: RevocationContext['mode']
   readonly #notices: Notices
@@ -58,7 +64,9 @@ export class Decorator implements RevocationDecorator {
     this.events = new Events((event, error) => {
       log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`)
     })
+    this.rules = context.rules
     this.#store = store
+    this.#clock = clock
     this.#mode = context.mode
     this.#notices = new Notices(log, context.longestJti ?? Infinity)
     this.#requests = context.requests
@@ -111,7 +119,7 @@ export class Decorator implements RevocationDecorator {
   }
 
   async tokens (given: string | number, options: TokensOptions = {}): Promise<TokensPage> {
-    const sub = checkSubject('tokens', given)
+    const sub = checkName('tokens', 'sub', given)
     checkPage('tokens', options)
     const { iss, limit = SUBJECT_PAGE, cursor } = options
     return this.history.tokens(sub, this.#issuerOf('tokens', iss), limit, cursor)
@@ -119,10 +127,13 @@ export class Decorator implements RevocationDecorator {
 
   async revoke (of: object): Promise<RevokeResult> {
     if (this.#requests?.has(of)) {
-      const claims = this.checked(claimsOf(await this.#requests.tokenOf(of)))
-      return withFirst(await this.revoker.revokeOwn(claims))
+      const token = await this.#requests.tokenOf(of)
+      const claims = this.checked(claimsOf(token))
+      // A session is more than this token, which must not be revoked then (P6).
+      const isSession = claims.jti === undefined && claims.sid !== undefined
+      return withFirst(await this.revoker.revokeOwn(isSession ? await this.#check.acting(token) : claims))
     }
-    const { jti, iss, exp, iat } = checkTarget('revoke', of)
+    const { jti, iss, exp, iat } = checkTarget('revoke', of, this.rules.claims.jti)
     // With an iat these are the claims of a token, which tell the issuer themselves.
     const issuer = iat === undefined ? this.#issuerOf('revoke', iss) : iss
     const budget = this.#store.budget()
@@ -136,28 +147,49 @@ export class Decorator implements RevocationDecorator {
     const budget = this.#store.budget()
     const { record, latest } = await this.history.named(id, budget)
     if (record === null) throw new FST_JWT_REVOCATION_NOT_FOUND()
-    return withFirst(await this.revoker.revokeKnown(record, record, budget, undefined, latest))
+    return withFirst(await this.revoker.revokeRecord(record, latest, budget))
   }
 
   async revokeSubject (of: object | string | number, options: SubjectOptions = {}): Promise<CutoffResult> {
-    checkSubjectOptions('revokeSubject', options)
-    const { iss, except } = options
-    if (this.#requests?.has(of)) {
-      if (iss !== undefined) {
-        throw new TypeError('revokeSubject() takes no iss beside a request: its token says the issuer')
-      }
-      return this.revoker.endOwnSubject(await this.#check.acting(await this.#requests.tokenOf(of)), except)
+    const until = checkSubjectOptions('revokeSubject', options, this.#clock.wall())
+    const { iss, except: jti } = options
+    const except = jti === undefined ? undefined : { jti }
+    const claims = await this.#actingOf('revokeSubject', of, iss)
+    if (claims !== null) return this.revoker.endOwnSubject(claims, { except, until })
+    const sub = checkName('revokeSubject', 'sub', of)
+    return this.revoker.endSubject(sub, this.#issuerOf('revokeSubject', iss), { except, until })
+  }
+
+  async revokeSession (of: object | string | number, options: SessionOptions = {}): Promise<SessionResult> {
+    checkObject('revokeSession', 'options', '{ iss }', options)
+    const { iss } = options
+    const claims = await this.#actingOf('revokeSession', of, iss)
+    const sid = claims === null ? checkName('revokeSession', 'sid', of) : claims.sid
+    if (this.rules.claims.sid === undefined) {
+      throw new TypeError('revokeSession() needs option claims: { sid }, ' +
+        "the claim that has a token's session")
     }
-    const sub = checkSubject('revokeSubject', of)
-    return this.revoker.endSubject(sub, this.#issuerOf('revokeSubject', iss), { except })
+    return claims === null
+      ? this.revoker.endSession(sid!, this.#issuerOf('revokeSession', iss))
+      : this.revoker.endOwnSession(claims)
+  }
+
+  async revokeBy (claim: string, of: string | number, options: ClaimOptions = {}): Promise<ClaimResult> {
+    const until = checkClaimOptions('revokeBy', options, this.#clock.wall())
+    checkListed('revokeBy', claim, this.rules.revocableBy)
+    const value = checkName('revokeBy', 'value', of)
+    return this.revoker.endClaim(claim, value, this.#issuerOf('revokeBy', options.iss), { until })
   }
 
   status (): RevocationStatus {
     const { kind, available, warnings, copy: { entries, stalenessMs } = {} } = this.#store.status
+    const { jti, sub, sid } = this.rules.claims
     return {
       mode: this.#mode,
       store: kind,
       available,
+      claims: { jti, sub, ...(sid !== undefined && { sid }) },
+      revocableBy: [...this.rules.revocableBy],
       ...(entries !== undefined && { entries }),
       ...(stalenessMs !== undefined && { stalenessMs }),
       ...(warnings.length > 0 && { warnings: [...warnings] })
@@ -178,16 +210,25 @@ export class Decorator implements RevocationDecorator {
 
   /** Another process has revoked something. */
   onEntry ({ kind, name, at, exp, id, sub }: Entry) {
-    const { iss, name: own } = partsOf(name) ?? {}
-    if (own === undefined) return
-    this.events.emit('revoked', kind === 'cutoff'
-      ? { sub: own, ...(iss && { iss }), cutoff: at }
-      : revocationOf({ jti: own, id, iss, sub }, at, exp))
+    if (kind === 'cutoff') {
+      const names = cutoffNamesOf(name)
+      if (names !== null) this.events.emit('revoked', { ...names, cutoff: at })
+      return
+    }
+    const { iss, name: jti } = partsOf(name) ?? {}
+    if (jti !== undefined) this.events.emit('revoked', revocationOf({ jti, id, iss, sub }, at, exp))
   }
 
   /** @throws FST_JWT_NOT_REVOCABLE */
   checked (claims: TokenClaims): CheckedClaims {
     return this.#check.claims(claims)
+  }
+
+  /** The claims of a request's token that may act, because it is not revoked; null: it is no request. */
+  async #actingOf (method: string, of: unknown, iss: string | undefined): Promise<CheckedClaims | null> {
+    if (!this.#requests?.has(of)) return null
+    if (iss === undefined) return this.#check.acting(await this.#requests.tokenOf(of))
+    throw new TypeError(`${method}() takes no iss beside a request: its token says the issuer`)
   }
 
   /** The issuer of a name that the caller gave with `iss`, or without an issuer. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
+import { FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
 import { LEAD } from '../stores/entry.ts'
 import type { Budget, RecordEntry, Store } from '../stores/store.ts'
 import type { Clock, Seconds } from '../time.ts'
@@ -9,9 +9,8 @@ import { BROKEN, checkClaims, claimsOf, type CheckedClaims, type Rules, type Tok
 import { culpritOf } from './culprit.ts'
 import { isCutOff, latestIat } from './cutoff.ts'
 import { Known } from './known.ts'
-import { identityOf, namesOf, type Names } from './names.ts'
-import { iatOf } from './records.ts'
-import { isoTime, keptUntil } from './retention.ts'
+import { hasOwnName, identityOf, namesOf, recordNameOf, type Names } from './names.ts'
+import { entryOfRecord, iatOf, recordNameOfClaims, recordOfClaims } from './records.ts'
 import { signerOf, type Signer, type SignOptions } from './signers.ts'
 import { orUnavailable, unavailable } from './unavailable.ts'
 import { unverifiable } from './verifiable.ts'
@@ -67,21 +66,22 @@ export class History {
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
     const id = randomUUID()
     const jti = randomUUID()
-    let asked: TokenClaims = { ...claims, jti: claims.jti ?? jti }
+    const at = this.#rules.claims.jti
+    let asked: TokenClaims = { ...claims, [at]: claims[at] ?? jti }
     // With the default issuer, a cutoff of the subject ends this token as well.
     if (claims.iss === undefined && this.#issuer !== undefined) asked.iss = this.#issuer
     for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
       const token = await signer.sign(asked, options)
       // The signed claims count, not the given ones: sign options may set claims, too.
       const checked = this.#issuable(claimsOf(token), claims, signOptions, signer)
-      const record = this.#recordOf(checked, checkedMeta, id)
+      const record = recordOfClaims(checked, checkedMeta, id)
       if (signatures === 0) await this.#checkGiven(checked, record.jti !== jti)
-      if (checked.iat === undefined && checked.sub !== undefined) await this.#refuseTimeless(checked)
+      if (checked.iat === undefined) await this.#refuseTimeless(checked)
       // A random jti has no record yet.
       const cutoff = await this.#save(record, checked, record.jti === jti)
       const { iss } = record
       if (!isCutOff(checked, cutoff)) {
-        return { token, id, jti: record.jti, ...(iss && { iss }), expiresAt: record.expiresAt }
+        return { token, id, jti: checked.jti!, ...(iss && { iss }), expiresAt: record.expiresAt }
       }
       const iat = this.#firstAfter(cutoff!)
       asked = { ...asked, iat }
@@ -96,7 +96,7 @@ export class History {
   }
 
   async record (claims: CheckedClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
-    const record = this.#recordOf(claims, meta === undefined ? undefined : checkMeta(meta), randomUUID())
+    const record = recordOfClaims(claims, meta === undefined ? undefined : checkMeta(meta), randomUUID())
     await this.#save(record, claims)
     return record
   }
@@ -106,13 +106,12 @@ export class History {
    * silently. It skips the token while many others are under way; the token's next request tries again.
    */
   noteUse (claims: CheckedClaims) {
-    const { identity } = namesOf(claims)
-    if (identity === undefined || this.#recording >= MAX_RECORDING || !this.#store.status.available) return
-    const name = knownAs(identity, claims.exp)
+    if (this.#recording >= MAX_RECORDING || !hasOwnName(claims) || !this.#store.status.available) return
+    const name = knownAs(recordNameOfClaims(claims), claims.exp)
     if (this.#known.has(name)) return
     this.#known.add(name)
     this.#recording++
-    this.#store.records.add(this.#entry(this.#recordOf(claims, undefined, randomUUID()), claims))
+    this.#store.records.add(this.#entry(recordOfClaims(claims, undefined, randomUUID()), claims))
       .catch(() => { this.#known.delete(name) })
       .finally(() => { this.#recording-- })
   }
@@ -130,13 +129,19 @@ export class History {
     return orUnavailable(this.#store.records.of(identityOf(iss, jti), budget))
   }
 
+  /** The record of the token that has these claims. */
+  recordOf (claims: CheckedClaims): Promise<TokenRecord | null> {
+    return orUnavailable(this.#store.records.of(recordNameOfClaims(claims)))
+  }
+
   /**
    * The record of an id, and its identity's record that ends latest. The same commands run without one (P6).
    */
   async named (id: string, budget: Budget): Promise<Record<'record' | 'latest', TokenRecord | null>> {
     if (!RECORD_ID.test(id)) return { record: null, latest: null }
     const record = await this.token(id, budget)
-    return { record, latest: await this.tokenOf(record?.iss, record?.jti ?? '', budget) }
+    const name = record === null ? '' : recordNameOf(record)
+    return { record, latest: await orUnavailable(this.#store.records.of(name, budget)) }
   }
 
   async tokens (sub: string, iss: string | undefined, limit: number, cursor?: string): Promise<TokensPage> {
@@ -190,7 +195,7 @@ export class History {
 
   /** Rejects a token without an iat where a cutoff stands: it could not show that it is newer. */
   async #refuseTimeless (claims: CheckedClaims) {
-    const { cutoff } = await this.lookUp({ subject: namesOf(claims).subject })
+    const { cutoff } = await this.lookUp({ ...namesOf(claims), identity: undefined })
     if (cutoff === null) return
     throw new TypeError('issue() can not give a subject that was cut off a token without iat; ' +
       'sign without "noTimestamp"')
@@ -208,20 +213,6 @@ export class History {
     throw new TypeError(`issue() signed a token that would not be accepted: ${rule}${origin}`)
   }
 
-  #recordOf (claims: CheckedClaims, meta: Record<string, unknown> | undefined, id: string): TokenRecord {
-    const { jti, iss, sub, exp, iat } = claims
-    if (jti === undefined) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
-    return {
-      id,
-      jti,
-      ...(iss && { iss }),
-      ...(sub && { sub }),
-      issuedAt: isoTime(iat, Math.floor),
-      expiresAt: isoTime(exp, Math.ceil),
-      ...(meta && { meta })
-    }
-  }
-
   async #save (record: TokenRecord, claims: CheckedClaims, isFirst = false) {
     const entry = this.#entry(record, claims)
     const cutoff = await orUnavailable(this.#store.records.save(entry, isFirst))
@@ -230,14 +221,7 @@ export class History {
   }
 
   #entry (record: TokenRecord, claims: CheckedClaims): RecordEntry {
-    const { subject } = namesOf(claims)
-    return {
-      record,
-      identity: identityOf(record.iss, record.jti),
-      ...(subject !== undefined && { subject }),
-      exp: claims.exp === undefined ? null : claims.exp + this.#rules.clockTolerance,
-      keptUntil: keptUntil(claims.exp, this.#rules, this.#clock.wall())
-    }
+    return entryOfRecord(record, claims, this.#rules, this.#clock.wall())
   }
 }
 

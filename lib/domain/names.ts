@@ -1,12 +1,30 @@
-import type { CheckedClaims } from './claims.ts'
-
-/** The names by which a token can be revoked. `identityOf` makes each of an issuer and a jti or a sub. */
+/** The names by which a token can be revoked: its own, and those of which a cutoff ends all tokens. */
 export interface Names {
   /** Absent where the token has no usable jti. */
   identity?: string | undefined
   /** Absent where the token has no sub. */
   subject?: string | undefined
+  /** The further names that have a cutoff each: the session's, and those of listed claims. */
+  others?: readonly string[] | undefined
 }
+
+/** The claims that give a token its names. A record has them, too. */
+export interface Named {
+  jti?: string | undefined
+  iss?: string | undefined
+  sub?: string | undefined
+  sid?: string | undefined
+  claims?: Record<string, string> | undefined
+}
+
+/** What a cutoff is of: a subject, a session, or a value of a listed claim. */
+export type CutoffNames = { iss?: string } &
+  ({ sub: string } | { sid: string } | { claim: string, value: string })
+
+/** In front of a session's name. No listed claim has it, and no encoded name has a colon. */
+const SESSION = 'sid:'
+/** In front of the name of a record without a jti. */
+const WITHOUT_JTI = '!jti:'
 
 /**
  * The part of a Redis key that names a token or a subject: `e(name)` without an issuer, `e(iss)/e(name)` with
@@ -14,6 +32,13 @@ export interface Names {
  */
 export function identityOf (iss: string | undefined, name: string): string {
   return iss ? `${e(iss)}/${e(name)}` : e(name)
+}
+
+/** The name of what a cutoff is of: what follows `{prefix}cutoff:` in Redis. */
+export function cutoffNameOf (names: CutoffNames): string {
+  if ('sub' in names) return identityOf(names.iss, names.sub)
+  if ('sid' in names) return SESSION + identityOf(names.iss, names.sid)
+  return `${e(names.claim)}:${identityOf(names.iss, names.value)}`
 }
 
 /** encodeURIComponent leaves such a name as it is, but takes several times as long to find that out. */
@@ -34,11 +59,53 @@ export function partsOf (identity: string): { iss?: string, name: string } | nul
   }
 }
 
+/** What a cutoff of this name is of; null where this version can not tell. */
+export function cutoffNamesOf (name: string): CutoffNames | null {
+  const colon = name.indexOf(':')
+  const kind = name.slice(0, colon + 1)
+  const parts = partsOf(name.slice(colon + 1))
+  const claim = partsOf(kind.slice(0, -1))?.name
+  // A claim's name never begins like this: such kinds are from other versions.
+  if (parts === null || claim === undefined || kind.startsWith('!')) return null
+  const { name: value, ...iss } = parts
+  if (colon < 0) return { sub: value, ...iss }
+  return kind === SESSION ? { sid: value, ...iss } : { claim, value, ...iss }
+}
+
 /** The names by which a token with these claims can be revoked. */
-export function namesOf ({ iss, jti, sub }: CheckedClaims): Names {
+export function namesOf ({ iss, jti, sub, sid, claims }: Named): Names {
   // Of one shape, whatever the token lacks: this runs for every request.
   return {
     identity: jti === undefined ? undefined : identityOf(iss, jti),
-    subject: sub === undefined ? undefined : identityOf(iss, sub)
+    subject: sub === undefined ? undefined : identityOf(iss, sub),
+    others: sid === undefined && claims === undefined ? undefined : othersOf(iss, sid, claims)
   }
+}
+
+function othersOf (iss: string | undefined, sid: string | undefined, claims: Named['claims']): string[] {
+  const names = sid === undefined ? [] : [SESSION + identityOf(iss, sid)]
+  for (const claim in claims) names.push(`${e(claim)}:${identityOf(iss, claims[claim]!)}`)
+  return names
+}
+
+/** Whether nothing revokes a token of these names. */
+export function areNone ({ identity, subject, others }: Names): boolean {
+  return identity === undefined && subject === undefined && others === undefined
+}
+
+/** Whether a token has a name beside its subject, which it may share with all tokens of a user. */
+export function hasOwnName ({ jti, sid, claims }: Named): boolean {
+  return jti !== undefined || sid !== undefined || claims !== undefined
+}
+
+/**
+ * The name that leads to a token's record: its identity. Without a jti it is all else that tells the token
+ * from others. `issuedAt`: as the record has it.
+ */
+export function recordNameOf (named: Named & { issuedAt: string | null }): string {
+  const { jti, iss, sub, sid, claims, issuedAt } = named
+  if (jti !== undefined) return identityOf(iss, jti)
+  const parts = [iss, sub, sid, issuedAt].map((part) => e(part ?? ''))
+  for (const claim in claims) parts.push(`${e(claim)}=${e(claims[claim]!)}`)
+  return WITHOUT_JTI + parts.join('/')
 }

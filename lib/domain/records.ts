@@ -1,10 +1,56 @@
-import type { Seconds } from '../time.ts'
+import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
+import type { RecordEntry } from '../stores/store.ts'
+import type { Milliseconds, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import type { CheckedClaims } from './claims.ts'
+import { hasOwnName, identityOf, namesOf, recordNameOf } from './names.ts'
+import { isoTime, keptUntil, type Lifetimes } from './retention.ts'
 
 /** The iat of a record's token, which tells whether a cutoff ends it. */
 export function iatOf ({ issuedAt }: TokenRecord): CheckedClaims {
   return issuedAt === null ? {} : { iat: Date.parse(issuedAt) / 1000 }
+}
+
+/** The name that leads to the record of a token that has these claims. */
+export function recordNameOfClaims (claims: CheckedClaims): string {
+  const { jti, iss, iat } = claims
+  return jti === undefined
+    ? recordNameOf({ ...claims, issuedAt: isoTime(iat, Math.floor) })
+    : identityOf(iss, jti)
+}
+
+/** @throws FST_JWT_NOT_REVOCABLE where nothing would lead to the record */
+export function recordOfClaims (
+  claims: CheckedClaims, meta: Record<string, unknown> | undefined, id: string
+): TokenRecord {
+  const { jti, iss, sub, sid, claims: listed, exp, iat } = claims
+  if (!hasOwnName(claims)) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
+  return {
+    id,
+    ...(jti && { jti }),
+    ...(iss && { iss }),
+    ...(sub && { sub }),
+    ...(sid && { sid }),
+    ...(listed && { claims: listed }),
+    issuedAt: isoTime(iat, Math.floor),
+    expiresAt: isoTime(exp, Math.ceil),
+    ...(meta && { meta })
+  }
+}
+
+/** The record of a token that has these claims, as a store keeps it. */
+export function entryOfRecord (
+  record: TokenRecord, claims: CheckedClaims, rules: Lifetimes, now: Milliseconds
+): RecordEntry {
+  const { subject, others } = namesOf(claims)
+  return {
+    record,
+    identity: recordNameOf(record),
+    subject,
+    others,
+    exp: claims.exp === undefined ? null : claims.exp + rules.clockTolerance,
+    keptUntil: keptUntil(claims.exp, rules, now)
+  }
 }
 
 /** When a record's token ends, in seconds since the epoch; Infinity: never. */

@@ -22,6 +22,9 @@ export const IAT_AHEAD: Seconds = 60
  */
 const END_OF_TIME: Seconds = 8.64e12
 
+/** How long a session that was ended stays ended at least: whoever signs its tokens may go on for so long. */
+export const SESSION_SPAN: Seconds = 30 * 24 * 3600
+
 /** Room for differences between the clocks of processes that write the log and read it. */
 const LOG_MARGIN: Seconds = 60
 
@@ -48,6 +51,18 @@ export function keptUntil (exp: number | undefined, lifetimes: Lifetimes, now: M
   const last = Math.min(Math.max(Math.ceil(exp ?? Infinity), seconds), furthest)
   const end = last + clockTolerance + EXPIRY_MARGIN
   return end < END_OF_TIME ? end : null
+}
+
+/**
+ * Until when a cutoff must be kept. It ends tokens that are issued until `at`, which may be later than now.
+ * `atLeast`: how long it is kept at least, from now.
+ */
+export function cutoffKeptUntil (
+  at: Seconds, lifetimes: Lifetimes, now: Milliseconds, atLeast: Seconds = 0
+): Seconds | null {
+  const { maxTokenLifetime: longest } = lifetimes
+  const maxTokenLifetime = longest === null ? null : Math.max(longest, atLeast)
+  return keptUntil(undefined, { ...lifetimes, maxTokenLifetime }, Math.max(now, at * 1000))
 }
 
 /** How long an entry of the log matters, which is longer than any key is kept; null: for ever. */

@@ -1,16 +1,19 @@
-import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
+import { FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
 import type { Budget, Store } from '../stores/store.ts'
 import type { Clock, Seconds } from '../time.ts'
-import type { CutoffEvent, CutoffResult, RevocationResult, RevokeResult, TokenRecord } from '../types.ts'
+import type {
+  ClaimResult, CutoffEvent, CutoffResult, RevocationResult, RevokeResult, SessionResult, TokenRecord
+} from '../types.ts'
 import { byOf, type By } from './audit.ts'
 import { type CheckedClaims, type Rules } from './claims.ts'
 import { isCutOff } from './cutoff.ts'
+import { Cutoffs, type CutoffOptions } from './cutoffs.ts'
 import type { History } from './history.ts'
 import { identityOf } from './names.ts'
-import { endOf } from './records.ts'
+import { endOf, iatOf } from './records.ts'
 import { isoTime, keptUntil } from './retention.ts'
-import { Subjects } from './subjects.ts'
+import { Subjects, type Spared } from './subjects.ts'
 import { orUnavailable } from './unavailable.ts'
 
 export interface RevokerContext {
@@ -32,16 +35,16 @@ export interface Target {
 
 /** The revocation that stands, and whether this call made it. */
 export interface Made {
-  revocation: RevocationResult
+  revocation: Revoked
   first: boolean
 }
 
-export interface EndOptions {
-  /** The jti of a token to leave out. */
-  except?: string | undefined
-  by?: By
-  /** The call does not raise a cutoff that stands at this second or later. */
-  unlessFrom?: Seconds | undefined
+/** A revocation. Without a jti a cutoff ended the token. */
+export type Revoked = Omit<RevokeResult, 'first'>
+
+export interface EndOptions extends CutoffOptions {
+  /** A token to leave out. */
+  except?: Spared | undefined
 }
 
 interface RevokeOptions {
@@ -51,7 +54,7 @@ interface RevokeOptions {
   by: By | undefined
 }
 
-/** Revokes one token, a subject, or all tokens of a subject but one. */
+/** Revokes one token, a subject, all tokens of a subject but one, a session, or by a listed claim. */
 export class Revoker {
   readonly #store: Store
   readonly #rules: Rules
@@ -59,6 +62,7 @@ export class Revoker {
   readonly #history: History
   readonly #onChange: RevokerContext['onChange']
   readonly #onMade: RevokerContext['onMade']
+  readonly #cutoffs: Cutoffs
   readonly #subjects: Subjects
 
   constructor ({ store, rules, clock, history, onChange, onMade }: RevokerContext) {
@@ -68,21 +72,22 @@ export class Revoker {
     this.#history = history
     this.#onChange = onChange
     this.#onMade = onMade
+    this.#cutoffs = new Cutoffs({ store, rules, clock, onChange, onMade })
     this.#subjects = new Subjects({
       store,
       rules,
       clock,
       history,
-      onChange,
-      onMade,
-      revoke: async (record, by) => (await this.#revoke(record, record, { end: endOf(record), by })).first
+      cutoffs: this.#cutoffs,
+      revoke: async (record, by) => (await this.revokeRecord(record, record, undefined, by)).first
     })
   }
 
-  /** Revokes the token that asks. A token without an exp has no end. */
+  /** Revokes the token that asks; without a jti its session. A token without an exp has no end. */
   async revokeOwn (claims: CheckedClaims): Promise<Made> {
-    const { jti, iss, exp = Infinity } = claims
+    const { jti, iss, sid, exp = Infinity } = claims
     if (jti === undefined) {
+      if (sid !== undefined) return this.#revokeSession({ ...claims, sid }, claims.exp ?? null, byOf(claims))
       throw new FST_JWT_NOT_REVOCABLE('it has no jti to revoke it by, sign it with issue, which adds one')
     }
     const budget = this.#store.budget()
@@ -98,25 +103,82 @@ export class Revoker {
     return this.#revoke(target, record, { end, budget, by })
   }
 
+  /**
+   * Revokes the token of a record. Without a jti it ends the session, or else the subject: never all tokens
+   * of a listed claim's value, which may be everybody's. `latest`: its identity's record that ends latest.
+   */
+  async revokeRecord (
+    record: TokenRecord, latest: TokenRecord | null, budget?: Budget, by?: By
+  ): Promise<Made> {
+    const { jti, iss, sub, sid } = record
+    if (jti !== undefined) return this.revokeKnown({ jti, iss }, record, budget, by, latest)
+    const end = endOf(record)!
+    const exp = end === Infinity ? null : end
+    if (sid !== undefined) return this.#revokeSession({ ...record, sid }, exp, by)
+    if (sub === undefined) {
+      const sentence = 'The token has no jti, no session and no subject to revoke it by'
+      throw new FST_JWT_REVOCATION_NOT_FOUND(sentence)
+    }
+    const { cutoff } = await this.#history.lookUp({ subject: identityOf(iss, sub) }, 'checkShared')
+    const isCut = isCutOff(iatOf(record), cutoff)
+    const at = isCut ? cutoff! : (await this.#subjects.cutOff(sub, iss, { by })).cutoff!
+    return { revocation: revocationOf(record, Math.min(at, this.#now()), exp), first: !isCut }
+  }
+
+  /** Ends a session: its tokens that are issued later as well. */
+  async endSession (sid: string, iss: string | undefined, by?: By): Promise<SessionResult> {
+    const names = { sid, ...(iss && { iss }) }
+    await this.#cutoffs.write(names, { by })
+    return names
+  }
+
+  /** Ends the session of the token that asks. */
+  async endOwnSession (claims: CheckedClaims): Promise<SessionResult> {
+    if (claims.sid === undefined) {
+      throw new FST_JWT_NOT_REVOCABLE('it has no session to end, sign it with a sid')
+    }
+    return this.endSession(claims.sid, claims.iss, byOf(claims))
+  }
+
+  /** Ends the tokens that have this value in a listed claim. */
+  async endClaim (
+    claim: string, value: string, iss: string | undefined, options: CutoffOptions
+  ): Promise<ClaimResult> {
+    const names = { claim, value, ...(iss && { iss }) }
+    const { standing } = await this.#cutoffs.write(names, options)
+    return { ...names, cutoff: standing.at }
+  }
+
   /** Ends the subject of the token that asks, and that token with it. */
-  async endOwnSubject (claims: CheckedClaims, except?: string): Promise<CutoffResult> {
-    const { sub, iss, jti, iat } = claims
+  async endOwnSubject (claims: CheckedClaims, options: EndOptions = {}): Promise<CutoffResult> {
+    const { sub, sid, iss, jti, iat } = claims
     if (sub === undefined) {
       throw new FST_JWT_NOT_REVOCABLE('it has no sub to revoke all tokens of, sign it with one')
     }
     // Concurrent requests with one token share one cutoff; otherwise each would raise it by a second.
-    const result = await this.endSubject(sub, iss, { except, by: byOf(claims), unlessFrom: iat })
+    const result = await this.endSubject(sub, iss, { ...options, by: byOf(claims), unlessFrom: iat })
     // The cutoff does not reach a token that was signed by a clock that is ahead.
     const isLeft = result.cutoff !== null && !isCutOff(claims, result.cutoff)
-    if (isLeft && jti !== undefined) await this.revokeOwn(claims)
+    if (isLeft && (jti ?? sid) !== undefined) await this.revokeOwn(claims)
     return result
   }
 
   endSubject (sub: string, iss: string | undefined, options: EndOptions = {}): Promise<CutoffResult> {
-    const { except, by, unlessFrom } = options
+    const { except, by } = options
     return except === undefined
-      ? this.#subjects.cutOff(sub, iss, by, unlessFrom)
+      ? this.#subjects.cutOff(sub, iss, options)
       : this.#subjects.revokeOthers(sub, iss, except, by)
+  }
+
+  /** Revokes a token that has no jti with its session. Nobody keeps when a session was ended first. */
+  async #revokeSession (names: Names & { sid: string }, exp: Seconds | null, by?: By): Promise<Made> {
+    const { iss, sid } = names
+    const { first } = await this.#cutoffs.write({ sid, ...(iss && { iss }) }, { by })
+    return { revocation: revocationOf(names, this.#now(), exp), first }
+  }
+
+  #now (): Seconds {
+    return Math.floor(this.#clock.wall() / 1000)
   }
 
   async #revoke (target: Target, record: TokenRecord | null, options: RevokeOptions): Promise<Made> {
@@ -124,7 +186,8 @@ export class Revoker {
     const { end, budget, by } = options
     const now = this.#clock.wall()
     const exp = end === undefined || end === Infinity ? null : end
-    const names = { jti, iss, id: record?.id, sub: record?.sub }
+    const { id, sub, sid } = record ?? {}
+    const names = { jti, iss, id, sub, sid }
     const revocation = (standing: Entry) => revocationOf(names, standing.at, exp ?? standing.exp)
     const entry: Entry = {
       kind: 'revoked',
@@ -142,19 +205,23 @@ export class Revoker {
   }
 }
 
-type Names = { jti: string } & Record<'id' | 'iss' | 'sub', string | undefined>
+type Names = { [name in 'jti' | 'id' | 'iss' | 'sub' | 'sid']?: string | undefined }
 
-export function revocationOf (names: Names, at: Seconds, exp: Seconds | null): RevocationResult {
-  const { jti, id, iss, sub } = names
-  return {
-    jti,
+export function revocationOf<N extends Names> (
+  names: N, at: Seconds, exp: Seconds | null
+): Revoked & Pick<N, 'jti' & keyof N> {
+  const { jti, id, iss, sub, sid } = names
+  const revocation: Revoked = {
+    ...(jti && { jti }),
     ...(id && { id }),
     ...(iss && { iss }),
     ...(sub && { sub }),
+    ...(sid && { sid }),
     status: 'revoked',
     revokedAt: isoTime(at, Math.floor)!,
     expiresAt: isoTime(exp ?? undefined, Math.ceil)
   }
+  return revocation as Revoked & Pick<N, 'jti' & keyof N>
 }
 
 function latestOf (...ends: Array<Seconds | undefined>): Seconds | undefined {

@@ -1,15 +1,14 @@
 import { FST_JWT_REVOKED } from '../errors.ts'
-import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
 import type { Clock, Seconds } from '../time.ts'
-import type { CutoffEvent, CutoffResult, TokenRecord } from '../types.ts'
+import type { CutoffResult, TokenRecord } from '../types.ts'
 import type { By } from './audit.ts'
 import { isJti, type Rules } from './claims.ts'
 import { isCutOff, latestIat } from './cutoff.ts'
+import type { CutoffOptions, Cutoffs } from './cutoffs.ts'
 import type { History } from './history.ts'
-import { identityOf } from './names.ts'
+import { areNone, cutoffNameOf, identityOf, namesOf, recordNameOf } from './names.ts'
 import { endOf, iatOf } from './records.ts'
-import { keptUntil } from './retention.ts'
 import { Turns } from './turns.ts'
 import { orUnavailable } from './unavailable.ts'
 
@@ -18,12 +17,15 @@ export interface SubjectsContext {
   rules: Rules
   clock: Clock
   history: History
-  /** Revokes one token. Gives whether this call made the revocation. */
+  cutoffs: Cutoffs
+  /** Revokes one token, by its session where it has no jti. Gives whether this call made the revocation. */
   revoke: (record: TokenRecord, by: By | undefined) => Promise<boolean>
-  /** Called after each cutoff: an earlier check may be wrong now. */
-  onChange: () => void
-  /** Called with a cutoff that stands. `isHeard`: the listeners of this process have already heard of it. */
-  onMade: (cutoff: CutoffEvent, by: By | undefined, isHeard: boolean) => void
+}
+
+/** A token that is left out. An empty one leaves out none. */
+export interface Spared {
+  jti?: string | undefined
+  sid?: string | undefined
 }
 
 /** How many records of a subject one page has. */
@@ -39,45 +41,35 @@ export class Subjects {
   readonly #rules: Rules
   readonly #clock: Clock
   readonly #history: History
+  readonly #cutoffs: Cutoffs
   readonly #revoke: SubjectsContext['revoke']
-  readonly #onChange: SubjectsContext['onChange']
-  readonly #onMade: SubjectsContext['onMade']
   readonly #sparing: Turns
 
-  constructor ({ store, rules, clock, history, revoke, onChange, onMade }: SubjectsContext) {
+  constructor ({ store, rules, clock, history, cutoffs, revoke }: SubjectsContext) {
     this.#store = store
     this.#rules = rules
     this.#clock = clock
     this.#history = history
+    this.#cutoffs = cutoffs
     this.#revoke = revoke
-    this.#onChange = onChange
-    this.#onMade = onMade
     this.#sparing = new Turns(clock)
   }
 
-  async cutOff (
-    sub: string, iss: string | undefined, by: By | undefined, unlessFrom: Seconds | undefined
-  ): Promise<CutoffResult> {
-    const subject = identityOf(iss, sub)
+  async cutOff (sub: string, iss: string | undefined, options: CutoffOptions): Promise<CutoffResult> {
     const names = { sub, ...(iss && { iss }) }
-    const now = this.#clock.wall()
-    const seconds = Math.floor(now / 1000)
+    const subject = cutoffNameOf(names)
     // A token may have been recorded more than once.
     const ended = new Set<string>()
-    let cutoff = seconds
+    let cutoff: Seconds = 0
     let before: Seconds | null = null
-    const made = ({ at }: Entry, isHeard: boolean) => this.#onMade({ ...names, cutoff: at }, by, isHeard)
     const older = new Set<string>()
     const cutOff = async () => {
       // The cutoff does not depend on the records: it is written even if they can not be read.
       const { records } = await this.#store.records.page(subject, SUBJECT_PAGE).catch(() => ({ records: [] }))
       for (const { id } of records) older.add(id)
-      const until = keptUntil(undefined, this.#rules, now)
-      const asked: Entry = { kind: 'cutoff', name: subject, at: seconds, exp: null, until }
-      const written = await this.#store.denials.write(asked, { unlessFrom, made })
+      const written = await this.#cutoffs.write(names, options)
       cutoff = written.standing.at
       before = written.before
-      this.#onChange()
     }
     const ahead: TokenRecord[] = []
     const pages = this.#pages(sub, iss, async (record) => {
@@ -87,44 +79,56 @@ export class Subjects {
       // issue() signed since.
       const isAhead = !isCutOff(claims, cutoff)
       if (isAhead && !older.has(record.id) && claims.iat! <= latestIat(this.#clock.wall())) return
-      const { revoked } = await this.#history.lookUp({ identity: identityOf(iss, record.jti) }, 'checkShared')
-      if (revoked) return
-      if (this.#counts(record)) ended.add(record.jti)
+      if (isAhead && record.jti === undefined && record.sid === undefined) return
+      const others = await this.#history.lookUp({ ...namesOf(record), subject: undefined }, 'checkShared')
+      if (others.revoked || isCutOff(claims, others.cutoff)) return
+      if (this.#counts(record)) ended.add(recordNameOf(record))
       if (isAhead) ahead.push(record)
     }, cutOff)
     while (!(await pages.next()).done) {
-      await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#revoke(record, by) })
+      await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#revoke(record, options.by) })
     }
     return { ...names, cutoff, revoked: ended.size }
   }
 
   /**
    * Revokes tokens one by one, because no cutoff can leave one out. Only one call at a time acts on a
-   * subject.
+   * subject. What has neither a jti nor a session stays: its subject would end the spared token, too.
    */
   async revokeOthers (
-    sub: string, iss: string | undefined, except: string, by: By | undefined
+    sub: string, iss: string | undefined, except: Spared, by: By | undefined
   ): Promise<CutoffResult> {
     const { left } = this.#store.budget()
     return orUnavailable(this.#sparing.take(identityOf(iss, sub), left, async (hasWaited) => {
+      const { jti, sid } = await this.#withSession(iss, except)
       // The call before may have revoked the token that this call spares: two devices must not end each
       // other.
-      if (hasWaited && isJti(except)) {
-        const spared = await this.#history.lookUp({ identity: identityOf(iss, except) })
-        if (spared.revoked) throw new FST_JWT_REVOKED()
+      const names = namesOf({ iss, jti, sid })
+      if (hasWaited && !areNone(names)) {
+        const spared = await this.#history.lookUp(names)
+        if (spared.revoked || spared.cutoff !== null) throw new FST_JWT_REVOKED()
       }
       let revoked = 0
       const pages = this.#pages(sub, iss, async (record) => {
         return (await this.#history.withStatus(record, 'checkShared')).status
       })
       for await (const page of pages) {
-        const others = page.filter(({ record, seen }) => seen === 'active' && record.jti !== except)
+        const others = page.filter(({ record, seen }) => seen === 'active' && !isSpared(record, { jti, sid }))
         await eachOf(others, AT_ONCE, async ({ record }) => {
-          if (await this.#revoke(record, by) && this.#counts(record)) revoked++
+          const isFirst = await this.#revoke(record, by)
+          // Several records of one session end at once.
+          if ((isFirst || record.jti === undefined) && this.#counts(record)) revoked++
         })
       }
       return { sub, ...(iss && { iss }), cutoff: null, revoked }
     }))
+  }
+
+  /** A session ends with any token of it that is revoked by it. So the spared token's session counts. */
+  async #withSession (iss: string | undefined, { jti, sid }: Spared): Promise<Spared> {
+    if (!isJti(jti)) return { sid }
+    if (sid !== undefined || this.#rules.claims.sid === undefined) return { jti, sid }
+    return { jti, sid: (await this.#history.tokenOf(iss, jti))?.sid }
   }
 
   /** Whether a revoked token counts. A token that has ended by the clock of this process does not. */
@@ -144,7 +148,7 @@ export class Subjects {
     do {
       const page = await orUnavailable(this.#store.within(async () => {
         if (after === undefined) await first?.()
-        const subject = identityOf(iss, sub)
+        const subject = cutoffNameOf({ sub, ...(iss && { iss }) })
         const { records, after: next } = await this.#store.records.page(subject, SUBJECT_PAGE, after)
         const seen = await Promise.all(records.map(async (record) => ({ record, seen: await see(record) })))
         return { seen, next }
@@ -153,6 +157,10 @@ export class Subjects {
       after = page.next
     } while (after !== undefined)
   }
+}
+
+function isSpared (record: TokenRecord, { jti, sid }: Spared): boolean {
+  return record.jti === undefined ? record.sid === undefined || record.sid === sid : record.jti === jti
 }
 
 /** Calls `act` for all, `atOnce` at a time. */

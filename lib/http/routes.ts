@@ -6,6 +6,7 @@ import type { Access, Actor } from '../domain/access.ts'
 import type { Authorize, RoutesOptions } from '../types.ts'
 import type { Guard } from './guard.ts'
 import * as schemas from './schemas.ts'
+import { mistakeInUntil, readUntil } from './until.ts'
 
 /** `logLevel`, `logSerializers`: Fastify takes them for any plugin. */
 export interface RoutesContext extends Pick<RegisterOptions, 'logLevel' | 'logSerializers'> {
@@ -91,8 +92,36 @@ function addRoutes (scope: FastifyInstance, { access, guard, authorize, routes }
       querystring: schemas.SubjectQuery
     })
   }, async (request) => {
-    const { params: { sub }, query: { iss, except } } = request
-    return access.revokeSubject(await actor(request), sub, iss, except === 'current')
+    const { params: { sub }, query: { iss, except, until } } = request
+    const sparing = except === 'current'
+    return access.revokeSubject(await actor(request), { sub, iss, sparing, until: readUntil(until) })
+  })
+
+  scope.delete<{
+    Params: Static<typeof schemas.SessionParams>, Querystring: Static<typeof schemas.IssuerQuery>
+  }>('/sid/:sid', {
+    schema: route({
+      summary: 'End a session',
+      body: schemas.SessionBody,
+      description: 'Its tokens are revoked, and those that are issued in it later',
+      params: schemas.SessionParams,
+      querystring: schemas.IssuerQuery
+    })
+  }, async (request) => access.revokeSession(await actor(request), request.params.sid, request.query.iss))
+
+  scope.delete<{
+    Params: Static<typeof schemas.ClaimParams>, Querystring: Static<typeof schemas.ClaimQuery>
+  }>('/by/:claim/:value', {
+    schema: route({
+      summary: 'Revoke all tokens that have a value in a listed claim',
+      body: schemas.ClaimBody,
+      description: 'They are revoked',
+      params: schemas.ClaimParams,
+      querystring: schemas.ClaimQuery
+    })
+  }, async (request) => {
+    const { params, query: { iss, until } } = request
+    return access.revokeBy(await actor(request), { ...params, iss, until: readUntil(until) })
   })
 }
 
@@ -124,12 +153,16 @@ function ignoreBodies (scope: FastifyInstance) {
 function useTypeBox (scope: FastifyInstance) {
   scope.setValidatorCompiler<TSchema>(({ schema, httpPart }) => {
     const compiled = TypeCompiler.Compile(schema)
+    // A query may hold what its route does not know.
+    const takesUntil = schema.properties?.until !== undefined
     return (data: unknown) => {
       // A query holds strings only.
       const value = Value.Convert(schema, data)
       const mistake = compiled.Errors(value).First()
-      if (mistake === undefined) return { value }
-      return { error: new Error(`${httpPart}${mistake.path} ${mistake.message}`) }
+      const words = mistake === undefined
+        ? takesUntil ? mistakeInUntil(value) : undefined
+        : `${mistake.path} ${mistake.message}`
+      return words === undefined ? { value } : { error: new Error(`${httpPart}${words}`) }
     }
   })
   // Given names, JSON.stringify also reads fields of an error that are inherited or not enumerable.

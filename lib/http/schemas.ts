@@ -1,5 +1,6 @@
 import type { FastifySchema } from 'fastify'
 import { Type, type TObject, type TProperties } from '@sinclair/typebox'
+import { UNTIL } from './until.ts'
 
 /*
  * The shapes of the HTTP routes, for validation and for OpenAPI. They use no word that Swagger 2 lacks, such
@@ -19,6 +20,7 @@ const Issuer = name(
   'The issuer (iss). In a query: default is the one of your own token; empty for tokens without one'
 )
 const Subject = name('The subject (sub)')
+const Session = name('The session')
 const MAX_LIMIT = 100
 export const DEFAULT_LIMIT = 20
 
@@ -30,12 +32,26 @@ export const IdParams = Type.Object({
 export const SubjectParams = Type.Object({
   sub: Type.String({ minLength: 1, maxLength: 1024, description: 'The subject (sub)' })
 })
+export const SessionParams = Type.Object({
+  sid: Type.String({ minLength: 1, maxLength: 1024, description: 'The session' })
+})
+export const ClaimParams = Type.Object({
+  claim: Type.String({ minLength: 1, maxLength: 1024, description: 'A claim of option "revocableBy"' }),
+  value: Type.String({ minLength: 1, maxLength: 1024, description: 'Its value' })
+})
+const Until = Type.Optional(Type.String({
+  pattern: UNTIL,
+  description: 'A ban: also refuse tokens that are issued until then, an ISO 8601 time with an offset, or ' +
+    '"forever". Nobody can lift it before'
+}))
+export const ClaimQuery = Type.Object({ iss: Type.Optional(Issuer), until: Until })
 export const IssuerQuery = Type.Object({ iss: Type.Optional(Issuer) })
 export const SubjectQuery = Type.Object({
   iss: Type.Optional(Issuer),
   except: Type.Optional(Type.String({
     pattern: '^current$', enum: ['current'], description: 'Leave out your own token, and set no cutoff'
-  }))
+  })),
+  until: Until
 })
 export const ListQuery = Type.Object({
   sub: Type.Optional(Type.String({
@@ -49,10 +65,11 @@ export const ListQuery = Type.Object({
 })
 
 export const RevocationBody = Type.Object({
-  jti: Jti,
+  jti: Type.Optional(Jti),
   id: Type.Optional(Id),
   iss: Type.Optional(Issuer),
   sub: Type.Optional(Subject),
+  sid: Type.Optional(Session),
   status: oneOf('revoked'),
   revokedAt: time('When it was first revoked'),
   expiresAt: timeOrNull('When the token itself ends; null when unknown')
@@ -71,11 +88,28 @@ export const CutoffBody = Type.Object({
   })
 })
 
+export const SessionBody = Type.Object({ sid: Session, iss: Type.Optional(Issuer) })
+
+export const ClaimBody = Type.Object({
+  claim: name('The claim'),
+  value: name('Its value'),
+  iss: Type.Optional(Issuer),
+  cutoff: Type.Integer({
+    description: 'Tokens of this value with iat up to this are refused, seconds since the epoch'
+  })
+})
+
 export const TokenBody = Type.Object({
   id: Id,
-  jti: Jti,
+  jti: Type.Optional(Jti),
   iss: Type.Optional(Issuer),
   sub: Type.Optional(Subject),
+  sid: Type.Optional(Session),
+  claims: Type.Optional(Type.Unsafe<Record<string, string>>({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    description: 'The claims of option "revocableBy" that the token has'
+  })),
   issuedAt: timeOrNull('When it was issued; null where the token does not say'),
   expiresAt: timeOrNull('When it ends; null: never'),
   meta: Type.Optional(Type.Unsafe<Record<string, unknown>>({
@@ -105,7 +139,11 @@ const errors = {
   403: errorBody('Not yours to act on, or there is none', 'FST_JWT_REVOCATION_FORBIDDEN'),
   503: errorBody('The store did not answer. Try again', 'FST_JWT_REVOCATION_UNAVAILABLE')
 }
-const NOT_FOUND = { 404: errorBody('There is no such record', 'FST_JWT_REVOCATION_NOT_FOUND') }
+const NOT_FOUND = {
+  404: errorBody('There is no such record, session or claim', 'FST_JWT_REVOCATION_NOT_FOUND')
+}
+/** The parameters of routes that can find nothing. */
+const SOUGHT: unknown[] = [IdParams, SessionParams, ClaimParams]
 
 export interface RouteShape extends FastifySchema {
   summary: string
@@ -122,6 +160,6 @@ export function route ({ summary, body, description, ...shapes }: RouteShape): R
     tags: ['jwt revocation'],
     summary,
     ...shapes,
-    response: { 200: { ...body, description }, ...errors, ...(shapes.params === IdParams && NOT_FOUND) }
+    response: { 200: { ...body, description }, ...errors, ...(SOUGHT.includes(shapes.params) && NOT_FOUND) }
   }
 }

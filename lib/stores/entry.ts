@@ -4,7 +4,7 @@ import type { Seconds } from '../time.ts'
 /** A revocation or a cutoff. Stores ask for it, keep it, log it and copy it in this form. */
 export interface Entry {
   kind: 'revoked' | 'cutoff'
-  /** The identity of a token, or the name of a subject. */
+  /** The identity of a token, or what a cutoff is of: a subject, a session, a claim's value. */
   name: string
   /** When the token was revoked, or the second of the cutoff. */
   at: Seconds
@@ -19,6 +19,9 @@ export interface Entry {
 
 /** How far ahead of the clock a cutoff may rise by itself. */
 export const LEAD: Seconds = 5
+
+/** The cutoff that ends tokens that are issued later, too. A replica can keep no later one. */
+export const EVERY_IAT: Seconds = 2 ** 32 - 1
 
 interface Kind {
   /** Whether a later `at` replaces a standing one: a token is revoked once, a cutoff rises. */
@@ -66,6 +69,11 @@ export function merged (standing: Entry, fresh: Entry): Entry {
     exp: standing.exp ?? fresh.exp,
     until: laterOf(standing.until, fresh.until)
   }
+}
+
+/** The cutoff that counts of two names' cutoffs; null: there is none. */
+export function latestCutoff (a: Seconds | null, b: Seconds | null): Seconds | null {
+  return a === null || b === null ? a ?? b : Math.max(a, b)
 }
 
 /** null means for ever. */

@@ -1,7 +1,7 @@
 import type { Names } from '../domain/names.ts'
 import type { Clock, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
-import { LEAD, type Entry } from './entry.ts'
+import { EVERY_IAT, LEAD, latestCutoff, type Entry } from './entry.ts'
 import type {
   CheckCallback, Denials, RecordEntry, Records, Store, StoreContext, WriteOptions, Written
 } from './store.ts'
@@ -70,17 +70,25 @@ class MemoryDenials implements Denials {
     this.cutoffs = new ExpiringMap(now)
   }
 
-  check ({ identity, subject }: Names, done: CheckCallback) {
+  check (names: Names, done: CheckCallback) {
+    const { identity } = names
     const revoked = identity !== undefined && this.revocations.get(identity) !== undefined
-    done(null, revoked, subject === undefined ? null : this.cutoffOf(subject))
+    done(null, revoked, this.cutoffOf(names))
   }
 
   checkShared (names: Names, done: CheckCallback) {
     this.check(names, done)
   }
 
-  cutoffOf (subject: string): Seconds | null {
-    return this.cutoffs.get(subject)?.value.at ?? null
+  /** The latest cutoff of these names. */
+  cutoffOf ({ subject, others }: Names): Seconds | null {
+    let cutoff = subject === undefined ? null : this.#cutoff(subject)
+    if (others !== undefined) for (const name of others) cutoff = latestCutoff(cutoff, this.#cutoff(name))
+    return cutoff
+  }
+
+  #cutoff (name: string): Seconds | null {
+    return this.cutoffs.get(name)?.value.at ?? null
   }
 
   async write (entry: Entry, options: WriteOptions = {}): Promise<Written> {
@@ -102,8 +110,11 @@ class MemoryDenials implements Denials {
     const kept = this.cutoffs.get(asked.name)
     const before = kept?.value.at ?? null
     const at = raised(before, asked.at, unlessFrom)
-    if (kept !== undefined && at === before) return { standing: kept.value, first: false, before }
     const end = asked.until === null ? Infinity : Math.max(asked.until + at - asked.at, kept?.keptUntil ?? 0)
+    if (kept !== undefined && at === before) {
+      kept.keptUntil = end
+      return { standing: kept.value, first: false, before }
+    }
     const standing = { ...asked, at }
     this.cutoffs.set(asked.name, standing, end)
     made?.(standing, false)
@@ -127,18 +138,18 @@ class MemoryRecords implements Records {
     this.subjects = new ExpiringMap(now)
   }
 
-  async save ({ record, identity, subject, exp, keptUntil }: RecordEntry) {
+  async save ({ record, identity, subject, others, exp, keptUntil }: RecordEntry) {
     // A copy, because the caller may change its `meta` later. Redis keeps a copy, too.
     this.records.set(record.id, structuredClone(record), keptUntil)
     const named = this.ids.get(identity)
     const endsLatest = named === undefined || named.keptUntil <= (keptUntil ?? Infinity)
     if (endsLatest) this.ids.set(identity, record.id, keptUntil)
-    if (subject === undefined) return null
+    if (subject === undefined) return this.#denials.cutoffOf({ others })
     const standing = this.subjects.get(subject)
     const ids = standing?.value ?? new ExpiringMap(this.#now)
     ids.set(record.id, null, exp)
     this.subjects.set(subject, ids, Math.max(standing?.keptUntil ?? 0, keptUntil ?? Infinity))
-    return this.#denials.cutoffOf(subject)
+    return this.#denials.cutoffOf({ subject, others })
   }
 
   async add (entry: RecordEntry) {
@@ -230,6 +241,6 @@ function latestFirst ([a, keptA]: [string, Kept<null>], [b, keptB]: [string, Kep
  */
 function raised (before: Seconds | null, asked: Seconds, unlessFrom = Infinity): Seconds {
   if (before === null) return asked
-  if (before >= unlessFrom || before >= asked + LEAD) return before
+  if (before >= unlessFrom || before >= Math.min(asked + LEAD, EVERY_IAT)) return before
   return before < asked ? asked : before + 1
 }

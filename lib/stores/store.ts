@@ -4,9 +4,9 @@ import type { TokenRecord } from '../types.ts'
 import type { Entry } from './entry.ts'
 
 /**
- * `revoked`: whether a revocation of the identity is kept. `cutoff`: the subject's cutoff, in seconds since
- * the epoch; null: there is none. With an `error`, a `revoked` or a `cutoff` that is given is true, and its
- * absence says nothing.
+ * `revoked`: whether a revocation of the identity is kept. `cutoff`: the latest of the other names' cutoffs,
+ * in seconds since the epoch; null: there is none. With an `error`, a `revoked` or a `cutoff` that is given
+ * is true, and its absence says nothing.
  */
 export type CheckCallback = (error: unknown, revoked: boolean, cutoff: Seconds | null) => void
 
@@ -49,7 +49,7 @@ export interface Denials {
   /**
    * Keeps an entry until its `until`. A standing revocation stays, and is never shortened. A cutoff that
    * stands at `at` or later rises by a second, up to `at` + LEAD. It does not rise if it stands at
-   * `unlessFrom` or later.
+   * `unlessFrom` or later. A cutoff that stands at EVERY_IAT never rises.
    */
   write (entry: Entry, options?: WriteOptions): Promise<Written>
 }
@@ -59,7 +59,9 @@ export interface RecordEntry {
   record: TokenRecord
   identity: string
   /** Absent where the token has no sub. */
-  subject?: string
+  subject?: string | undefined
+  /** The token's further names that have a cutoff each. */
+  others?: readonly string[] | undefined
   /** When the last verifier ceases to accept the token, in seconds since the epoch; null: never. */
   exp: number | null
   /** When the store may drop the record; null: never. */
@@ -70,8 +72,8 @@ export interface RecordEntry {
 export interface Records {
   /**
    * Keeps a record, and replaces a record with the same id. Its identity leads to the record that ends
-   * latest. `isFirst` says that the identity has no other record. Gives the cutoff of the subject, read after
-   * the record was written.
+   * latest. `isFirst` says that the identity has no other record. Gives the latest cutoff of the token's
+   * names, read after the record was written.
    */
   save (entry: RecordEntry, isFirst?: boolean): Promise<Seconds | null>
   /** Keeps a record unless its identity has a record that ends as late. */

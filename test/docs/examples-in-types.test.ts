@@ -23,8 +23,8 @@ async function appWithJwt () {
 /** Runs an example in a handler, for the token of a request. */
 async function runInHandler (example: Run) {
   const app = await appWithJwt()
-  await app.register(revocationPlugin, { redis: 'memory' })
-  const issued = await app.revocation.issue({ sub: 'alice' })
+  await app.register(revocationPlugin, { redis: 'memory', claims: { sid: 'sid' }, revocableBy: ['tenant'] })
+  const issued = await app.revocation.issue({ sub: 'alice', sid: 's1' })
   let failure: unknown
   app.get('/', async (request, reply) => {
     const claims = await request.jwtVerify()

@@ -10,6 +10,8 @@ const OR_REQUEST = 'or a request of a scope that the plugin guards'
 const CLAIMS = (method: string, example: string) => `${method}() takes as claims an object, such as ${example}`
 const OPTIONS = (method: string, example: string) => `${method}() takes as options an object, such as ${example}`
 const META = 'meta must be an object of at most 4096 bytes as JSON'
+const UNTIL = (method: string) => `${method}() takes as until a Date, seconds since the epoch or Infinity, and none in the past`
+const NAMED = { claims: { sid: 'sid' }, revocableBy: ['tenant', 'role'] }
 const ID = (method: string) => `${method}() needs the id of a record, a string`
 const EVENTS = (method: string) => `${method}() takes an event, revoked, storeLost, storeBack, and a listener, a function`
 
@@ -18,7 +20,7 @@ type Value = keyof typeof VALUES
 type Method = Exclude<keyof RevocationDecorator, 'status'>
 /** The compiler asks for each one. */
 const METHODS: Record<Method, true> = {
-  issue: true, record: true, revoke: true, revokeById: true, revokeSubject: true, isRevoked: true, token: true, tokens: true, on: true, off: true
+  issue: true, record: true, revoke: true, revokeById: true, revokeSubject: true, revokeSession: true, revokeBy: true, isRevoked: true, token: true, tokens: true, on: true, off: true
 }
 
 /** A method with one argument of each kind, and what it says; `takes`: the kinds that are right there. */
@@ -30,7 +32,14 @@ const ROWS: Array<[call: string, message: string, takes: Value[], act: (revocati
   ['revoke(x)', `revoke() needs a jti: a well-formed string of 1 to 255 characters, ${OR_REQUEST}`, [], (r, x) => r.revoke(x)],
   ['revokeById(x)', ID('revokeById'), ['a string'], (r, x) => r.revokeById(x)],
   ['revokeSubject(x)', `revokeSubject() needs a sub: ${NAMES}, ${OR_REQUEST}`, ['a number', 'a string'], (r, x) => r.revokeSubject(x)],
-  ["revokeSubject('a', x)", OPTIONS('revokeSubject', '{ iss, except }'), ['undefined'], (r, x) => r.revokeSubject('a', x)],
+  ["revokeSubject('a', x)", OPTIONS('revokeSubject', '{ iss, except, until }'), ['undefined'], (r, x) => r.revokeSubject('a', x)],
+  ["revokeSubject('a', { until: x })", UNTIL('revokeSubject'), ['undefined'], (r, x) => r.revokeSubject('a', { until: x })],
+  ['revokeSession(x)', `revokeSession() needs a sid: ${NAMES}, ${OR_REQUEST}`, ['a number', 'a string'], (r, x) => r.revokeSession(x)],
+  ["revokeSession('a', x)", OPTIONS('revokeSession', '{ iss }'), ['undefined'], (r, x) => r.revokeSession('a', x)],
+  ['revokeBy(x)', 'revokeBy() takes a claim of option "revocableBy", one of tenant, role', [], (r, x) => r.revokeBy(x, 'a')],
+  ["revokeBy('tenant', x)", `revokeBy() needs a value: ${NAMES}`, ['a number', 'a string'], (r, x) => r.revokeBy('tenant', x)],
+  ["revokeBy('tenant', 'a', x)", OPTIONS('revokeBy', '{ iss, until }'), ['undefined'], (r, x) => r.revokeBy('tenant', 'a', x)],
+  ["revokeBy('tenant', 'a', { until: x })", UNTIL('revokeBy'), ['undefined'], (r, x) => r.revokeBy('tenant', 'a', { until: x })],
   ['isRevoked(x)', CLAIMS('isRevoked', '{ jti, iat, exp }'), [], (r, x) => r.isRevoked(x)],
   ['token(x)', ID('token'), ['a string'], (r, x) => r.token(x)],
   ['tokens(x)', `tokens() needs a sub: ${NAMES}`, ['a number', 'a string'], (r, x) => r.tokens(x)],
@@ -42,7 +51,7 @@ const ROWS: Array<[call: string, message: string, takes: Value[], act: (revocati
 ]
 
 t.test('each method says what it takes, whatever it is given, and does nothing', async (t) => {
-  const app = await buildApp(t)
+  const app = await buildApp(t, { revocation: NAMED })
   const told: unknown[] = []
   app.revocation.on('revoked', (revocation) => told.push(revocation))
   for (const [call, message, takes, act] of ROWS) {
@@ -58,7 +67,7 @@ t.test('each method says what it takes, whatever it is given, and does nothing',
 })
 
 t.test('the table has each method that takes something, and what is right there goes on', async (t) => {
-  const app = await buildApp(t)
+  const app = await buildApp(t, { revocation: NAMED })
   const methods = new Set(ROWS.map(([call]) => call.slice(0, call.indexOf('('))))
   t.strictSame(Object.keys(METHODS).filter((name) => !methods.has(name)), [])
   for (const [call, , takes, act] of ROWS) {

@@ -4,19 +4,22 @@ import { BROKEN, checkClaims, claimsOf, type CheckedClaims, type Rules, type Tok
 import { namesOf } from '../../lib/domain/names.ts'
 import { EXPIRY_MARGIN, IAT_AHEAD, keptUntil, logSpan, type Lifetimes } from '../../lib/domain/retention.ts'
 import { signed } from '../support/app.ts'
+import { NAMES } from '../support/domain.ts'
 import { LEAD } from '../../lib/stores/entry.ts'
 import { runs } from '../support/runs.ts'
 
 const NOW = 1_800_000_000
 const LIFETIME = 3600
 const TOLERANCE = 5
-const RULES: Rules = { maxTokenLifetime: LIFETIME, clockTolerance: TOLERANCE, tokensWithoutJti: 'reject' }
+const RULES: Rules = { maxTokenLifetime: LIFETIME, clockTolerance: TOLERANCE, tokensWithoutJti: 'reject', ...NAMES }
 const UNBOUNDED: Rules = { ...RULES, maxTokenLifetime: null }
 const WITHOUT_JTI: Rules = { ...RULES, tokensWithoutJti: 'accept' }
 
 const BAD_JTI = 'its jti is no well-formed string of 1 to 255 characters, sign it with one or set tokensWithoutJti to accept'
 const NO_JTI = 'it has no jti, sign it with issue, which adds one, or set tokensWithoutJti to accept'
 const BAD_ISS = 'its iss is no well-formed string of at most 1024 characters, sign it with another or with none'
+const BAD_SID = 'its session is neither a well-formed string of at most 1024 characters nor a safe integer, sign it with another or with none'
+const BAD_CLAIM = 'a claim of option revocableBy is neither a well-formed string of at most 1024 characters nor a safe integer, sign it with another or with none'
 const BAD_SUB = 'its sub is neither a well-formed string of at most 1024 characters nor a safe integer, sign it with another or with none'
 const NO_EXP = 'it has no exp, sign it with expiresIn or set maxTokenLifetime to unbounded'
 const NO_IAT = 'it has no iat as a number, sign it with one, not with noTimestamp, or set maxTokenLifetime to unbounded'
@@ -74,10 +77,10 @@ t.test('P5 a token without a usable jti passes where tokensWithoutJti says so, b
     ['too far', { exp: NOW + 2 * LIFETIME, iat }, TOO_FAR],
     ['too long', { exp, iat: NOW - LIFETIME }, TOO_LONG]
   ])
-  t.equal(namesOf({ exp }).identity, undefined, 'and has no identity')
-  t.equal(namesOf({ exp, iss: 'i', sub: 's' }).identity, undefined)
-  t.equal(namesOf({ exp, jti: 'a/b' }).identity, 'a%2Fb')
-  t.equal(namesOf({ exp, jti: 'a/b', iss: 'https://i' }).identity, 'https%3A%2F%2Fi/a%2Fb')
+  t.equal(namesOf({}).identity, undefined, 'and has no identity')
+  t.equal(namesOf({ iss: 'i', sub: 's' }).identity, undefined)
+  t.equal(namesOf({ jti: 'a/b' }).identity, 'a%2Fb')
+  t.equal(namesOf({ jti: 'a/b', iss: 'https://i' }).identity, 'https%3A%2F%2Fi/a%2Fb')
 })
 
 t.test('P5 an issuer and a subject are well-formed strings of at most 1,024 characters, and an empty one is none', async (t) => {
@@ -224,16 +227,20 @@ const anyClaims = fc.record({
   iss: fc.oneof(fc.jsonValue(), fc.string({ maxLength: 1100 })),
   sub: fc.oneof(fc.jsonValue(), fc.string({ maxLength: 1100 })),
   exp: fc.oneof(fc.jsonValue(), fc.double({ min: NOW - 20, max: NOW + 2 * LIFETIME, noNaN: true }), anyNumber),
-  iat: fc.oneof(fc.jsonValue(), fc.double({ min: NOW - 2 * LIFETIME, max: NOW + 20, noNaN: true }), anyNumber)
+  iat: fc.oneof(fc.jsonValue(), fc.double({ min: NOW - 2 * LIFETIME, max: NOW + 20, noNaN: true }), anyNumber),
+  sid: fc.oneof(fc.jsonValue(), fc.string({ maxLength: 1100 })),
+  tenant: fc.oneof(fc.jsonValue(), fc.string({ maxLength: 1100 }))
 }, { requiredKeys: [] })
 const anyRules: fc.Arbitrary<Rules> = fc.record({
   maxTokenLifetime: fc.constantFrom(null, 1, LIFETIME),
   clockTolerance: fc.constantFrom(0, TOLERANCE),
-  tokensWithoutJti: fc.constantFrom('reject', 'accept')
+  tokensWithoutJti: fc.constantFrom('reject', 'accept'),
+  claims: fc.constantFrom(NAMES.claims, { jti: 'sub', sub: 'jti', sid: 'sid' }),
+  revocableBy: fc.constantFrom([], ['tenant'])
 })
 
 t.test('whatever the claims are, the check throws nothing and says one of the rules, none of which breaks out of a header', async (t) => {
-  const rules = [NO_JTI, BAD_JTI, BAD_ISS, BAD_SUB, NO_EXP, NO_IAT, AHEAD, EXPIRED, TOO_FAR, TOO_LONG]
+  const rules = [NO_JTI, BAD_JTI, BAD_ISS, BAD_SUB, BAD_SID, BAD_CLAIM, NO_EXP, NO_IAT, AHEAD, EXPIRED, TOO_FAR, TOO_LONG]
   t.strictSame(Object.values(BROKEN).sort(), [...rules].sort())
   for (const rule of rules) t.match(rule, /^[\w ,.-]+$/)
   // A claims set is a JSON object (RFC 7519 §7.2), but who calls isRevoked() may get hold of anything.
@@ -241,12 +248,15 @@ t.test('whatever the claims are, the check throws nothing and says one of the ru
   fc.assert(fc.property(anything, anyRules, (claims, { maxTokenLifetime, ...others }) => {
     const checked = checkClaims(claims as TokenClaims, { maxTokenLifetime, ...others }, NOW * 1000)
     if (typeof checked === 'string') return rules.includes(checked)
-    for (const [name, value] of Object.entries(checked)) {
-      const claim = (claims as TokenClaims)[name]
-      if (claim !== value && !(name === 'sub' && Number.isSafeInteger(claim) && String(claim) === value)) return false
+    const { claims: listed = {}, ...named } = checked
+    for (const [name, value] of Object.entries({ ...named, ...listed })) {
+      const claim = (claims as TokenClaims)[({ ...others.claims } as Record<string, string>)[name] ?? name]
+      const isNumber = ['sub', 'sid', 'tenant'].includes(name) && Number.isSafeInteger(claim) && String(claim) === value
+      if (claim !== value && !isNumber) return false
       if (typeof value === 'string' && (value === '' || !value.isWellFormed() || value.length > (name === 'jti' ? 255 : 1024))) return false
     }
-    return (checked.jti !== undefined || others.tokensWithoutJti === 'accept') && (maxTokenLifetime === null || (checked.exp !== undefined && checked.iat !== undefined))
+    const { jti, sid } = checked
+    return ((jti ?? sid) !== undefined || checked.claims !== undefined || others.tokensWithoutJti === 'accept') && (maxTokenLifetime === null || (checked.exp !== undefined && checked.iat !== undefined))
   }), { numRuns: runs(2000) })
 })
 
@@ -258,7 +268,7 @@ const lives = fc.record({
   clockTolerance: fc.integer({ min: 0, max: 600 }),
   revoked: fc.oneof(fc.double({ min: 0, max: 4e9, noNaN: true }), fc.integer({ min: 0, max: 2 ** 40 }))
 }).chain(({ maxTokenLifetime, clockTolerance, revoked }) => {
-  const rules: Rules = { maxTokenLifetime, clockTolerance, tokensWithoutJti: 'reject' }
+  const rules: Rules = { maxTokenLifetime, clockTolerance, tokensWithoutJti: 'reject', ...NAMES }
   const longest = maxTokenLifetime ?? 3600
   const near = (moment: number) => fc.oneof(fc.constant(moment), fc.double({ min: moment - 20, max: moment + 20, noNaN: true }))
   const ago = fc.double({ min: 0, max: longest, noNaN: true }).map((seconds) => revoked - seconds)

@@ -3,7 +3,7 @@ import { claimsOf } from '../../lib/domain/claims.ts'
 import { MemoryStore } from '../../lib/stores/memory.ts'
 import { requestPrototype } from '../../lib/http/fastify-internals.ts'
 import type { RedisClient } from '../../lib/types.ts'
-import { buildDomain, Clock, presented, RULES, tokenOf } from '../support/domain.ts'
+import { buildDomain, Clock, NAMES, presented, RULES, tokenOf } from '../support/domain.ts'
 import { on, redisStore } from '../support/stores.ts'
 import { systemClock } from '../../lib/time.ts'
 
@@ -49,7 +49,7 @@ t.test('a token that never ends is issued after the cutoff that lies ahead of it
   const domain = buildDomain({
     clock,
     store,
-    rules: { maxTokenLifetime: null, clockTolerance: 0, tokensWithoutJti: 'reject' },
+    rules: { maxTokenLifetime: null, clockTolerance: 0, tokensWithoutJti: 'reject', ...NAMES },
     sign: (claims) => tokenOf({ iat: clock.seconds, ...claims })
   })
   await domain.revokeSubject('alice')

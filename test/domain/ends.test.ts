@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { MemoryStore } from '../../lib/stores/memory.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, signed } from '../support/app.ts'
-import { buildDomain, Clock, foreign, presented } from '../support/domain.ts'
+import { buildDomain, Clock, foreign, NAMES, presented } from '../support/domain.ts'
 import { startRedis } from '../support/redis.ts'
 import { redisStore } from '../support/stores.ts'
 
@@ -70,7 +70,7 @@ t.test('P2 a token in use that ends later than the record of its jti is recorded
 
 t.test('P2 a token without an end, where those are accepted, is revoked for ever, whatever a record says', async (t) => {
   const clock = new Clock()
-  const rules = { maxTokenLifetime: null, clockTolerance: 0, tokensWithoutJti: 'reject' as const }
+  const rules = { maxTokenLifetime: null, clockTolerance: 0, tokensWithoutJti: 'reject' as const, ...NAMES }
   for (const store of [
     new MemoryStore({ clock }),
     redisStore(redis, { keyPrefix: ownPrefix(), storeTimeout: 10_000, logSpan: null, minReplicas: 0 }, { clock, onLost () {}, onBack () {} })

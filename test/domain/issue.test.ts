@@ -4,6 +4,7 @@ import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
+import { NAMES } from '../support/domain.ts'
 import { BROKEN } from '../../lib/domain/claims.ts'
 import {
   FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_NOT_FOUND, FST_JWT_REVOCATION_UNAVAILABLE, revocationPlugin, type IssueOptions, type RevocationOptions, type CutoffEvent, type RevocationResult
@@ -397,9 +398,9 @@ t.test('a door that is no Fastify request asks isRevoked()', async (t) => {
 })
 
 t.test('status() tells of the store', async (t) => {
-  t.strictSame((await buildApp(t)).revocation.status(), { mode: 'strict', store: 'memory', available: true })
+  t.strictSame((await buildApp(t)).revocation.status(), { mode: 'strict', store: 'memory', available: true, ...NAMES })
   const { warnings, ...status } = (await buildApp(t, { revocation: STORES.redis!() })).revocation.status()
-  t.strictSame(status, { mode: 'strict', store: 'redis', available: true })
+  t.strictSame(status, { mode: 'strict', store: 'redis', available: true, ...NAMES })
   t.match(warnings, [/append-only/], 'what Redis of the tests is not set to')
 })
 
@@ -426,7 +427,7 @@ t.test('P3 every call says so when the store is away, and that trying again is s
       const error = await t.rejects(call(), UNAVAILABLE, `${name}, whatever onStoreFailure says`)
       t.ok(error instanceof FST_JWT_REVOCATION_UNAVAILABLE)
     }))
-    t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: false })
+    t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: false, ...NAMES })
     t.match(events, [Error])
     t.equal(events.length, 1, 'lost once')
 
@@ -437,7 +438,7 @@ t.test('P3 every call says so when the store is away, and that trying again is s
     t.equal(await app.revocation.isRevoked({ jti, exp, iat }), false)
     t.match(await app.revocation.revoke({ jti }), { jti, id })
     t.equal(await app.revocation.isRevoked({ jti, exp, iat }), true)
-    t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: true })
+    t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: true, ...NAMES })
   }
 })
 

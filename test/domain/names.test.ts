@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { identityOf } from '../../lib/domain/names.ts'
+import { cutoffNameOf, cutoffNamesOf, identityOf, namesOf, recordNameOf, type CutoffNames } from '../../lib/domain/names.ts'
 import { keysUnder } from '../../lib/stores/redis/keys.ts'
 import { runs } from '../support/runs.ts'
 
@@ -67,4 +67,64 @@ t.test('any service can tell the issuer and the jti from an identity', async (t)
     const parts = identityOf(iss, name).split('/').map(decodeURIComponent)
     return iss ? parts.length === 2 && parts[0] === iss && parts[1] === name : parts.length === 1 && parts[0] === name
   }), { numRuns: runs(500) })
+})
+
+t.test('a cutoff has the name that other services look for', async (t) => {
+  const rows: Array<[names: CutoffNames, expected: string]> = [
+    [{ sub: 'alice' }, 'alice'],
+    [{ sub: 'a:b', iss: 'https://i' }, 'https%3A%2F%2Fi/a%3Ab'],
+    [{ sid: 's1' }, 'sid:s1'],
+    [{ sid: 's/1', iss: 'https://i' }, 'sid:https%3A%2F%2Fi/s%2F1'],
+    [{ claim: 'tenant', value: 'acme' }, 'tenant:acme'],
+    [{ claim: 'https://c/t', value: 'a b', iss: 'i' }, 'https%3A%2F%2Fc%2Ft:i/a%20b']
+  ]
+  for (const [names, expected] of rows) {
+    t.equal(cutoffNameOf(names), expected)
+    t.strictSame(cutoffNamesOf(expected), names, 'and can be told from it')
+  }
+  for (const name of ['!sid:alice', '!x:y', '!', '%', 'a%:b', 'a:%', '%ff:a']) {
+    if (name !== '!') t.equal(cutoffNamesOf(name), null, name)
+  }
+  t.strictSame(cutoffNamesOf('!'), { sub: '!' }, 'a subject may begin like that')
+})
+
+const claim = name.filter((name) => name !== '' && name !== 'sid' && !name.startsWith('!'))
+const value = jti
+const cutoffNames: fc.Arbitrary<CutoffNames> = fc.tuple(fc.option(jti, { nil: undefined }), fc.oneof(
+  fc.record({ sub: value }), fc.record({ sid: value }), fc.record({ claim, value })
+)).map(([iss, names]) => ({ ...(iss !== undefined && { iss }), ...names }))
+const sorted = (names: object | null) => JSON.stringify(names === null ? null : Object.entries(names).sort())
+
+t.test('no two of (claim, issuer, value) share a name, nor with a subject or a session', async (t) => {
+  fc.assert(fc.property(cutoffNames, cutoffNames, (one, other) => {
+    return (cutoffNameOf(one) === cutoffNameOf(other)) === (sorted(one) === sorted(other))
+  }), { numRuns: runs(3000) })
+  fc.assert(fc.property(cutoffNames, (names) => {
+    const name = cutoffNameOf(names)
+    return sorted(cutoffNamesOf(name)) === sorted(names) && !name.startsWith('!sid:') && !/\s/.test(name)
+  }), { numRuns: runs(2000) })
+})
+
+t.test('a token has the names of its claims, and a token of a subject alone costs no list', async (t) => {
+  t.strictSame(namesOf({ jti: 'j', sub: 'a' }), { identity: 'j', subject: 'a', others: undefined })
+  t.strictSame(namesOf({ sid: 's' }), { identity: undefined, subject: undefined, others: ['sid:s'] })
+  t.strictSame(namesOf({ iss: 'i', jti: 'j', sub: 'a', sid: 's', claims: { b: '1', c: '2' } }), {
+    identity: 'i/j', subject: 'i/a', others: ['sid:i/s', 'b:i/1', 'c:i/2']
+  })
+})
+
+t.test('no two tokens without a jti share the name of a record, nor with a token that has one', async (t) => {
+  const named = fc.record({
+    jti: fc.option(jti, { nil: undefined }),
+    iss: fc.option(jti, { nil: undefined }),
+    sub: fc.option(jti, { nil: undefined }),
+    sid: fc.option(jti, { nil: undefined }),
+    issuedAt: fc.constantFrom(null, '2026-11-25T00:00:00.000Z', '2026-11-25T00:00:01.000Z'),
+    claims: fc.option(fc.dictionary(claim.filter((name) => !(name in {})), value, { minKeys: 1, maxKeys: 2 }), { nil: undefined })
+  })
+  const essence = ({ jti, iss, sub, sid, issuedAt, claims }: Parameters<typeof recordNameOf>[0]) =>
+    JSON.stringify(jti === undefined ? ['-', iss, sub, sid, issuedAt, claims && Object.entries(claims)] : ['j', iss, jti])
+  fc.assert(fc.property(named, named, (one, other) => {
+    return (recordNameOf(one) === recordNameOf(other)) === (essence(one) === essence(other))
+  }), { numRuns: runs(2000) })
 })

@@ -237,7 +237,7 @@ class CountingStore extends MemoryStore {
   constructor (context: { clock: Clock }) {
     super(context)
     this.records.add = async ({ record }: RecordEntry) => {
-      this.recorded.push(record.jti)
+      this.recorded.push(record.jti!)
       return this.answer()
     }
   }

@@ -378,7 +378,7 @@ function storeOf (t: Test, keyPrefix: string, bounds: Partial<RedisOptions>, onD
 t.test('P4 of more revocations of unknown outcome than there may be the first are remembered, and the others said once', { buffered: false }, async (t) => {
   const keyPrefix = ownPrefix()
   let disowned = 0
-  const { client, store } = storeOf(t, keyPrefix, { maxOwed: 100 }, () => { disowned++ })
+  const { client, store } = storeOf(t, keyPrefix, { most: 100 }, () => { disowned++ })
   const { pipeline } = client
   let isCut = true
   client.pipeline = function (...args: Parameters<typeof pipeline>) {
@@ -489,7 +489,7 @@ t.test('P11 what is published for a security team is published once as well', as
 })
 
 t.test('P11 of the last revocations, 10,000 unless the bound is another, it is known that they were told', { buffered: false }, async (t) => {
-  const { client, store } = storeOf(t, ownPrefix(), { maxTold: 100 })
+  const { client, store } = storeOf(t, ownPrefix(), { most: 100 })
   const told: string[] = []
   const at = Math.floor(Date.now() / 1000)
   const revoke = (name: string) => on(store).revoke(name, { at, exp: null }, at + 600, { made: () => told.push(name) })

@@ -45,7 +45,9 @@ const ROUTES = [
   ['get', '/v1/jwt/history/id/{id}', ['id']],
   ['delete', '/v1/jwt/history/{jti}', ['jti', 'iss']],
   ['delete', '/v1/jwt/history/id/{id}', ['id']],
-  ['delete', '/v1/jwt/history/sub/{sub}', ['sub', 'iss', 'except']]
+  ['delete', '/v1/jwt/history/sub/{sub}', ['sub', 'iss', 'except', 'until']],
+  ['delete', '/v1/jwt/history/sid/{sid}', ['sid', 'iss']],
+  ['delete', '/v1/jwt/history/by/{claim}/{value}', ['claim', 'value', 'iss', 'until']]
 ] as const
 
 /** What an answer may say in a field: one value, one of several, or anything of a type. */
@@ -55,7 +57,7 @@ function valuesOf (schema: Schema): unknown[] {
 }
 
 for (const version of ['3.0.3', '3.1.0']) {
-  t.test(`OpenAPI ${version} finds the five routes, and the document is valid`, async (t) => {
+  t.test(`OpenAPI ${version} finds the seven routes, and the document is valid`, async (t) => {
     const document = await documentOf(t, version)
     const { valid, errors } = await new Validator().validate(structuredClone(document))
     t.equal(valid, true, 'the document is valid', { errors })
@@ -80,7 +82,7 @@ for (const version of ['3.0.3', '3.1.0']) {
         }
         t.notOk(operation.requestBody, 'bodies are ignored')
 
-        const byId = path.endsWith('{id}')
+        const byId = /\/(id|sid|by)\//.test(path)
         t.strictSame(Object.keys(operation.responses).sort(), ['200', '400', '401', '403', ...(byId ? ['404'] : []), '503'])
         for (const [status, { description, content }] of Object.entries(operation.responses)) {
           t.ok(description.length > 5, `${status} is described`)
@@ -104,8 +106,8 @@ for (const version of ['3.0.3', '3.1.0']) {
     const list = document.paths['/v1/jwt/history']!.get!
     t.match(list.parameters!.find(({ name }) => name === 'limit')!.schema, { type: 'integer', minimum: 1, maximum: 100, default: 20 })
     const item = list.responses[200]!.content!['application/json']!.schema.properties!.tokens!.items!
-    t.strictSame(Object.keys(item.properties!).sort(), ['current', 'expiresAt', 'id', 'iss', 'issuedAt', 'jti', 'meta', 'status', 'sub'])
-    t.strictSame([...item.required!].sort(), ['current', 'expiresAt', 'id', 'issuedAt', 'jti', 'status'])
+    t.strictSame(Object.keys(item.properties!).sort(), ['claims', 'current', 'expiresAt', 'id', 'iss', 'issuedAt', 'jti', 'meta', 'sid', 'status', 'sub'])
+    t.strictSame([...item.required!].sort(), ['current', 'expiresAt', 'id', 'issuedAt', 'status'])
     t.strictSame(valuesOf(item.properties!.status!).sort(), ['active', 'revoked'])
     const ended = document.paths['/v1/jwt/history/sub/{sub}']!.delete!.responses[200]!.content!['application/json']!.schema
     t.strictSame(Object.keys(ended.properties!).sort(), ['cutoff', 'iss', 'revoked', 'sub'])
@@ -114,19 +116,33 @@ for (const version of ['3.0.3', '3.1.0']) {
 
   t.test(`what the routes answer is what OpenAPI ${version} says of them`, async (t) => {
     const document = await documentOf(t, version)
-    const app = await buildApp(t, { revocation: { maxTokenLifetime: 'unbounded', authorize: (_request, { id }) => id === 'nothing' } })
+    const app = await buildApp(t, {
+      revocation: {
+        maxTokenLifetime: 'unbounded',
+        claims: { sid: 'sid' },
+        revocableBy: ['tenant'],
+        authorize: (_request, { id, claim }) => id === 'nothing' || claim !== undefined
+      }
+    })
     const meta = { device: 'a', nested: { list: [1] } }
     const caller = await app.revocation.issue({ sub: 'alice', iss: 'a' }, { meta })
     const target = await app.revocation.issue({ sub: 'alice', iss: 'a' })
     const endless = app.jwt.decode<Record<string, unknown>>((await genuine({ exp: undefined, iss: 'a' })).token)!
     const { id } = await app.revocation.record(endless)
     const mallorys = await genuine({ sub: 'mallory' })
+    const inSession = await genuine({ jti: undefined, sub: 'sue', iss: 'a', sid: 's1', tenant: 'acme' })
+    const listed = await app.revocation.record(app.jwt.decode<Record<string, unknown>>(inSession.token)!)
     const calls: Array<[method: 'GET' | 'DELETE', url: string, path: string, token?: string]> = [
       ['GET', '', '', caller.token], ['GET', '?limit=1', '', caller.token], ['GET', '?limit=0', '', caller.token], ['GET', '?sub=alice', '', mallorys.token], ['GET', '', ''],
       ['GET', `/id/${target.id}`, '/id/{id}', caller.token], ['GET', `/id/${id}`, '/id/{id}', caller.token], ['GET', '/id/x', '/id/{id}', mallorys.token],
       ['DELETE', `/${target.jti}`, '/{jti}', caller.token], ['DELETE', `/id/${target.id}`, '/id/{id}', caller.token], ['DELETE', `/id/${id}`, '/id/{id}', caller.token],
       ['GET', '/id/nothing', '/id/{id}', mallorys.token], ['DELETE', '/id/nothing', '/id/{id}', mallorys.token],
       ['DELETE', '/x', '/{jti}', mallorys.token], ['DELETE', '/x', '/{jti}', target.token],
+      ['GET', '', '', inSession.token], ['DELETE', '/by/tenant/other', '/by/{claim}/{value}', mallorys.token],
+      ['DELETE', '/by/tenant/other?until=forever', '/by/{claim}/{value}', mallorys.token], ['DELETE', '/by/tenant/other?until=x', '/by/{claim}/{value}', mallorys.token],
+      ['DELETE', '/by/x/y', '/by/{claim}/{value}', mallorys.token], ['DELETE', '/sid/s1', '/sid/{sid}', mallorys.token],
+      ['DELETE', '/sid/s1', '/sid/{sid}', (await genuine({ iss: 'a', sid: 's1' })).token], ['DELETE', `/id/${listed.id}`, '/id/{id}', (await genuine({ iss: 'a', sub: 'sue' })).token],
+      ['DELETE', '/sub/alice?until=forever', '/sub/{sub}', caller.token],
       ['DELETE', '/sub/alice?except=current', '/sub/{sub}', caller.token], ['DELETE', '/sub/alice?except=x', '/sub/{sub}', caller.token],
       ['DELETE', '/sub/alice', '/sub/{sub}', mallorys.token], ['DELETE', '/sub/alice', '/sub/{sub}', caller.token], ['GET', '', '', caller.token]
     ]

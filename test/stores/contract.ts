@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
-import { identityOf } from '../../lib/domain/names.ts'
-import { LEAD } from '../../lib/stores/entry.ts'
+import { identityOf, type Names } from '../../lib/domain/names.ts'
+import { EVERY_IAT, LEAD } from '../../lib/stores/entry.ts'
 import type { Store } from '../../lib/stores/store.ts'
 import type { TokenRecord } from '../../lib/types.ts'
 import { inSeconds } from '../support/app.ts'
@@ -14,6 +14,7 @@ export interface Subject {
   /** Until when Redis or memory keeps a revocation, in seconds; null: for ever; undefined: it does not. */
   revokedUntil: (identity: string) => Promise<number | null | undefined>
   recordUntil: (id: string) => Promise<number | null | undefined>
+  cutoffUntil: (name: string) => Promise<number | null | undefined>
 }
 
 export function check (store: Store, identity: string): Promise<boolean> {
@@ -37,7 +38,7 @@ const ODD = [
 
 export function storeContract (t: Test, name: string, subjectOf: (t: Test) => Subject | Promise<Subject>) {
   t.test(`every store keeps revocations and records alike: ${name}`, async (t) => {
-    const { store, revokedUntil, recordUntil } = await subjectOf(t)
+    const { store, revokedUntil, recordUntil, cutoffUntil } = await subjectOf(t)
     await store.start()
     t.ok(store.status.available)
     const soon = inSeconds(600)
@@ -237,6 +238,54 @@ export function storeContract (t: Test, name: string, subjectOf: (t: Test) => Su
       }
     })
 
+    await t.test('the latest cutoff of all names of a token counts, in a check and for what is saved', async (t) => {
+      const own = randomUUID()
+      const [identity, subject, session, claim] = [own, `s${own}`, `sid:${own}`, `tenant:https%3A%2F%2Fi/${own}`]
+      const save = () => {
+        const record = recordOf(own)
+        return store.records.save({ record, identity, subject, others: [session, claim], exp: soon, keptUntil: soon })
+      }
+      const checked = (how: 'check' | 'checkShared', names: Names) => new Promise((resolve) => {
+        store.denials[how](names, (...answer) => resolve(answer))
+      })
+      t.equal(await save(), null)
+      for (const [name, at] of [[session, 3000], [subject, 2000], [claim, 4000]] as const) {
+        await on(store).cutOff(name, at, soon)
+        for (const how of ['check', 'checkShared'] as const) {
+          t.strictSame(await checked(how, { identity, subject, others: [session, claim] }), [null, false, Math.max(3000, at)], `${how} after ${name}`)
+          t.strictSame(await checked(how, { others: [name] }), [null, false, at])
+          t.strictSame(await checked(how, { subject: `other${own}`, others: [`sid:other${own}`] }), [null, false, null], 'and no other')
+        }
+      }
+      t.equal(await save(), 4000)
+      t.equal(await store.records.save({ record: recordOf(own), identity, others: [session], exp: soon, keptUntil: soon }), 3000)
+      await on(store).revoke(identity, denial(1), soon)
+      t.strictSame(await checked('check', { identity, others: [session] }), [null, true, 3000])
+      t.strictSame(await checked('check', {}), [null, false, null], 'no name is no revocation')
+      t.strictSame(await checked('checkShared', {}), [null, false, null])
+    })
+
+    await t.test('a cutoff for ever stays, lasts as long as it was ever asked for, and is made once', async (t) => {
+      const name = `sid:${randomUUID()}`
+      const told: number[] = []
+      const made = ({ at }: { at: number }) => { told.push(at) }
+      t.strictSame(await on(store).cutOff(name, EVERY_IAT, soon, { unlessFrom: EVERY_IAT, made }), { cutoff: EVERY_IAT, before: null })
+      t.strictSame(await on(store).cutOff(name, EVERY_IAT, soon + 600, { unlessFrom: EVERY_IAT, made }), { cutoff: EVERY_IAT, before: EVERY_IAT })
+      t.strictSame(await on(store).cutOff(name, EVERY_IAT, soon, { made }), { cutoff: EVERY_IAT, before: EVERY_IAT }, 'it never rises')
+      t.equal(await cutoffUntil(name), soon + 600, 'longer, and not shorter')
+      t.strictSame(await on(store).cutOff(name, inSeconds(0), soon, { made }), { cutoff: EVERY_IAT, before: EVERY_IAT }, 'nor is it lowered')
+      t.equal(await cutoffOf(store, name), EVERY_IAT)
+      t.strictSame(told, [EVERY_IAT])
+    })
+
+    await t.test('a record without a jti comes back as it was saved', async (t) => {
+      const { jti: _, ...rest } = recordOf('a', { sub: 'alice', sid: 's1', claims: { tenant: 'acme', 'a b': '1' } })
+      const identity = `!jti:/${randomUUID()}//`
+      await store.records.add({ record: rest, identity, subject: 'alice', others: ['sid:s1'], exp: soon, keptUntil: soon })
+      t.strictSame(await store.records.byId(rest.id), rest)
+      t.strictSame(await store.records.of(identity), rest)
+    })
+
     await t.test('several calls share the time of one', async (t) => {
       const budget = store.budget()
       const before = budget.left
@@ -248,7 +297,7 @@ export function storeContract (t: Test, name: string, subjectOf: (t: Test) => Su
   })
 }
 
-function cutoffOf (store: Store, subject: string): Promise<number | null> {
+export function cutoffOf (store: Store, subject: string): Promise<number | null> {
   return new Promise((resolve, reject) => {
     on(store).check(undefined, subject, (error, _revoked, cutoff) => {
       if (error) reject(error)

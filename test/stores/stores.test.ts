@@ -7,7 +7,7 @@ import { identityOf } from '../../lib/domain/names.ts'
 import { MemoryStore } from '../../lib/stores/memory.ts'
 import { openStore } from '../../lib/stores/open.ts'
 import type { RedisClient } from '../../lib/types.ts'
-import { check, denial, recordOf, storeContract, type Subject } from './contract.ts'
+import { check, cutoffOf, denial, recordOf, storeContract, type Subject } from './contract.ts'
 import { bearer, buildApp, inSeconds, ownPrefix } from '../support/app.ts'
 import { startCluster, startRedis } from '../support/redis.ts'
 import { on, redisStore, type Revoked } from '../support/stores.ts'
@@ -58,7 +58,8 @@ function redisSubject (t: Test, connect: Connect): Subject {
   return {
     store,
     revokedUntil: (identity) => until(`${keyPrefix}revoked:${identity}`),
-    recordUntil: (id) => until(`${keyPrefix}token:${id}`)
+    recordUntil: (id) => until(`${keyPrefix}token:${id}`),
+    cutoffUntil: (name) => until(`${keyPrefix}cutoff:${name}`)
   }
 }
 
@@ -74,7 +75,8 @@ function replicaSubject (t: Test, connect: Connect): Subject {
   return {
     store,
     revokedUntil: (identity) => expiryOf(client, `${keyPrefix}revoked:${identity}`),
-    recordUntil: (id) => expiryOf(client, `${keyPrefix}token:${id}`)
+    recordUntil: (id) => expiryOf(client, `${keyPrefix}token:${id}`),
+    cutoffUntil: (name) => expiryOf(client, `${keyPrefix}cutoff:${name}`)
   }
 }
 
@@ -116,7 +118,8 @@ function memorySubject (t: Test): Subject {
   return {
     store,
     revokedUntil: (identity) => lastSecond(() => check(store, identity)),
-    recordUntil: (id) => lastSecond(async () => await store.records.byId(id) !== null)
+    recordUntil: (id) => lastSecond(async () => await store.records.byId(id) !== null),
+    cutoffUntil: (name) => lastSecond(async () => await cutoffOf(store, name) !== null)
   }
 }
 

@@ -39,7 +39,7 @@ if (process.send !== undefined && REDIS_URL !== undefined) {
   const store = redisStore(redis, { keyPrefix: KEY_PREFIX!, storeTimeout: 20_000, logSpan: 3600, minReplicas: 0 }, { clock: systemClock, onLost (error) { throw error }, onBack () {} })
   const revocation = new Decorator({
     store,
-    rules: { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject' },
+    rules: { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject', claims: { jti: 'jti', sub: 'sub' }, revocableBy: [] },
     clock: systemClock,
     sign,
     mode: 'strict',

@@ -53,7 +53,10 @@ export function tokenOf (claims: object): string {
   return `${encode({ alg: 'none' })}.${encode(claims)}.signature`
 }
 
-export const RULES: RevocationContext['rules'] = { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject' }
+/** Where the names of a token are, if nobody says otherwise. */
+export const NAMES = { claims: { jti: 'jti', sub: 'sub' }, revocableBy: [] }
+
+export const RULES: RevocationContext['rules'] = { maxTokenLifetime: 3600, clockTolerance: 0, tokensWithoutJti: 'reject', ...NAMES }
 
 export type DomainOptions = { store: Store, clock: Clock } & Partial<Omit<RevocationContext, 'store' | 'clock'>>
 

@@ -50,6 +50,11 @@ export function ttlArguments (until: Seconds | null, now: Milliseconds): [till: 
   return until === null ? ['', ''] : [until * 1000, Math.ceil(until * 1000 - now)]
 }
 
+/** Whether a key that ends then outlives its entry of the log. Both are in the scripts' words. */
+export function outlives (ends: string, span: Seconds | null, now: Milliseconds): boolean {
+  return span !== null && (ends === '' || Number(ends) > now / 1000 + span)
+}
+
 /** How long a key is kept at most, in the scripts' words. */
 export function longestOf (seconds: Seconds | null | undefined): Milliseconds | '' {
   return seconds == null ? '' : seconds * 1000

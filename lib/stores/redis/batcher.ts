@@ -19,6 +19,12 @@ export function isValue (value: unknown): value is string | null {
   return value === null || typeof value === 'string'
 }
 
+/** More than there are keys in a batch, so that few of them share an end. */
+const PLACES = 1024
+
+/** Who waits for a key; undefined: it was answered. */
+type Waiting = Read | Read[] | undefined
+
 /** One check, which waits for all of its keys. */
 class Read {
   readonly #keys: string[]
@@ -45,7 +51,11 @@ export class Batcher {
   readonly #link: Link
   readonly #read: ReadMany
   readonly #needs: Probe
-  #gathered = new Map<string, Read[]>()
+  /** The keys, and in the same order who waits for each. */
+  #keys: string[] = []
+  #waiting: Waiting[] = []
+  /** By the end of a key, the place of the latest one that ends so. A batch before may have left others. */
+  readonly #places = new Uint16Array(PLACES)
   readonly #flushGathered = () => this.#flush()
 
   /** `needs`: what must work again before the store is back, if a batch fails. */
@@ -60,25 +70,41 @@ export class Batcher {
     if (refusal !== undefined) return done(refusal, [])
     const read = new Read(keys, done)
     // Not a microtask, because microtasks run between two requests that arrive in the same turn.
-    if (this.#gathered.size === 0) afterTurn(this.#flushGathered)
-    for (const key of keys) {
-      const same = this.#gathered.get(key)
-      if (same === undefined) this.#gathered.set(key, [read])
-      else same.push(read)
+    if (this.#keys.length === 0) afterTurn(this.#flushGathered)
+    for (let i = 0; i < keys.length; i++) this.#gather(keys[i]!, read)
+    if (this.#keys.length >= MAX_BATCH) this.#flush()
+  }
+
+  /**
+   * Finds nearly every key that is asked for twice. A map would find each, and costs more than the key costs
+   * Redis: it reads all of every key.
+   */
+  #gather (key: string, read: Read) {
+    const end = endOf(key)
+    const place = this.#places[end]!
+    if (this.#keys[place] !== key) {
+      this.#places[end] = this.#keys.length
+      this.#keys.push(key)
+      this.#waiting.push(read)
+      return
     }
-    if (this.#gathered.size >= MAX_BATCH) this.#flush()
+    const same = this.#waiting[place]
+    if (Array.isArray(same)) same.push(read)
+    else this.#waiting[place] = [same as Read, read]
   }
 
   #flush () {
-    if (this.#gathered.size === 0) return
-    const keys = [...this.#gathered.keys()]
-    const waiting: Array<Read[] | undefined> = [...this.#gathered.values()]
-    this.#gathered = new Map()
+    if (this.#keys.length === 0) return
+    const keys = this.#keys
+    const waiting = this.#waiting
+    this.#keys = []
+    this.#waiting = []
 
     const settle = (index: number, error: unknown, value: string | null) => {
       const reads = waiting[index]
       if (reads === undefined) return
       waiting[index] = undefined
+      if (!Array.isArray(reads)) return reads.answer(keys[index]!, error, value)
       for (const read of reads) read.answer(keys[index]!, error, value)
     }
     const answer: Answer = (index, failure, value) => {
@@ -91,4 +117,11 @@ export class Batcher {
       for (let i = 0; i < keys.length; i++) settle(i, error, null)
     })
   }
+}
+
+/** A number for how a key ends. Names that are made by counting, or at random, differ there. */
+function endOf (key: string): number {
+  const { length } = key
+  const last = key.charCodeAt(length - 1)
+  return (last + 31 * key.charCodeAt(length - 2) + 961 * key.charCodeAt(length - 3)) % PLACES
 }

@@ -1,7 +1,7 @@
 import type { Names } from '../../domain/names.ts'
 import { NoAnswer } from '../../errors.ts'
 import type { Seconds } from '../../time.ts'
-import type { Entry } from '../entry.ts'
+import { latestCutoff, type Entry } from '../entry.ts'
 import type { CheckCallback, Denials, WriteOptions, Written } from '../store.ts'
 import { parseCutoff } from './answers.ts'
 import { Batcher } from './batcher.ts'
@@ -38,18 +38,23 @@ export class RedisDenials implements Denials {
     this.#batcher = new Batcher(link, redis.read, canRead)
   }
 
-  check ({ identity, subject }: Names, done: CheckCallback) {
+  check ({ identity, subject, others }: Names, done: CheckCallback) {
     const keys: string[] = []
     if (identity !== undefined) keys.push(this.#keys.of({ kind: 'revoked', name: identity }))
+    const cutoffs = keys.length
     if (subject !== undefined) keys.push(this.#keys.of({ kind: 'cutoff', name: subject }))
+    if (others !== undefined) for (const name of others) keys.push(this.#keys.of({ kind: 'cutoff', name }))
+    if (keys.length === 0) return done(null, false, null)
     this.#batcher.read(keys, (error, values) => {
-      // Any value under the identity means revoked. An error about one name leaves what the other one says.
+      // Any value under the identity means revoked. An error about one name leaves what the others say.
       const revoked = identity !== undefined && typeof values[0] === 'string'
       let cutoff: Seconds | null = null
-      try {
-        if (subject !== undefined) cutoff = parseCutoff(values[keys.length - 1] ?? null)
-      } catch (badValue) {
-        error ??= badValue
+      for (let i = cutoffs; i < keys.length; i++) {
+        try {
+          cutoff = latestCutoff(cutoff, parseCutoff(values[i] ?? null))
+        } catch (badValue) {
+          error ??= badValue
+        }
       }
       done(error, revoked, cutoff)
     })

@@ -2,13 +2,17 @@ import { keyOf, type Entry } from '../entry.ts'
 
 /** The plugin's keys in Redis. They are public: other services may read them. */
 export function keysUnder (prefix: string) {
+  // A check in strict mode makes two keys: one concatenation each.
+  const revoked = `${prefix}${keyOf({ kind: 'revoked', name: '' })}`
+  const cutoff = `${prefix}${keyOf({ kind: 'cutoff', name: '' })}`
   return {
     /** The key of a revocation or a cutoff. */
-    of: (entry: Pick<Entry, 'kind' | 'name'>) => `${prefix}${keyOf(entry)}`,
+    of: ({ kind, name }: Pick<Entry, 'kind' | 'name'>) => `${kind === 'revoked' ? revoked : cutoff}${name}`,
     token: (id: string) => `${prefix}token:${id}`,
     id: (identity: string) => `${prefix}id:${identity}`,
     tokens: (subject: string) => `${prefix}tokens:${subject}`,
     log: `${prefix}log`,
+    standing: `${prefix}standing`,
     same: `${prefix}same`
   }
 }

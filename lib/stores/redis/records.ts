@@ -1,6 +1,7 @@
 import { BadValue, nonsense } from '../../errors.ts'
 import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import type { TokenRecord } from '../../types.ts'
+import { latestCutoff } from '../entry.ts'
 import type { Budget, RecordEntry, Records } from '../store.ts'
 import { longestOf, parseCutoff, ttlArguments } from './answers.ts'
 import type { Command, Commands } from './commands.ts'
@@ -67,20 +68,21 @@ export class RedisRecords implements Records {
   }
 
   async #save (entry: RecordEntry, isFirst: boolean): Promise<Seconds | null> {
-    const { record, identity, subject } = entry
+    const { record, identity, subject, others = [] } = entry
     const end = expireAt(entry)
     const id = this.#keys.id(identity)
     const commands: Command[] = [
       ['set', this.#keys.token(record.id), JSON.stringify(record), ...end],
       isFirst ? ['set', id, record.id, ...end] : nameRecord(id, entry)
     ]
-    if (subject !== undefined) {
-      const cutoff = this.#keys.of({ kind: 'cutoff', name: subject })
-      commands.push(this.#addToSubject(entry, subject), ['get', cutoff])
-    }
-    const [saved, named, , cutoff] = await this.#redis.all(commands)
+    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject))
+    const cutoffs = subject === undefined ? others : [subject, ...others]
+    for (const name of cutoffs) commands.push(['get', this.#keys.of({ kind: 'cutoff', name })])
+    const answers = await this.#redis.all(commands)
+    const [saved, named] = answers
     if (saved !== 'OK' || typeof named !== 'string') throw nonsense('to a record')
-    return subject === undefined ? null : parseCutoff(cutoff)
+    const read = answers.slice(answers.length - cutoffs.length)
+    return read.map(parseCutoff).reduce<Seconds | null>(latestCutoff, null)
   }
 
   /**
@@ -141,7 +143,11 @@ function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
 function parseRecord (value: unknown): TokenRecord | null {
   if (value === null) return null
   const record = parsed(String(value))
-  if (typeof record?.id !== 'string' || typeof record.jti !== 'string') {
+  const { id, jti, sid, claims } = record ?? {}
+  // A record without a jti has another name of its own.
+  const isNamed = typeof jti === 'string' ||
+    (jti === undefined && (typeof sid === 'string' || typeof claims === 'object'))
+  if (typeof id !== 'string' || !isNamed) {
     throw new BadValue('Redis holds no record under the key of a record')
   }
   return record as TokenRecord

@@ -1,3 +1,5 @@
+import { EVERY_IAT } from '../entry.ts'
+
 /*
  * The scripts that write revocations and read the log; those for records are in record-scripts.ts.
  *
@@ -63,11 +65,32 @@ end
 `
 
 /*
+ * `stand` names a cutoff that outlives its entry of the log, so that a replica that starts later finds it.
+ * `try_to_stand` drops the names of cutoffs that have ended, and fails where `stand` would.
+ */
+const STAND = `
+local function keep_standing(standing)
+  local last = redis.call('ZREVRANGE', standing, 0, 0, 'WITHSCORES')[2]
+  redis.call('PEXPIRE', standing, string.format('%.0f', last and last * 1000 - now() or 1000))
+end
+local function try_to_stand(standing, name)
+  redis.call('ZREMRANGEBYSCORE', standing, '-inf', math.floor(now() / 1000))
+  -- With XX and GT this ZADD changes nothing.
+  redis.call('ZADD', standing, 'XX', 'GT', 0, name)
+  keep_standing(standing)
+end
+local function stand(standing, name, ends)
+  redis.call('ZADD', standing, ends == '' and '${EVERY_IAT}' or ends, name)
+  keep_standing(standing)
+end
+`
+
+/*
  * The head of REVOKE, CUT_OFF and KEEP_CUTOFF. They write a key and its entry in the log: both or neither. On
  * a cluster the two are in different slots, so there is no second key, and the caller appends the words that
  * the script returns.
  *
- * KEYS: 1 key   2 log, absent on a cluster
+ * KEYS: 1 key   2 log, absent on a cluster   3 standing, absent there and for a revocation
  * ARGV: 1 asked: the value to write   2 till   3 lifetime   4 longest
  *       5 head: the words of the entry up to `exp`; for a cutoff its key alone
  *       6 tail: the words after `prev`   7 span
@@ -75,8 +98,8 @@ end
  *
  * `write` gives the words of the entry before `prev`.
  */
-const LOGGED = `${KEEP}${LOG}
-local key, log = KEYS[1], KEYS[2]
+const LOGGED = `${KEEP}${LOG}${STAND}
+local key, log, standing_names = KEYS[1], KEYS[2], KEYS[3]
 local asked, till, lifetime, longest = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local head, tail, span, force = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 -- A log of another type fails here.
@@ -87,10 +110,14 @@ local function write(value, ttl, words, changed)
   local ends = ttl == -1 and '' or string.format('%.0f', math.floor((now() + ttl) / 1000 + 0.5))
   words = words .. ' ' .. ends
   if not changed and force == '' then return words end
+  local outlives = standing_names and span ~= '' and (ttl == -1 or ttl > span * 1000)
+  local name = string.sub(head, #'cutoff:' + 1)
   if log and (changed or force == 'log') then
     -- This SET changes nothing, and fails where an ACL forbids SET.
     redis.call('SET', key, value, standing and 'NX' or 'XX')
+    if outlives then try_to_stand(standing_names, name) end
     append(log, words .. ' ' .. prev .. ' ' .. tail, span)
+    if outlives then stand(standing_names, name, ends) end
   end
   if ttl == -1 then redis.call('SET', key, value)
   else redis.call('SET', key, value, 'PX', string.format('%.0f', ttl)) end
@@ -107,19 +134,24 @@ local ttl = kept(left, ttl_of(till, lifetime), longest)
 local value = standing or asked
 return {standing and 0 or 1, value, write(value, ttl, head, not standing or ttl ~= left)}`
 
-/* The head of CUT_OFF and KEEP_CUTOFF. `stand` keeps a cutoff, and gives what both scripts return. */
+/*
+ * The head of CUT_OFF and KEEP_CUTOFF. `keep_cutoff` keeps a cutoff, and gives what both scripts return. What
+ * lasts a minute longer than before is written, too.
+ */
 const CUTOFF = `${LOGGED}
 local function text(cutoff) return string.format('%.0f', cutoff) end
 local before = standing and tonumber(standing)
 if before and not (before >= 0 and before < 2^53) then before = nil end
 local cutoff = tonumber(asked)
-local function stand(value, changed)
+local function keep_cutoff(value, changed)
   -- A cutoff that is later than the caller asked for is kept longer by the difference.
   local late = math.max(value - cutoff, 0) * 1000
   local ttl = ttl_of(till, lifetime)
   if ttl ~= -1 then ttl = ttl + late end
   if longest ~= '' then longest = longest + late end
-  local words = write(text(value), kept(left, ttl, longest), head .. ' ' .. text(value) .. ' ', changed)
+  ttl = kept(left, ttl, longest)
+  changed = changed or (ttl == -1) ~= (left == -1) or ttl > left + 60000
+  local words = write(text(value), ttl, head .. ' ' .. text(value) .. ' ', changed)
   return {text(value), before and text(before) or '', words}
 end
 `
@@ -136,16 +168,30 @@ end
 export const CUT_OFF = `${CUTOFF}
 local unless_from, highest = tonumber(ARGV[9]), tonumber(ARGV[10])
 if standing and not before then return redis.error_reply('BADVALUE the key of a cutoff holds no number') end
-if not before then return stand(cutoff, true) end
+if not before then return keep_cutoff(cutoff, true) end
 if not unless_from or before < unless_from then
-  if before < cutoff then return stand(cutoff, true) end
-  if before < highest then return stand(before + 1, true) end
+  if before < cutoff then return keep_cutoff(cutoff, true) end
+  if before < highest then return keep_cutoff(before + 1, true) end
 end
-return stand(before, false)`
+return keep_cutoff(before, false)`
 
 /* Puts a cutoff back, unless a later one stands. KEYS, ARGV as in LOGGED. Returns: as CUT_OFF. */
 export const KEEP_CUTOFF = `${CUTOFF}
-return stand(before and before > cutoff and before or cutoff, true)`
+return keep_cutoff(before and before > cutoff and before or cutoff, true)`
+
+/*
+ * Names a cutoff that outlives its entry of the log. On one node the scripts above do it.
+ *
+ * KEYS: 1 standing
+ * ARGV: 1 name: what the cutoff is of   2 ends: in seconds since the epoch; '' means never
+ * Returns: 1.
+ */
+export const NAME_STANDING = `${NOW}${STAND}
+local standing = KEYS[1]
+local name, ends = ARGV[1], ARGV[2]
+try_to_stand(standing, name)
+stand(standing, name, ends)
+return 1`
 
 /*
  * Appends an entry to the log alone.

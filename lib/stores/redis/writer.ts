@@ -1,16 +1,17 @@
 import { isOfOneKey, nonsense } from '../../errors.ts'
 import type { Clock, Milliseconds, Seconds } from '../../time.ts'
-import { KINDS, LEAD, keyOf, type Entry } from '../entry.ts'
+import { EVERY_IAT, KINDS, LEAD, type Entry } from '../entry.ts'
 import type { StoreContext, WriteOptions, Written } from '../store.ts'
 import { isOfRedis } from './advice.ts'
-import { longestOf, toAnswer, ttlArguments, writtenOf, type Answer } from './answers.ts'
+import { longestOf, outlives, toAnswer, ttlArguments, writtenOf, type Answer } from './answers.ts'
 import type { Command, Commands } from './commands.ts'
 import { Connections, type Connection } from './connection.ts'
 import type { Keys } from './keys.ts'
 import type { Link } from './link.ts'
 import { toWords } from './log.ts'
 import { Owed, type OwedWrite } from './owed.ts'
-import { APPEND, CUT_OFF, KEEP_CUTOFF, REVOKE } from './scripts.ts'
+import { APPEND, CUT_OFF, KEEP_CUTOFF, NAME_STANDING, REVOKE } from './scripts.ts'
+import { Told } from './told.ts'
 import { commandsOf } from './topology.ts'
 
 export interface WriterOptions {
@@ -21,8 +22,7 @@ export interface WriterOptions {
   /** How many replicas of Redis must hold a write before it counts. */
   minReplicas: number
   /** How many writes of unknown outcome, and how many told ones, are remembered. Default: 10,000 each. */
-  maxOwed?: number
-  maxTold?: number
+  most?: number
 }
 
 export interface WriterContext extends WriterOptions, Pick<StoreContext, 'clock' | 'onDisowned'> {
@@ -30,8 +30,6 @@ export interface WriterContext extends WriterOptions, Pick<StoreContext, 'clock'
   keys: Keys
   link: Link
 }
-
-const MANY = 10_000
 
 /** The script that writes an entry for a caller, and the script that puts a lost entry back. */
 const SCRIPTS = {
@@ -51,18 +49,16 @@ export class Writer {
   readonly #logSpan: Seconds | null
   readonly #longest: Milliseconds | ''
   readonly #minReplicas: number
-  readonly #maxTold: number
   readonly #patience: Milliseconds
   readonly #clock: Clock
   readonly #owed: Owed
   /** The errors of writes whose first command Redis took. */
   readonly #halfway = new WeakSet<object>()
-  /** By key, the `at` of the last entry that this process told its listeners of. */
-  readonly #told = new Map<string, Seconds>()
+  readonly #told: Told
 
   constructor (context: WriterContext) {
     const { connection, keys, link, logSpan, longest, minReplicas, clock } = context
-    const { maxOwed = MANY, maxTold = MANY, onDisowned = () => {} } = context
+    const { most = 10_000, onDisowned = () => {} } = context
     this.#connection = connection
     this.#redis = commandsOf({ client: connection.client })
     this.#connections = new Connections(this.#redis)
@@ -70,7 +66,7 @@ export class Writer {
     this.#logSpan = logSpan
     this.#longest = longestOf(longest)
     this.#minReplicas = minReplicas
-    this.#maxTold = maxTold
+    this.#told = new Told(most)
     // Two WAITs must end within the caller's time.
     this.#patience = Math.max(Math.floor(link.deadline.timeout / 3), 1)
     this.#clock = clock
@@ -79,7 +75,7 @@ export class Writer {
       rewrite: (some) => this.#writeOwed(some),
       deadline: link.deadline,
       onDisowned,
-      most: maxOwed,
+      most,
       ...(minReplicas > 0 && { atOnce: 1 })
     })
   }
@@ -120,30 +116,21 @@ export class Writer {
    * twice and found its own.
    */
   #isOwn (asked: Entry, written: Written, owed: OwedWrite | undefined, wasRenewed: boolean): boolean {
-    const { standing, first } = written
+    const { standing, first, before } = written
     if (KINDS[asked.kind].rises) {
       const isMine = first || owed !== undefined || (wasRenewed && standing.at >= asked.at)
-      return isMine && this.#isNews(standing)
+      // The same cutoff may stand again after it had ended.
+      return isMine && (this.#told.isNews(standing) || (first && before === null))
     }
     const isMine = first || owed?.ats.has(standing.at) === true || (wasRenewed && standing.at === asked.at)
-    return isMine && (this.#isNews(standing) || first)
-  }
-
-  /** Whether this process has told nobody of what stands. Remembers that the caller will tell. */
-  #isNews (standing: Entry): boolean {
-    const key = keyOf(standing)
-    const isNews = this.#told.get(key) !== standing.at
-    this.#told.delete(key)
-    this.#told.set(key, standing.at)
-    if (this.#told.size > this.#maxTold) this.#told.delete(this.#told.keys().next().value!)
-    return isNews
+    return isMine && (this.#told.isNews(standing) || first)
   }
 
   /** Writes an entry for a caller. If that fails and the entry may stand, it is owed, and `made` follows. */
   async #asked (entry: Entry, unlessFrom: Seconds | undefined, made: WriteOptions['made']): Promise<Written> {
     const { rises } = KINDS[entry.kind]
     const force: Force = this.#owed.of(entry) !== undefined ? 'log' : this.#minReplicas > 0 ? 'key' : ''
-    const more = rises ? [unlessFrom ?? '', entry.at + LEAD] : []
+    const more = rises ? [unlessFrom ?? '', Math.min(entry.at + LEAD, EVERY_IAT)] : []
     const connections = this.#connections.now()
     try {
       const command = this.#command(entry, SCRIPTS[entry.kind].ask, force)
@@ -199,12 +186,13 @@ export class Writer {
   }
 
   #command (entry: Entry, script: string, force: Force): Command {
-    const key = this.#keys.of(entry)
-    const keys: [number, ...string[]] = this.#redis.isApart ? [1, key] : [2, key, this.#keys.log]
+    const { log, standing } = this.#keys
+    const others = this.#redis.isApart ? [] : KINDS[entry.kind].rises ? [log, standing] : [log]
+    const keys = [this.#keys.of(entry), ...others]
     const value = KINDS[entry.kind].value(entry)
     const ttl = ttlArguments(entry.until, this.#clock.wall())
-    const words = toWords(entry)
-    return ['eval', script, ...keys, value, ...ttl, this.#longest, ...words, this.#logSpan ?? '', force]
+    const logged = [...toWords(entry), this.#logSpan ?? '']
+    return ['eval', script, keys.length, ...keys, value, ...ttl, this.#longest, ...logged, force]
   }
 
   #write (command: Command, entry: Entry): Promise<Answer> {
@@ -223,13 +211,24 @@ export class Writer {
   /** Appends to the log. Gives whether the key of the entry is still there. */
   async #append (entry: Entry, words: string): Promise<boolean> {
     const [, after] = toWords(entry)
-    const append: Command = ['eval', APPEND, 1, this.#keys.log, words, after, this.#logSpan ?? '']
-    const id = await this.#acknowledged(append).catch((error) => {
-      this.#halfway.add(error)
-      throw error
-    })
+    const { log, standing } = this.#keys
+    const id = await this.#further(['eval', APPEND, 1, log, words, after, this.#logSpan ?? ''])
+    const ends = words.slice(words.lastIndexOf(' ') + 1)
+    if (KINDS[entry.kind].rises && outlives(ends, this.#logSpan, this.#clock.wall())) {
+      await this.#further(['eval', NAME_STANDING, 1, standing, entry.name, ends])
+    }
     if (typeof id !== 'string') throw nonsense('to an entry of the log')
     return await this.#redis.send(['exists', this.#keys.of(entry)]) === 1
+  }
+
+  /** Runs a further command of a write. */
+  async #further (command: Command): Promise<unknown> {
+    try {
+      return await this.#acknowledged(command)
+    } catch (error) {
+      this.#halfway.add(error as Error)
+      throw error
+    }
   }
 
   /** Runs a write and WAIT in one pipeline: WAIT counts what its own connection wrote to its node. */

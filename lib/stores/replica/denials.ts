@@ -1,6 +1,6 @@
 import type { Names } from '../../domain/names.ts'
 import type { Clock, Seconds } from '../../time.ts'
-import type { Entry } from '../entry.ts'
+import { latestCutoff, type Entry } from '../entry.ts'
 import type { RedisDenials } from '../redis/denials.ts'
 import type { CheckCallback, Denials, StoreContext, WriteOptions, Written } from '../store.ts'
 import { Denylist } from './denylist.ts'
@@ -40,15 +40,25 @@ export class ReplicaDenials implements Denials {
     const { revoked, cutoff } = this.#known(names)
     // A known revocation holds, however old the copy is.
     if (revoked || !this.#isStale()) return done(null, revoked, cutoff)
-    this.#redis.check(names, (error, revoked, inRedis) => done(error, revoked, latestOf(cutoff, inRedis)))
+    this.#redis.check(names, (error, revoked, inRedis) => done(error, revoked, latestCutoff(cutoff, inRedis)))
   }
 
   /** Redis may have lost what the copy has, and the log may have lost what a key has. */
   checkShared (names: Names, done: CheckCallback) {
-    const known = this.#known(names)
-    this.#redis.check(names, (error, revoked, inRedis) => {
-      done(error, revoked && known.revoked, earliestOf(known.cutoff, inRedis))
-    })
+    const parts = partsOf(names)
+    let missing = parts.length
+    let failure: unknown = null
+    let isRevoked = false
+    let latest: Seconds | null = null
+    for (const part of parts) {
+      const known = this.#known(part)
+      this.#redis.check(part, (error, revoked, inRedis) => {
+        failure ??= error
+        isRevoked ||= revoked && known.revoked
+        latest = latestCutoff(latest, earliestOf(known.cutoff, inRedis))
+        if (--missing === 0) done(failure, isRevoked, latest)
+      })
+    }
   }
 
   /** Writes to Redis and to the copy of this process, which does not wait for the log. */
@@ -73,17 +83,19 @@ export class ReplicaDenials implements Denials {
     this.#echoes.onEntry(entry)
   }
 
-  #known ({ identity, subject }: Names) {
-    return {
-      revoked: identity !== undefined && this.copy.isRevoked(identity),
-      cutoff: subject === undefined ? null : this.copy.cutoffOf(subject)
+  #known ({ identity, subject, others }: Names) {
+    let cutoff = subject === undefined ? null : this.copy.cutoffOf(subject)
+    if (others !== undefined) {
+      for (const name of others) cutoff = latestCutoff(cutoff, this.copy.cutoffOf(name))
     }
+    return { revoked: identity !== undefined && this.copy.isRevoked(identity), cutoff }
   }
 }
 
-/** null means that there is no cutoff. */
-function latestOf (a: Seconds | null, b: Seconds | null): Seconds | null {
-  return a === null || b === null ? a ?? b : Math.max(a, b)
+/** The same names, with one cutoff at most in each part. The checks of all parts share a round trip. */
+function partsOf (names: Names): Names[] {
+  const { others = [] } = names
+  return [{ ...names, others: undefined }, ...others.map((subject) => ({ subject }))]
 }
 
 /** null means that at least one of the two is missing. */

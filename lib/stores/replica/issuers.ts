@@ -5,6 +5,9 @@ export class Issuers {
   /** By number, how many kept names have the issuer. */
   readonly #uses: number[] = []
   readonly #free: number[] = []
+  /** The issuer that was asked for last. Most applications have one. */
+  #lastName = ''
+  #lastNumber = 0
 
   get size () {
     return this.#numbers.size
@@ -14,8 +17,14 @@ export class Issuers {
     return this.#names[number]!
   }
 
-  numberOf (issuer: string): number | undefined {
-    return this.#numbers.get(issuer)
+  /** The number of the issuer with which `identity` begins, up to `end`; undefined where it has none. */
+  numberOf (identity: string, end = identity.length): number | undefined {
+    if (end === this.#lastName.length && identity.startsWith(this.#lastName)) return this.#lastNumber
+    const number = this.#numbers.get(identity.slice(0, end))
+    if (number === undefined) return undefined
+    this.#lastName = this.#names[number]!
+    this.#lastNumber = number
+    return number
   }
 
   /** Gives a new issuer its number. No name holds it until `keep`. */
@@ -35,6 +44,7 @@ export class Issuers {
     if (--this.#uses[number]! > 0) return
     this.#numbers.delete(this.#names[number]!)
     this.#names[number] = ''
+    if (number === this.#lastNumber) this.#lastName = ''
     this.#free.push(number)
   }
 }

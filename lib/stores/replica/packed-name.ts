@@ -8,14 +8,10 @@ export const TEXT = 2
 /** The byte in front of a text holds its length. */
 export const MAX_TEXT = 255
 
-const NIBBLES = new Int8Array(256).fill(-1)
+const NIBBLES = new Int8Array(128).fill(-1)
 for (const [value, digit] of [...'0123456789abcdef'].entries()) NIBBLES[digit.charCodeAt(0)] = value
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
-/**
- * Scratch space for a name's characters. Reading them one by one from a part of a larger string is slower.
- */
-const BYTES = Buffer.alloc(256)
 const HYPHEN = 45
 const SLASH = 47
 
@@ -43,13 +39,14 @@ export class PackedName {
    */
   pack (identity: string, learn: boolean): boolean {
     const { length } = identity
-    if (length === 36 && this.#packUuid(identity, 0)) {
+    if (length === 36 && this.#packUuid(identity, 0, 0)) {
       this.form = UUID
       this.length = 4
       return true
     }
-    if (length > 37 && identity.charCodeAt(length - 37) === SLASH && this.#packUuid(identity.slice(-36), 1)) {
-      const issuer = this.#numberOf(identity.slice(0, -37), learn)
+    const end = length - 37
+    if (end > 0 && identity.charCodeAt(end) === SLASH && this.#packUuid(identity, end + 1, 1)) {
+      const issuer = this.#issuers.numberOf(identity, end) ?? (learn ? this.#learn(identity, end) : undefined)
       if (issuer === undefined) return false
       this.words[0] = issuer
       this.form = ISSUER_UUID
@@ -59,18 +56,17 @@ export class PackedName {
     return this.#packText(identity)
   }
 
-  #packUuid (text: string, word: number): boolean {
-    if (BYTES.write(text) !== text.length) return false
-    if (BYTES[8] !== HYPHEN || BYTES[13] !== HYPHEN) return false
-    if (BYTES[18] !== HYPHEN || BYTES[23] !== HYPHEN) return false
-    const a = fourDigits(0)
-    const b = fourDigits(4)
-    const c = fourDigits(9)
-    const d = fourDigits(14)
-    const e = fourDigits(19)
-    const f = fourDigits(24)
-    const g = fourDigits(28)
-    const h = fourDigits(32)
+  #packUuid (text: string, start: number, word: number): boolean {
+    if (text.charCodeAt(start + 8) !== HYPHEN || text.charCodeAt(start + 13) !== HYPHEN) return false
+    if (text.charCodeAt(start + 18) !== HYPHEN || text.charCodeAt(start + 23) !== HYPHEN) return false
+    const a = fourDigits(text, start)
+    const b = fourDigits(text, start + 4)
+    const c = fourDigits(text, start + 9)
+    const d = fourDigits(text, start + 14)
+    const e = fourDigits(text, start + 19)
+    const f = fourDigits(text, start + 24)
+    const g = fourDigits(text, start + 28)
+    const h = fourDigits(text, start + 32)
     if ((a | b | c | d | e | f | g | h) < 0) return false
     const { words } = this
     words[word] = a << 16 | b
@@ -99,9 +95,8 @@ export class PackedName {
     return true
   }
 
-  #numberOf (issuer: string, learn: boolean): number | undefined {
-    const known = this.#issuers.numberOf(issuer)
-    return known !== undefined || !learn ? known : this.#issuers.add(copied(issuer))
+  #learn (identity: string, end: number): number {
+    return this.#issuers.add(copied(identity.slice(0, end)))
   }
 
   /** Counts the packed name as kept once more. */
@@ -129,9 +124,13 @@ export function copied (part: string): string {
 }
 
 /** The value of four digits; negative where one of them is no lower-case hexadecimal digit. */
-function fourDigits (start: number): number {
-  return NIBBLES[BYTES[start]!]! << 12 | NIBBLES[BYTES[start + 1]!]! << 8 |
-    NIBBLES[BYTES[start + 2]!]! << 4 | NIBBLES[BYTES[start + 3]!]!
+function fourDigits (text: string, start: number): number {
+  const a = text.charCodeAt(start)
+  const b = text.charCodeAt(start + 1)
+  const c = text.charCodeAt(start + 2)
+  const d = text.charCodeAt(start + 3)
+  if ((a | b | c | d) > 127) return -1
+  return NIBBLES[a]! << 12 | NIBBLES[b]! << 8 | NIBBLES[c]! << 4 | NIBBLES[d]!
 }
 
 function unpackUuid (words: Uint32Array, start: number): string {

@@ -12,6 +12,7 @@ import { RedisTime } from './redis-time.ts'
 import { Repair } from './repair.ts'
 import { scanDenylist } from './scan.ts'
 import { SlotsMove } from './slots.ts'
+import { readStanding } from './standing.ts'
 
 export interface ReplicaOptions extends RedisOptions {
   maxStaleness: Milliseconds
@@ -195,12 +196,30 @@ export class ReplicaStore implements Store {
     this.#lastFailure = error
   }
 
+  /**
+   * Reads the cutoffs that have outlived their entries of the log. They count as logged: a replica that
+   * starts later finds them as well.
+   */
+  async #readStanding (isNews: boolean) {
+    const parts = readStanding({
+      redis: this.#commands,
+      keys: keysUnder(this.#keyPrefix),
+      within: (call) => this.within(call),
+      now: () => this.#time.latest
+    })
+    for await (const part of parts) {
+      for (const entry of part) this.denials.learn(entry, { isLogged: true, isNews })
+      this.#follower.progressAt = this.#clock.monotonic()
+    }
+  }
+
   async #read (complete: boolean) {
+    const isNews = this.#follower.heardAt !== undefined
+    await this.#readStanding(isNews)
     // One node loses log and keys together. On a cluster the log's node may lose what keys of other nodes
     // have.
     const withKeys = !complete || this.#commands.isApart
     if (withKeys) {
-      const isNews = this.#follower.heardAt !== undefined
       const parts = scanDenylist({
         redis: this.#commands,
         keyPrefix: this.#keyPrefix,

@@ -31,8 +31,9 @@ const MAX_AGE = 2 ** 23 - 1
 const REPLACED = 0
 
 const GROWTH = 33 / 32
-const MAX_LOAD = 0.7
-const LOAD = 0.6
+/** Long searches are rare: the filter answers for nearly every name that is not kept. */
+const MAX_LOAD = 0.95
+const LOAD = 0.85
 
 /*
  * An entry of the index holds the place of its record, in units of two words, and two bits of its hash. The

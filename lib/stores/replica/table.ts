@@ -1,4 +1,5 @@
 import type { Seconds } from '../../time.ts'
+import { Filter } from './filter.ts'
 import { hashOf } from './hash.ts'
 import type { PackedName } from './packed-name.ts'
 import { Segment, sizeOf, type Kept } from './segment.ts'
@@ -16,12 +17,15 @@ const SEGMENT_WORDS = 8192
 export class Table {
   readonly #name: PackedName
   readonly #segments = [new Segment()]
+  readonly #filter = new Filter()
   #words = 0
   #size = 0
-  /** Where the last sought name is, or would go. */
-  #segment = this.#segments[0]!
-  #slot = 0
+  /** Of the name that was sought last: its hash, and the number of its segment. */
   #hash = 0
+  #number = 0
+  /** Of the name that `get` found last: its slot and the place of its record; 0: none. */
+  #slot = 0
+  #offset = 0
 
   /** `name`: the caller packs into it the name that the next method call is about. */
   constructor (name: PackedName) {
@@ -39,26 +43,31 @@ export class Table {
 
   /** Until when the name is kept; 0: it is not kept. */
   until (): Seconds {
-    this.#seek()
-    const offset = this.#segment.offsetAt(this.#slot)
-    return offset === 0 ? 0 : this.#segment.data[offset]!
+    if (!this.#seek()) return 0
+    const segment = this.#segments[this.#number]!
+    const offset = segment.offsetAt(segment.slotOf(this.#name, this.#hash))
+    return offset === 0 ? 0 : segment.data[offset]!
   }
 
   get (): Kept | null {
-    this.#seek()
-    const offset = this.#segment.offsetAt(this.#slot)
-    return offset === 0 ? null : this.#segment.keptAt(offset)
+    this.#offset = 0
+    if (!this.#seek()) return null
+    const segment = this.#segments[this.#number]!
+    this.#slot = segment.slotOf(this.#name, this.#hash)
+    this.#offset = segment.offsetAt(this.#slot)
+    return this.#offset === 0 ? null : segment.keptAt(this.#offset)
   }
 
   /** Replaces what is kept of the name that the last `get` was about. */
   set (kept: Kept) {
-    const segment = this.#segment
+    const segment = this.#segments[this.#number]!
     const size = sizeOf(kept, this.#name)
-    const standing = segment.offsetAt(this.#slot)
+    const standing = this.#offset
     const used = segment.used
     if (standing === 0) {
       this.#size++
       this.#name.keep()
+      this.#filter.add(this.#number, this.#hash)
     }
     segment.write(standing === 0
       ? segment.add(this.#hash, size)
@@ -74,8 +83,9 @@ export class Table {
     segment.each((offset) => { if (segment.data[offset]! <= now) ended++ })
     if (ended === 0) return
     const left = new Segment(segment.count - ended)
+    this.#filter.clear(number)
     segment.each((offset) => {
-      if (segment.data[offset]! > now) left.copy(segment, offset, segment.hashAt(offset))
+      if (segment.data[offset]! > now) this.#copy(segment, offset, segment.hashAt(offset), left, number)
       else segment.release(offset, this.#name)
     })
     this.#segments[number] = left
@@ -98,14 +108,15 @@ export class Table {
     return found
   }
 
-  #seek () {
+  /** Whether the name may be kept; false is certain. */
+  #seek (): boolean {
     const { words, length } = this.#name
     this.#hash = hashOf(words, 0, length)
-    this.#segment = this.#segments[this.#number(this.#hash)]!
-    this.#slot = this.#segment.slotOf(this.#name, this.#hash)
+    this.#number = this.#numberOf(this.#hash)
+    return this.#filter.mayHave(this.#number, this.#hash)
   }
 
-  #number (hash: number): number {
+  #numberOf (hash: number): number {
     const { length } = this.#segments
     const mask = (1 << 32 - Math.clz32(length - 1)) - 1
     const number = hash & mask
@@ -121,10 +132,18 @@ export class Table {
     const parts = [half(), half()] as const
     this.#segments[number] = parts[0]
     this.#segments.push(parts[1])
+    this.#filter.grow(added + 1)
+    this.#filter.clear(number)
     whole.each((offset) => {
       const hash = whole.hashAt(offset)
-      parts[this.#number(hash) === added ? 1 : 0].copy(whole, offset, hash)
+      const isMoved = this.#numberOf(hash) === added
+      this.#copy(whole, offset, hash, parts[isMoved ? 1 : 0], isMoved ? added : number)
     })
     this.#words += parts[0].used + parts[1].used - whole.used
+  }
+
+  #copy (from: Segment, offset: number, hash: number, to: Segment, number: number) {
+    to.copy(from, offset, hash)
+    this.#filter.add(number, hash)
   }
 }

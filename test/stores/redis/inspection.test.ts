@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../../../lib/index.ts'
 import { inspect } from '../../../lib/stores/redis/inspection.ts'
+import { NAMES } from '../../support/domain.ts'
 import { buildApp, genuine, bearer, ownPrefix } from '../../support/app.ts'
 import { startProxy } from '../../support/proxy.ts'
 import { eventually, startRedis, type Owner } from '../../support/redis.ts'
@@ -84,7 +85,7 @@ const lines = (warnings: string[]) => warnings.map((sentence) => `jwt revocation
 async function warns (t: Test, revocation: RevocationOptions, warnings: string[]) {
   const { app, warned } = await build(t, revocation)
   t.strictSame(warned, lines(warnings), 'a line each')
-  t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: true, ...(warnings.length > 0 && { warnings }) })
+  t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: true, ...NAMES, ...(warnings.length > 0 && { warnings }) })
   return { app, warned }
 }
 
@@ -149,10 +150,10 @@ t.test('a Redis that is down at the start is asked when it answers first', { buf
   const proxy = await startProxy(t, server)
   await proxy.set('refuse')
   const { app, warned } = await build(t, { redis: proxy.url, storeTimeout: 1000 })
-  t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: false })
+  t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: false, ...NAMES })
   await proxy.set('pass')
   await eventually('it has been asked', async () => app.revocation.status().warnings !== undefined)
-  t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: true, warnings: [NO_FILE] })
+  t.strictSame(app.revocation.status(), { mode: 'strict', store: 'redis', available: true, ...NAMES, warnings: [NO_FILE] })
   t.strictSame(warned, ['jwt revocation: the store is back', ...lines([NO_FILE])])
 })
 

@@ -16,7 +16,7 @@ import { systemClock } from '../../../lib/time.ts'
 const PREFIX = 'jwt:'
 const LONGEST = 3600
 const COMMANDS = [
-  'get', 'set', 'exists', 'time', 'pttl', 'pexpire', 'persist', 'zadd', 'zremrangebyscore', 'xadd', 'xinfo', 'eval'
+  'get', 'set', 'exists', 'time', 'pttl', 'pexpire', 'persist', 'zadd', 'zremrangebyscore', 'zrevrange', 'xadd', 'xinfo', 'eval'
 ]
 
 const server = await startRedis(t)
@@ -47,6 +47,8 @@ interface Write {
   key: string
   /** Whether the log has an entry for each time the key was written. */
   logged: boolean
+  /** Whether the key lasts for longer than an entry of the log. */
+  lasts?: boolean
 }
 
 const denial = { at: 1_800_000_000, exp: null }
@@ -79,6 +81,7 @@ const WRITES: Write[] = [
     prepare: () => admin.set(`${PREFIX}cutoff:a`, inSeconds(1), 'EX', 30),
     write: (store) => on(store).cutOff('a', inSeconds(0), inSeconds(60))
   },
+  { what: 'a cutoff that outlives its entry of the log', key: 'cutoff:a', logged: true, lasts: true, write: (store) => on(store).cutOff('a', inSeconds(9000), inSeconds(12_600)) },
   { what: 'a record', key: 'tokens:alice', logged: false, write: (store) => store.records.save(entry()) },
   { what: 'a record in the background', key: 'tokens:alice', logged: false, write: (store) => store.records.add(entry()) }
 ]
@@ -91,7 +94,7 @@ async function everything () {
 
 const logLength = () => admin.xlen(`${PREFIX}log`)
 
-for (const { what, prepare, write, key, logged } of WRITES) {
+for (const { what, prepare, write, key, logged, lasts = false } of WRITES) {
   t.test(`P3 ${what} is written whole or not at all, whatever command is forbidden`, async (t) => {
     for (const command of COMMANDS) {
       await admin.flushall()
@@ -112,8 +115,9 @@ for (const { what, prepare, write, key, logged } of WRITES) {
       if (failed) await write(store)
       close()
       const ttl = await admin.pttl(PREFIX + key)
-      t.ok(ttl > 0 && ttl <= LONGEST * 1000, `once ${command} is allowed the key is written, and ends`, { ttl })
+      t.ok(ttl > 0 && (ttl <= LONGEST * 1000) !== lasts, `once ${command} is allowed the key is written, and ends`, { ttl })
       if (logged) t.equal(await logLength(), 1, `once ${command} is allowed the log has it`)
+      t.strictSame(await admin.zrange(`${PREFIX}standing`, '0', '-1'), lasts ? ['a'] : [])
     }
   })
 }

@@ -4,7 +4,7 @@ import { Cluster as ClusterValkey, Redis as Valkey } from 'iovalkey'
 import t, { type Test } from 'tap'
 import type { RedisClient, RevocationOptions } from '../../../lib/index.ts'
 import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, signed } from '../../support/app.ts'
-import { commandsOf } from '../../support/domain.ts'
+import { NAMES, commandsOf } from '../../support/domain.ts'
 import { livedWith } from '../../support/lived.ts'
 import { eventually, startCluster, startRedis } from '../../support/redis.ts'
 import { allEqual, fill, openNode, soon, startNode } from '../../support/replica.ts'
@@ -143,16 +143,16 @@ t.test('status() tells what a replica holds, and how old it is', async (t) => {
   await app.revocation.revoke({ jti: 'a' })
   await app.revocation.revokeSubject('alice')
   const { stalenessMs, warnings, ...status } = app.revocation.status()
-  t.strictSame(status, { mode: 'replica', store: 'redis', available: true, entries: 2 })
+  t.strictSame(status, { mode: 'replica', store: 'redis', available: true, entries: 2, ...NAMES })
   t.ok(stalenessMs! >= 0 && stalenessMs! < 5000)
   const strict = await buildApp(t, { revocation: { redis: server.url, keyPrefix: ownPrefix() } })
-  t.strictSame(strict.revocation.status(), { mode: 'strict', store: 'redis', available: true, warnings })
+  t.strictSame(strict.revocation.status(), { mode: 'strict', store: 'redis', available: true, ...NAMES, warnings })
 })
 
 t.test('the store in memory is its own replica', async (t) => {
   const app = await buildApp(t, { revocation: { mode: 'replica' } })
   const { token, jti } = await app.revocation.issue({ sub: 'alice' })
-  t.strictSame(app.revocation.status(), { mode: 'replica', store: 'memory', available: true })
+  t.strictSame(app.revocation.status(), { mode: 'replica', store: 'memory', available: true, ...NAMES })
   await app.revocation.revoke({ jti })
   t.strictSame(answerOf(await app.inject({ url: '/me', headers: bearer(token) })), REVOKED)
 })

@@ -7,7 +7,7 @@ import plugin, {
   FST_JWT_NOT_REVOCABLE, FST_JWT_REVOCATION_BAD_OPTION, FST_JWT_REVOCATION_FORBIDDEN, FST_JWT_REVOCATION_NOT_FOUND,
   FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED, revocationPlugin, type Authorize, type AuthorizeTarget, type IssuedToken,
   type IssueOptions, type RedisClient, type RevocationDecorator, type RevocationEvents, type RevocationOptions, type RevocationResult, type RevokeResult,
-  type RevocationStatus, type TokenClaims, type TokenRecord
+  type RevocationStatus, type TokenClaims, type TokenRecord, type ClaimResult, type SessionResult
 } from '../../../lib/index.ts'
 
 // What the types promise. test/package.slow.ts compiles it against the package, in place of lib; nobody runs it.
@@ -42,11 +42,12 @@ export const options: RevocationOptions[] = [
   },
   { maxTokenLifetime: 3600, routes: { prefix: '/tokens' }, namespace: 'access', jwtVerify: 'verifyAccess' },
   { authorize: () => true },
+  { claims: { jti: 'uti', sub: 'oid', sid: 'sid' }, revocableBy: ['tenant'] },
   {
     async authorize (request, target) {
       same<typeof request, FastifyRequest>(true)
       same<typeof target, AuthorizeTarget>(true)
-      same<typeof target.action, 'revoke' | 'revokeSubject' | 'read'>(true)
+      same<typeof target.action, 'revoke' | 'revokeSubject' | 'revokeSession' | 'revokeBy' | 'read'>(true)
       same<typeof target.jti, string | undefined>(true)
       return request.method === 'DELETE' && target.sub === 'alice'
     }
@@ -126,7 +127,8 @@ export async function use () {
   const revoked = await app.revocation.revoke({ jti: issued.jti, iss: 'https://issuer.example', exp: 1 })
   same<typeof revoked, RevokeResult>(true)
   same<typeof revoked.first, boolean>(true)
-  const revocation: RevocationResult = revoked
+  const revocation: Omit<RevocationResult, 'jti'> = revoked
+  same<typeof revoked.jti, string | undefined>(true)
   same<typeof issued.iss, string | undefined>(true)
   same<typeof revoked.status, 'revoked'>(true)
   // @ts-expect-error
@@ -148,6 +150,13 @@ export async function use () {
   await app.revocation.revokeSubject(42)
   // @ts-expect-error
   await app.revocation.revokeSubject({ sub: 'alice' })
+  await app.revocation.revokeSubject('alice', { until: new Date() })
+  // @ts-expect-error
+  await app.revocation.revokeSubject('alice', { until: 'forever' })
+  same<Awaited<ReturnType<RevocationDecorator['revokeSession']>>, SessionResult>(true)
+  same<Awaited<ReturnType<RevocationDecorator['revokeBy']>>, ClaimResult>(true)
+  await app.revocation.revokeSession('s1', { iss: '' })
+  await app.revocation.revokeBy('tenant', 42, { until: Infinity })
   return { revocation, isRevoked, record, status }
 }
 

@@ -1,0 +1,89 @@
+import { AGAIN, ALONE, bothWays, BY_HAND, cached, FLOOR, OPEN, replica, strict, type Contender } from '../contenders/contender.ts'
+import type { Costs, InProcessHandlers } from '../processes/in-process.ts'
+import type { Bench } from '../support/bench.ts'
+import { inSession } from '../support/owner.ts'
+import { keysFor, tokensOf, type Algorithm } from '../support/tokens.ts'
+import { isSettled, type Sample } from './comparison.ts'
+
+export interface Group {
+  title: string
+  algorithm: Algorithm
+  /** Different ones, drawn at random. */
+  tokens: number
+  rows: (entries: number[]) => Contender[]
+  /** Signed by somebody else: the routes that are asked, of which the first refuses them. */
+  forged?: boolean
+}
+
+export interface Compared {
+  samples: Sample[]
+}
+
+/** Fewer than `verify.cache: true` holds. */
+const FITTING = 500
+
+export const GROUPS = {
+  hs256: {
+    title: 'HS256',
+    algorithm: 'HS256',
+    tokens: 1250,
+    rows: (entries) => [
+      OPEN, FLOOR, ...entries.flatMap((count) => bothWays((jwt) => replica(jwt, count))), ...bothWays(strict), BY_HAND
+    ]
+  },
+  cache: {
+    title: 'HS256 with `verify.cache`',
+    algorithm: 'HS256',
+    tokens: FITTING,
+    rows: () => [cached(ALONE), ...bothWays((jwt) => cached(replica(jwt, 0)))]
+  },
+  es256: {
+    title: 'ES256',
+    algorithm: 'ES256',
+    tokens: FITTING,
+    rows: () => [FLOOR, ...bothWays((jwt) => replica(jwt, 0)), cached(ALONE), ...bothWays((jwt) => cached(replica(jwt, 0)))]
+  },
+  tokens: {
+    title: 'HS256, 20,000 different tokens',
+    algorithm: 'HS256',
+    tokens: 20_000,
+    rows: () => bothWays((jwt) => replica(jwt, 0))
+  },
+  forged: {
+    title: 'Forged tokens, HS256',
+    algorithm: 'HS256',
+    tokens: 1250,
+    forged: true,
+    rows: () => [...bothWays((jwt) => replica(jwt, 0)), ...bothWays(strict)]
+  }
+} satisfies Record<string, Group>
+
+export const PUBLIC = ', public route'
+
+/** All rows of a group ask one after the other in each round. Goes on until two equals are equal. */
+export function measureInProcess (bench: Bench, { algorithm, tokens: count, rows, forged = false }: Group): Promise<Compared> {
+  return inSession(async (session) => {
+    const { warmUp, rounds, most } = bench.settings.inProcess
+    const keys = await keysFor(algorithm)
+    const tokens = (await tokensOf(forged ? await keysFor(algorithm) : keys, count)).map(({ token }) => token)
+    const chosen = rows(bench.settings.entries).filter(({ name }) => bench.rows.test(name))
+    const asked = await Promise.all([ALONE, AGAIN, ...chosen].map(async (contender) => {
+      const { database, seeded } = await bench.filled(contender.entries)
+      const revoked = seeded === undefined ? undefined : (await tokensOf(keys, 1, [seeded]))[0]!.token
+      return { what: { contender, keys, redisUrl: database.url }, tokens, path: '/me', status: forged ? 401 : 200, revoked }
+    }))
+    const open = forged ? asked.map((row) => ({ ...row, path: '/public', status: 200 })) : []
+    const all = [...asked, ...open]
+    const names = all.map(({ what: { contender: { name } }, path }) => path === '/public' ? name + PUBLIC : name)
+
+    const child = bench.start<InProcessHandlers>(session, 'in-process')
+    await child.call('start', all)
+    await child.call('run', warmUp)
+    const samples: Sample[] = []
+    for (let done = 0; done < most && (done < rounds || !isSettled(samples)); done += rounds) {
+      const costs = await child.call('run', rounds)
+      samples.push(...costs.flatMap((found: Costs, round) => found.map((cpu, i) => ({ row: names[i]!, round: done + round, cpu }))))
+    }
+    return { samples }
+  })
+}

@@ -1,0 +1,38 @@
+import { nonsense } from '../../errors.ts'
+import type { Milliseconds } from '../../time.ts'
+import type { Entry } from '../entry.ts'
+import type { Command, Commands } from '../redis/commands.ts'
+import type { Keys } from '../redis/keys.ts'
+import { entryOf } from './scan.ts'
+
+export interface Standing {
+  redis: Commands
+  keys: Keys
+  /** Limits the time of a call. */
+  within: <T>(call: () => Promise<T>) => Promise<T>
+  /** The clock of Redis. It may be ahead, so that no end comes too early. */
+  now: () => Milliseconds
+}
+
+/** How many cutoffs one page has. */
+const PAGE = 500
+
+/**
+ * Reads the cutoffs that are named as standing, the last to end first. So names that are added or trimmed
+ * meanwhile make this read some twice, and miss none.
+ */
+export async function * readStanding ({ redis, keys, within, now }: Standing): AsyncGenerator<Entry[]> {
+  for (let first = 0; ; first += PAGE) {
+    const names = await within(() => redis.send(['zrevrange', keys.standing, first, first + PAGE - 1]))
+    if (!Array.isArray(names)) throw nonsense('about standing cutoffs')
+    const found = await within(() => redis.all(names.flatMap((name): Command[] => {
+      const key = keys.of({ kind: 'cutoff', name })
+      return [['get', key], ['pttl', key]]
+    })))
+    const entries = names.map((name, i) => {
+      return entryOf('cutoff', name, found[2 * i], Number(found[2 * i + 1]), now())
+    })
+    yield entries.filter((entry) => entry !== null)
+    if (names.length < PAGE) return
+  }
+}

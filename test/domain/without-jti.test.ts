@@ -1,0 +1,170 @@
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import type { RevocationOptions } from '../../lib/index.ts'
+import { answerOf, bearer, buildApp, genuine, inSeconds, ownPrefix, REVOKED, signed } from '../support/app.ts'
+import { eventually, startRedis } from '../support/redis.ts'
+
+/* Tokens without a jti: accepted where something else revokes them, recorded, listed, and revoked by what they have. */
+
+const HISTORY = '/v1/jwt/history'
+const NAMED = { claims: { sid: 'sid' }, revocableBy: ['tenant'], recordOnUse: true } satisfies RevocationOptions
+const server = await startRedis(t)
+t.teardown(() => {})
+
+const STORES: Record<string, () => RevocationOptions> = {
+  memory: () => ({}),
+  Redis: () => ({ redis: server.url, keyPrefix: ownPrefix() }),
+  'a replica': () => ({ redis: server.url, keyPrefix: ownPrefix(), mode: 'replica' })
+}
+
+const build = (t: Test, revocation: RevocationOptions) => buildApp(t, { revocation: { ...NAMED, ...revocation } })
+const call = async (app: FastifyInstance, method: 'GET' | 'DELETE', url: string, token: string) =>
+  answerOf(await app.inject({ method, url, headers: bearer(token) }))
+const me = (app: FastifyInstance, token: string) => call(app, 'GET', '/me', token)
+const bare = (claims: object) => signed({ iat: inSeconds(-10), exp: inSeconds(600), ...claims })
+
+async function listed (app: FastifyInstance, sub: string, count: number) {
+  await eventually('they are recorded', async () => (await app.revocation.tokens(sub)).tokens.length === count)
+  return (await app.revocation.tokens(sub)).tokens
+}
+
+for (const [store, redis] of Object.entries(STORES)) {
+  t.test(`a token without a jti is recorded on use, once, and listed with its status: ${store}`, async (t) => {
+    const app = await build(t, redis())
+    const [one, other] = [await bare({ sub: 'alice', sid: 's1', tenant: 'acme' }), await bare({ sub: 'alice', sid: 's2' })]
+    for (let i = 0; i < 3; i++) {
+      for (const token of [one, other]) t.match(await me(app, token), { statusCode: 200 })
+    }
+    const tokens = await listed(app, 'alice', 2)
+    t.notOk(tokens.some((record) => 'jti' in record))
+    t.match(tokens.find(({ sid }) => sid === 's1'), { sub: 'alice', claims: { tenant: 'acme' }, status: 'active' })
+    const { body } = await call(app, 'GET', HISTORY, one)
+    t.strictSame(body.tokens.map(({ sid, current }: { sid: string, current: boolean }) => [sid, current]).sort(), [['s1', true], ['s2', false]])
+    await app.revocation.revokeSession('s1')
+    t.strictSame((await listed(app, 'alice', 2)).map(({ sid, status }) => [sid, status]).sort(), [['s1', 'revoked'], ['s2', 'active']])
+    t.match(await me(app, await bare({ sub: 'alice', sid: 's2', iat: inSeconds(-9) })), { statusCode: 200 })
+    await listed(app, 'alice', 3)
+  })
+
+  t.test(`a record without a jti is revoked by its session, else by its subject, never by a listed claim: ${store}`, async (t) => {
+    const app = await build(t, { ...redis(), authorize: (request) => (request.user as { sub?: string }).sub === 'admin' })
+    const record = (claims: object) => app.revocation.record({ iat: inSeconds(-10), exp: inSeconds(600), ...claims })
+    const heard: object[] = []
+    app.revocation.on('revoked', (event) => heard.push(event))
+    const admin = (await genuine({ sub: 'admin' })).token
+
+    const bySession = await record({ sub: 'alice', sid: 's1', tenant: 'acme' })
+    const sibling = await bare({ sub: 'alice', sid: 's2', tenant: 'acme' })
+    const answer = await call(app, 'DELETE', `${HISTORY}/id/${bySession.id}`, sibling)
+    t.match(answer, { statusCode: 200, body: { id: bySession.id, sub: 'alice', sid: 's1', status: 'revoked', expiresAt: bySession.expiresAt } })
+    t.notOk('jti' in answer.body)
+    t.strictSame(await me(app, await bare({ sub: 'alice', sid: 's1' })), REVOKED)
+    t.match(await me(app, sibling), { statusCode: 200 }, 'the other session lives')
+
+    const bySubject = await record({ sub: 'bob', tenant: 'acme' })
+    const first = await app.revocation.revokeById(bySubject.id)
+    t.match(first, { id: bySubject.id, sub: 'bob', status: 'revoked', first: true })
+    t.match(await app.revocation.revokeById(bySubject.id), { ...first, first: false }, 'again')
+    t.strictSame(await me(app, await bare({ sub: 'bob', tenant: 'acme' })), REVOKED)
+    t.match(await me(app, sibling), { statusCode: 200 }, 'the tenant lives')
+
+    const byNothing = await record({ tenant: 'acme' })
+    t.match(await call(app, 'DELETE', `${HISTORY}/id/${byNothing.id}`, await bare({ tenant: 'acme' })), { statusCode: 403, body: { code: 'FST_JWT_REVOCATION_FORBIDDEN' } })
+    t.match(await call(app, 'DELETE', `${HISTORY}/id/${byNothing.id}`, admin), { statusCode: 404, body: { code: 'FST_JWT_REVOCATION_NOT_FOUND', message: 'The token has no jti, no session and no subject to revoke it by' } })
+    t.match(await me(app, sibling), { statusCode: 200 })
+    t.match(heard, [{ sid: 's1', cutoff: 4294967295 }, { sub: 'bob' }])
+    t.equal(heard.length, 2)
+  })
+
+  t.test(`except spares the caller's session, and ends the others: ${store}`, async (t) => {
+    const app = await build(t, redis())
+    const [own, same, other] = [await bare({ sub: 'alice', sid: 's1' }), await bare({ sub: 'alice', sid: 's1', iat: inSeconds(-9) }), await bare({ sub: 'alice', sid: 's2' })]
+    const withJti = await genuine({ sid: 's3', iat: inSeconds(-10) })
+    const nothing = await bare({ sub: 'alice', tenant: 'acme' })
+    for (const token of [own, same, other, withJti.token, nothing]) t.match(await me(app, token), { statusCode: 200 })
+    await listed(app, 'alice', 5)
+    t.match(await call(app, 'DELETE', `${HISTORY}/sub/alice?except=current`, own), { statusCode: 200, body: { sub: 'alice', cutoff: null, revoked: 2 } })
+    for (const token of [own, same, nothing]) t.match(await me(app, token), { statusCode: 200 })
+    for (const token of [other, withJti.token]) t.strictSame(await me(app, token), REVOKED)
+
+    const spared = await app.revocation.issue({ sub: 'carol', sid: 's4' })
+    const sibling = await bare({ sub: 'carol', sid: 's4' })
+    t.match(await me(app, sibling), { statusCode: 200 })
+    await listed(app, 'carol', 2)
+    t.match(await app.revocation.revokeSubject('carol', { except: spared.jti }), { revoked: 0 })
+    t.match(await me(app, spared.token), { statusCode: 200 }, 'the session of the token is not ended for the sake of a sibling')
+  })
+}
+
+t.test('a token without a jti is refused where it carries nothing else to revoke it by', async (t) => {
+  const app = await build(t, {})
+  const rule = { statusCode: 401, body: { code: 'FST_JWT_NOT_REVOCABLE', message: /it has no jti, / } }
+  for (const claims of [{ sub: 'alice' }, { sub: 'alice', sid: '' }, { sub: 'alice', sid: null, tenant: '' }, {}]) t.match(await me(app, await bare(claims)), rule)
+  for (const claims of [{ sid: 's' }, { tenant: 1 }, { sid: 's', jti: 5 }, { sid: 's', jti: '' }]) t.match(await me(app, await bare(claims)), { statusCode: 200 })
+  await t.rejects(app.revocation.record({ sub: 'alice', iat: inSeconds(0), exp: inSeconds(60) }), { code: 'FST_JWT_NOT_REVOCABLE' })
+})
+
+t.test('a token that is ahead of the cutoff it asks for ends with its session, and so do recorded ones', async (t) => {
+  const app = await build(t, {})
+  const ahead = { sub: 'alice', iat: inSeconds(30) }
+  const [own, recorded, lost] = [await bare({ ...ahead, sid: 's1' }), await bare({ ...ahead, sid: 's2' }), await bare({ ...ahead, tenant: 'acme' })]
+  for (const token of [own, recorded, lost]) t.match(await me(app, token), { statusCode: 200 })
+  await listed(app, 'alice', 3)
+  t.match(await call(app, 'DELETE', `${HISTORY}/sub/alice`, own), { statusCode: 200, body: { revoked: 2 } })
+  for (const token of [own, recorded]) t.strictSame(await me(app, token), REVOKED)
+  t.match(await me(app, lost), { statusCode: 200 }, 'nothing of its own ends this one')
+})
+
+t.test('an actor without a subject sees the record of the own token', async (t) => {
+  const app = await build(t, {})
+  const token = await bare({ sid: 's1' })
+  await me(app, token)
+  await eventually('it is recorded', async () => (await call(app, 'GET', HISTORY, token)).body.tokens.length === 1)
+  t.match((await call(app, 'GET', HISTORY, token)).body, { tokens: [{ sid: 's1', current: true, status: 'active' }] })
+  t.match((await call(app, 'GET', HISTORY, await bare({ sid: 's2' }))).body.tokens.map(({ sid }: { sid: string }) => sid), ['s2'], 'and no other')
+})
+
+t.test('two devices without a jti do not end each other with except', async (t) => {
+  const app = await build(t, {})
+  const tokens = [await bare({ sub: 'alice', sid: 's1' }), await bare({ sub: 'alice', sid: 's2' })]
+  for (const token of tokens) t.match(await me(app, token), { statusCode: 200 })
+  await listed(app, 'alice', 2)
+  const answers = await Promise.all(tokens.map((token) => call(app, 'DELETE', `${HISTORY}/sub/alice?except=current`, token)))
+  t.strictSame(answers.map(({ statusCode }) => statusCode).sort(), [200, 401])
+  t.match(answers.find(({ statusCode }) => statusCode === 401), REVOKED)
+  t.strictSame((await Promise.all(tokens.map((token) => me(app, token)))).map(({ statusCode }) => statusCode).sort(), [200, 401])
+})
+
+t.test('a caller with a jti and a session spares what would end that session, and an unknown jti spares nothing', async (t) => {
+  const app = await build(t, {})
+  const [caller, sibling, other] = [(await genuine({ sid: 's1' })).token, await bare({ sub: 'alice', sid: 's1' }), await bare({ sub: 'alice', sid: 's2' })]
+  for (const token of [caller, sibling, other]) t.match(await me(app, token), { statusCode: 200 })
+  await listed(app, 'alice', 3)
+  t.match(await call(app, 'DELETE', `${HISTORY}/sub/alice?except=current`, caller), { statusCode: 200, body: { revoked: 1 } })
+  for (const token of [caller, sibling]) t.match(await me(app, token), { statusCode: 200 })
+  t.strictSame(await me(app, other), REVOKED)
+  t.match(await app.revocation.revokeSubject('alice', { except: 'unknown' }), { revoked: 2 })
+  for (const token of [caller, sibling]) t.strictSame(await me(app, token), REVOKED)
+})
+
+t.test('a token without a jti and without an end, of an issuer, is revoked by its session and by its subject', async (t) => {
+  const app = await buildApp(t, {
+    revocation: { ...NAMED, maxTokenLifetime: 'unbounded' },
+    after (app) {
+      app.post('/logout', async (request) => app.revocation.revoke(request))
+    }
+  })
+  const claims = { iss: 'https://i', iat: inSeconds(-10) }
+  const bySession = await app.revocation.record({ ...claims, sub: 'alice', sid: 's1' })
+  t.match(await app.revocation.revokeById(bySession.id), { iss: 'https://i', sub: 'alice', sid: 's1', expiresAt: null, first: true })
+  t.match(await app.revocation.revokeById(bySession.id), { sid: 's1', first: false })
+  const bySubject = await app.revocation.record({ ...claims, sub: 'bob', tenant: 'acme' })
+  t.match(await app.revocation.revokeById(bySubject.id), { iss: 'https://i', sub: 'bob', expiresAt: null, first: true })
+  const timeless = await app.revocation.record({ iss: 'https://i', sub: 'carol', tenant: 'acme' })
+  t.match(timeless, { issuedAt: null, expiresAt: null })
+  t.match(await app.revocation.revokeById(timeless.id), { sub: 'carol', first: true })
+  t.match(await app.revocation.revokeById(timeless.id), { sub: 'carol', first: false })
+  const token = await signed({ ...claims, sid: 's2' })
+  t.match(answerOf(await app.inject({ method: 'POST', url: '/logout', headers: bearer(token) })), { statusCode: 200, body: { iss: 'https://i', sid: 's2', expiresAt: null, first: true } })
+  t.strictSame(await me(app, token), REVOKED)
+})
