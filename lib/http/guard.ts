@@ -2,18 +2,18 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { claimsOf, type TokenClaims } from '../domain/claims.ts'
 import type { TokenRevocation } from '../domain/decorator.ts'
 import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
-import { Calls, type FoundToken } from './calls.ts'
+import type { FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
-import {
-  changesLookupOnly, withExtractor, type Callback, type GuardedJwt, type Verify, type VerifyOptions
-} from './jwt.ts'
-import { errorOf, notFound, Verification, type OutcomeCallback } from './outcome.ts'
+import { withExtractor, type Callback, type GuardedJwt, type VerifyOptions } from './jwt.ts'
+import { errorOf, notFound, type OutcomeCallback } from './outcome.ts'
+import type { ShortWay } from './short-way.ts'
 import { TokenFinder } from './token-finder.ts'
+import { thrown, Verifier, type GuardedRequest } from './verifier.ts'
 import { markGuarded, verifyDecorator } from './verify-decorator.ts'
 
-type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
-
 export interface GuardOptions extends GuardedJwt {
+  /** Absent where it would not answer what `request.jwtVerify()` does, or where nobody can know. */
+  shortWay?: ShortWay | undefined
   /** The guard takes the decorator's place here, and in each scope below, registered before or after. */
   scope: FastifyInstance
   revocation: TokenRevocation
@@ -24,15 +24,22 @@ export class Guard {
   readonly #revocation: TokenRevocation
   readonly #finder: TokenFinder
   readonly #userKey: string
-  readonly #original: Verify
+  readonly #verifier: Verifier
   readonly #kCalls = Symbol('fastify-jwt-revocation.calls')
 
-  constructor ({ scope, jwt, verifyName, revocation }: GuardOptions) {
+  constructor ({ scope, jwt, verifyName, shortWay, revocation }: GuardOptions) {
     const prototype = requestPrototype(scope)
     this.#revocation = revocation
     this.#finder = new TokenFinder(jwt)
     this.#userKey = jwt.options.decoratorName
-    this.#original = verifyDecorator(scope, { jwt, verifyName })
+    this.#verifier = new Verifier({
+      original: verifyDecorator(scope, { jwt, verifyName }),
+      shortWay,
+      revocation,
+      extractsToken: this.#finder.extractsToken,
+      userKey: this.#userKey,
+      kCalls: this.#kCalls
+    })
     // Also marks the requests as decorated: Fastify drops the request class of a scope without a decorator.
     scope.decorateRequest(this.#kCalls, null)
     // Reaches scopes that were registered before as well.
@@ -50,7 +57,7 @@ export class Guard {
       // Nothing that @fastify/jwt takes for a token: the route's own jwtVerify() says so.
       return done(null)
     }
-    const verification = this.#verification(request as GuardedRequest, found.token, found.options)
+    const verification = this.#verifier.shared(request as GuardedRequest, found.token, found.options)
     verification.whenSettled(({ kind, error }) => {
       // A token that is not revocable, and not revoked, is left to the route: its own jwtVerify() refuses it.
       if (kind !== 'refused' || error instanceof FST_JWT_NOT_REVOCABLE) return done(null)
@@ -71,7 +78,7 @@ export class Guard {
 
   /** The later, the greater, over all guards; 0 where this guard has accepted nothing. */
   acceptedAt (request: FastifyRequest): number {
-    return this.#callsOf(request as GuardedRequest).acceptedAt
+    return this.#verifier.callsOf(request as GuardedRequest).acceptedAt
   }
 
   /**
@@ -80,9 +87,9 @@ export class Guard {
    */
   tokenOf (request: FastifyRequest): Promise<string> {
     return new Promise((resolve, reject) => {
-      const { accepted } = this.#callsOf(request as GuardedRequest)
+      const { accepted } = this.#verifier.callsOf(request as GuardedRequest)
       const { token, options } = accepted ?? this.#finder.presented(request)
-      this.#verifySignature(request as GuardedRequest, token, options, (error) => {
+      this.#verifier.signature(request as GuardedRequest, token, options, (error) => {
         if (error) reject(error)
         else resolve(token as string)
       })
@@ -97,7 +104,7 @@ export class Guard {
     return new Promise((resolve, reject) => {
       this.#verify(request, undefined, (outcome) => {
         if (outcome.error !== null) return reject(outcome.error)
-        this.#callsOf(request as GuardedRequest).authenticated = outcome
+        this.#verifier.callsOf(request as GuardedRequest).authenticated = outcome
         resolve()
       })
     })
@@ -108,9 +115,9 @@ export class Guard {
    * token while the request's body was on its way.
    */
   authenticateAgain (request: FastifyRequest): Promise<TokenClaims> {
-    const { token, user } = this.#callsOf(request as GuardedRequest).authenticated!
+    const { token, user } = this.#verifier.callsOf(request as GuardedRequest).authenticated!
     return new Promise((resolve, reject) => {
-      this.#revocation.check(token as string, (refusal, unchecked) => {
+      this.#revocation.check(claimsOf(token as string), (refusal, unchecked) => {
         const error = refusal ?? unchecked
         ;(request as GuardedRequest)[this.#userKey] = error === null ? user : null
         if (error) reject(error)
@@ -148,9 +155,9 @@ export class Guard {
     } catch (error) {
       return this.#answerNotFound(request, options, thrown(error), callback)
     }
-    const calls = this.#callsOf(request)
+    const calls = this.#verifier.callsOf(request)
     const turn = ++calls.begun
-    this.#begin(request, token, options).whenSettled((outcome) => {
+    this.#verifier.begin(request, token, options).whenSettled((outcome) => {
       // With @fastify/jwt the last of several calls sets the user; the store may answer in another order.
       if (turn > calls.decided && outcome.kind !== 'unverified') {
         calls.decided = turn
@@ -168,70 +175,6 @@ export class Guard {
   ) {
     if (options === undefined) return callback(notFound(error))
     const bound = withExtractor(options, () => { throw error })
-    return this.#original.call(request, bound, (said) => callback(notFound(said!)))
+    return this.#verifier.original.call(request, bound, (said) => callback(notFound(said!)))
   }
-
-  #begin (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
-    return options === undefined || changesLookupOnly(options)
-      ? this.#verification(request, token, options)
-      : this.#start(request, new Verification(token), options)
-  }
-
-  /** The verification by `@fastify/jwt`'s own options: one that the request has already, or a new one. */
-  #verification (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
-    const calls = this.#callsOf(request)
-    const known = calls.verification
-    if (known !== undefined && known.token === token && known.isFresh(this.#revocation.epoch)) return known
-    calls.verification = new Verification(token)
-    return this.#start(request, calls.verification, options)
-  }
-
-  #start (request: GuardedRequest, verification: Verification, options?: VerifyOptions): Verification {
-    const { token } = verification
-    this.#verifySignature(request, token, options, (error, user) => {
-      if (error) return verification.fail(error)
-      verification.epoch = this.#revocation.epoch
-      this.#revocation.check(token as string, (refusal, unchecked) => {
-        if (refusal !== null) verification.refuse(refusal)
-        else verification.accept(user, unchecked)
-      })
-    })
-    return verification
-  }
-
-  /**
-   * Calls `done(error, user)` with what `@fastify/jwt` says of this very token, wherever options, or an
-   * `extractToken`, would look for one now. The request keeps the user that it had.
-   */
-  #verifySignature (
-    request: GuardedRequest, token: unknown, options: VerifyOptions | undefined, done: Callback
-  ) {
-    const calls = this.#callsOf(request)
-    const { decided } = calls
-    const userBefore = request[this.#userKey]
-    // Without options @fastify/jwt uses the verifier that it has; with any, even {}, it builds one (40 µs).
-    const bound = options === undefined && !this.#finder.extractsToken
-      ? undefined
-      : withExtractor(options ?? {}, () => token)
-    try {
-      this.#original.call(request, bound, (error, user) => {
-        if (error) return done(error)
-        // Another call of the application's may have been decided meanwhile.
-        request[this.#userKey] = calls.decided === decided ? userBefore : calls.user
-        done(null, user)
-      })
-    } catch (error) {
-      // A secret function threw.
-      done(thrown(error))
-    }
-  }
-
-  #callsOf (request: GuardedRequest): Calls {
-    return (request[this.#kCalls] ??= new Calls()) as Calls
-  }
-}
-
-/** What a function of the application threw. To a callback a falsy value means that there is no error. */
-function thrown (error: unknown): Error {
-  return (error || new Error('a function given to @fastify/jwt threw nothing')) as Error
 }

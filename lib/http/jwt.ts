@@ -23,6 +23,8 @@ export interface JwtDecorator {
     decoratorName: string
   }
   cookie?: { cookieName: string }
+  decode (token: string): unknown
+  verify (token: string): unknown
   sign (claims: object, options?: object): string | Promise<string>
   lookupToken (request: FastifyRequest, options?: unknown): unknown
 }

@@ -37,7 +37,10 @@ export class Verification {
   readonly token: unknown
   /** undefined until it is settled. */
   kind: Outcome['kind'] | undefined
+  /** What the token verified to. Goes with a refusal. */
   user: unknown
+  /** Whether `formatUser` has yet to make the user. */
+  isUnformatted = false
   error: Error | null = null
   /** The decorator's `epoch` when the check began; undefined before that. */
   epoch: number | undefined
@@ -49,27 +52,34 @@ export class Verification {
   }
 
   /** `unchecked`: why the token could not be checked, or null. */
-  accept (user: unknown, unchecked: Error | null) {
-    this.#settle(unchecked === null ? 'accepted' : 'unchecked', unchecked, user)
+  accept (unchecked: Error | null) {
+    this.#settle(unchecked === null ? 'accepted' : 'unchecked', unchecked)
   }
 
   refuse (error: Error) {
-    this.#settle('refused', error, undefined)
+    this.#settle('refused', error)
   }
 
-  /** `error`: what `@fastify/jwt` says of the token. */
+  /** `error`: what `@fastify/jwt`, or fast-jwt, says of the token. */
   fail (error: Error) {
-    this.#settle('unverified', error, undefined)
+    this.#settle('unverified', error)
+  }
+
+  /** Lets `formatUser` make the user. Does nothing to a refused token. */
+  format (formatUser: (payload: unknown) => unknown) {
+    if (this.kind === 'refused') return
+    this.user = formatUser(this.user)
+    this.isUnformatted = false
   }
 
   /**
    * Whether a call may still share this. A check that began before a revocation may miss it, even while it
-   * runs. A token that `@fastify/jwt` refuses may verify later: its secret may depend on what a later hook
-   * puts on the request.
+   * runs. Unless the secret is static, a token that `@fastify/jwt` refuses may verify later: its secret may
+   * depend on what a later hook puts on the request.
    */
-  isFresh (epoch: number): boolean {
+  isFresh (epoch: number, hasStaticSecret: boolean): boolean {
     if (this.epoch !== undefined && this.epoch !== epoch) return false
-    if (this.kind === 'unverified') return false
+    if (this.kind === 'unverified' && !hasStaticSecret) return false
     return this.kind === undefined || systemClock.monotonic() - this.#settledAt < FRESH
   }
 
@@ -81,12 +91,12 @@ export class Verification {
   }
 
   /** The first outcome counts: a secret function may answer and then throw. */
-  #settle (kind: Outcome['kind'], error: Error | null, user: unknown) {
+  #settle (kind: Outcome['kind'], error: Error | null) {
     if (this.kind !== undefined) return
     this.#settledAt = systemClock.monotonic()
     this.kind = kind
     this.error = error
-    this.user = user
+    if (kind === 'refused' || kind === 'unverified') this.user = undefined
     for (const callback of this.#waiting ?? []) {
       try {
         callback(this as Outcome)

@@ -73,7 +73,7 @@ export function buildDomain ({ clock, ...options }: DomainOptions): TokenRevocat
 /** What becomes of a request with a token of these claims: 'accepted', or the code of the refusal. */
 export function presented (domain: TokenRevocation, claims: TokenClaims): Promise<string> {
   return new Promise((resolve) => {
-    domain.check(`${part({})}.${part(claims)}.`, (refusal) => resolve(refusal === null ? 'accepted' : (refusal as Error & { code: string }).code))
+    domain.check(JSON.parse(JSON.stringify(claims)), (refusal) => resolve(refusal === null ? 'accepted' : (refusal as Error & { code: string }).code))
   })
 }
 

@@ -1,0 +1,24 @@
+import cookie from '@fastify/cookie'
+import fastifyJwt from '@fastify/jwt'
+import Fastify from 'fastify'
+import t from 'tap'
+import { revocationPlugin } from '../../lib/index.ts'
+import { ownClock } from '../support/app.ts'
+import { CONFIGURATIONS, differencesOf } from '../support/short-way.ts'
+
+/*
+ * Goal: with option `jwt` nobody sees that tokens are verified in another way than by `@fastify/jwt` alone.
+ * Method: two applications that differ in that alone are asked the same.
+ */
+
+const packages = { fastify: Fastify as never, fastifyJwt, cookie, revocation: revocationPlugin }
+
+for (const [name, configuration] of Object.entries(CONFIGURATIONS)) {
+  t.test(`what a caller sees is @fastify/jwt's own, to the byte, with ${name}`, async (t) => {
+    // Messages hold the time.
+    ownClock(t).hold()
+    const { differences, compared } = await differencesOf(packages, configuration)
+    t.ok(compared > 100)
+    t.strictSame(differences, [])
+  })
+}
