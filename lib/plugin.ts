@@ -32,7 +32,10 @@ declare module 'fastify' {
   }
 }
 
-/** Makes the tokens of `@fastify/jwt` revocable. Register it after that plugin, once for a scope. */
+/**
+ * Makes the tokens of `@fastify/jwt` revocable. Register it once for a scope: with option `jwt`, or after that
+ * plugin.
+ */
 export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (app, options) => {
   const settings = resolveOptions(options)
   if (Object.hasOwn(app, 'revocation')) {

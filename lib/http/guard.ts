@@ -5,7 +5,7 @@ import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import type { FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
 import { withExtractor, type Callback, type GuardedJwt, type VerifyOptions } from './jwt.ts'
-import { errorOf, notFound, type OutcomeCallback } from './outcome.ts'
+import { errorOf, notFound, type OutcomeCallback, type Verification } from './outcome.ts'
 import type { ShortWay } from './short-way.ts'
 import { TokenFinder } from './token-finder.ts'
 import { thrown, Verifier, type GuardedRequest } from './verifier.ts'
@@ -47,23 +47,25 @@ export class Guard {
     prototype[verifyName] = this.#decorator()
   }
 
-  /** Verifies the token that a request presents, if any. Calls back with an error if the guard refuses it. */
-  inspect (request: FastifyRequest, done: (refusal: Error | null) => void) {
-    if (!this.#finder.presents(request)) return done(null)
+  /** The verification of the token that a request presents; undefined where it presents none. */
+  inspect (request: FastifyRequest): Verification | undefined {
+    if (!this.#finder.presents(request)) return undefined
     let found: FoundToken
     try {
       found = this.#finder.presented(request)
     } catch {
       // Nothing that @fastify/jwt takes for a token: the route's own jwtVerify() says so.
-      return done(null)
+      return undefined
     }
-    const verification = this.#verifier.shared(request as GuardedRequest, found.token, found.options)
-    verification.whenSettled(({ kind, error }) => {
-      // A token that is not revocable, and not revoked, is left to the route: its own jwtVerify() refuses it.
-      if (kind !== 'refused' || error instanceof FST_JWT_NOT_REVOCABLE) return done(null)
-      ;(request as GuardedRequest)[this.#userKey] = null
-      done(error)
-    })
+    return this.#verifier.shared(request as GuardedRequest, found.token, found.options)
+  }
+
+  /** The error with which the hook answers a request, after the inspection of its token. */
+  refusal (request: FastifyRequest, { kind, error }: Verification): Error | null {
+    // A token that is not revocable, and not revoked, is left to the route: its own jwtVerify() refuses it.
+    if (kind !== 'refused' || error instanceof FST_JWT_NOT_REVOCABLE) return null
+    ;(request as GuardedRequest)[this.#userKey] = null
+    return error
   }
 
   /** Whether a value is a request whose verify decorator this is. */
