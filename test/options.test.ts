@@ -328,7 +328,7 @@ t.test('a missing @fastify/jwt stops the start', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   t.strictSame(await refusal(() => app.register(revocationPlugin)),
-    bad('@fastify/jwt is missing; register it first: await app.register(jwt, { secret })'))
+    bad('@fastify/jwt is missing; set option "jwt" to its options, or register it first'))
 })
 
 t.test('a second registration on one scope, or below it, stops the start', async (t) => {

@@ -43,7 +43,7 @@ export function findJwt (
   app: FastifyInstance, namespace: string | undefined, givenName: string | undefined
 ): GuardedJwt {
   if (!app.hasDecorator('jwt')) {
-    throw badOption('@fastify/jwt is missing; register it first: await app.register(jwt, { secret })')
+    throw badOption('@fastify/jwt is missing; set option "jwt" to its options, or register it first')
   }
   const decorator = (app as unknown as { jwt: JwtDecorator & Record<string, JwtDecorator | undefined> }).jwt
   const jwt = namespace === undefined ? decorator : decorator[namespace]

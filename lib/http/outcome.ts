@@ -97,7 +97,8 @@ export class Verification {
     this.kind = kind
     this.error = error
     if (kind === 'refused' || kind === 'unverified') this.user = undefined
-    for (const callback of this.#waiting ?? []) {
+    if (this.#waiting === undefined) return
+    for (const callback of this.#waiting) {
       try {
         callback(this as Outcome)
       } catch (thrown) {
