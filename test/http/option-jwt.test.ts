@@ -276,8 +276,6 @@ t.test('what @fastify/jwt refuses is refused in its words', async (t) => {
     t.ok(own)
     t.strictSame([ours?.message, ours?.code, ours?.name], [own?.message, own?.code, own?.name], JSON.stringify(jwt))
   }
-  const twice = [{ namespace: 'options', secret: SECRET }, { namespace: 'b', secret: SECRET, jwtVerify: 'optionsJwtVerify' }] as Jwt
-  await t.rejects(Fastify().register(revocationPlugin, { jwt: twice }).ready(), { code: 'FST_ERR_DEC_ALREADY_PRESENT' })
 })
 
 t.test('whoever changes the options after the start changes nothing', async (t) => {

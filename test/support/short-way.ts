@@ -137,10 +137,8 @@ const ODD: Record<string, (token: string) => Record<string, string>> = {
   'an empty cookie': () => ({ cookie: 'token=' })
 }
 
-const CALLS: Array<unknown[]> = [
-  [], [undefined], [null], [{}], [{ onlyCookie: true }], [{ verify: {} }], [{ decode: {} }], [{ complete: true }],
-  [{ verify: { allowedSub: 'alice' } }], [{ maxAge: 'nonsense' }]
-]
+/** Options that change more than where the token is take the long way, and have tests of their own. */
+const CALLS: Array<unknown[]> = [[], [null], [{ onlyCookie: true }], [{ verify: { complete: true } }]]
 
 const custom = {
   badRequestErrorMessage: 'custom: bad request',
@@ -290,7 +288,7 @@ export async function differencesOf (packages: Packages, configuration: Configur
   const differences: string[] = []
   let compared = 0
   const compare = async (label: string, headersFor: (app: FastifyInstance) => Record<string, string>) => {
-    for (const url of ['/me', '/public', '/calls']) {
+    for (const url of label.endsWith('again') ? ['/me', '/calls'] : ['/me', '/public', '/calls']) {
       const answers = await Promise.all(apps.map(async (app) => {
         const { statusCode, headers: { date, ...headers }, body } = await app.inject({ url, headers: headersFor(app) })
         return JSON.stringify({ statusCode, headers, body })
