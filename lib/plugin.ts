@@ -33,8 +33,8 @@ declare module 'fastify' {
 }
 
 /**
- * Makes the tokens of `@fastify/jwt` revocable. Register it once for a scope: with option `jwt`, or after that
- * plugin.
+ * Makes the tokens of `@fastify/jwt` revocable. Register it once for a scope: with option `jwt`, or after
+ * that plugin.
  */
 export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (app, options) => {
   const settings = resolveOptions(options)

@@ -42,7 +42,8 @@ export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings
       if (verification === undefined) continue
       if (verification.kind === undefined) {
         return verification.whenSettled(() => {
-          if (!refused(guards[i]!, verification, request, reply, done)) inspectFrom(i + 1, request, reply, done)
+          if (refused(guards[i]!, verification, request, reply, done)) return
+          inspectFrom(i + 1, request, reply, done)
         })
       }
       if (refused(guards[i]!, verification, request, reply, done)) return

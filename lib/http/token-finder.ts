@@ -59,7 +59,9 @@ export class TokenFinder {
  * The token after `Bearer `, in the form in which nearly every client sends it. `lookupToken` says the same,
  * but merges options first, and each request is asked twice.
  */
-function bearerOf (header: string | undefined): string | undefined {
-  if (header === undefined || !header.startsWith(SCHEME) || header.length === SCHEME.length) return undefined
-  return header.includes(' ', SCHEME.length) ? undefined : header.slice(SCHEME.length)
+function bearerOf (header: unknown): string | undefined {
+  // A hook of the application may have put anything there.
+  if (typeof header !== 'string' || !header.startsWith(SCHEME)) return undefined
+  const token = header.slice(SCHEME.length)
+  return token === '' || token.includes(' ') ? undefined : token
 }

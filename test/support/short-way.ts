@@ -168,14 +168,14 @@ export const CONFIGURATIONS: Record<string, Configuration> = {
   allowedSub: { jwt: { verify: { allowedSub: 'alice' } } },
   'allowedSub that throws': { jwt: { verify: { allowedSub: { test () { throw Object.assign(new Error('a matcher'), { code: 'FAST_JWT_EXPIRED' }) } } as never } } },
   'allowedSub that throws no code': { jwt: { verify: { allowedSub: { test () { throw new Error('a matcher') } } as never } } },
-  'allowedSub that throws null': { jwt: { verify: { allowedSub: { test () { throw null } } as never } } },
   'allowedSub that throws a string': { jwt: { verify: { allowedSub: { test () { throw 'a string' } } as never } } },
   allowedJti: { jwt: { verify: { allowedJti: /^j/ } } },
   allowedNonce: { jwt: { verify: { allowedNonce: 'n' } } },
   requiredClaims: { jwt: { verify: { requiredClaims: ['tenant', 'nonce'] } } },
   maxAge: { jwt: { verify: { maxAge: '1h' } } },
   clockTolerance: { jwt: { verify: { clockTolerance: 5000 } } },
-  clockTimestamp: { jwt: { verify: { clockTimestamp: Date.now() } } },
+  // Which a check does not see: to the plugin they have expired.
+  clockTimestamp: { jwt: { verify: { clockTimestamp: Date.now() } }, without: /just expired/ },
   ignoreExpiration: { jwt: { verify: { ignoreExpiration: true } }, without: /expired|exp is/ },
   ignoreNotBefore: { jwt: { verify: { ignoreNotBefore: true } } },
   checkTyp: { jwt: { verify: { checkTyp: 'at+jwt' } } },
@@ -201,7 +201,6 @@ export const CONFIGURATIONS: Record<string, Configuration> = {
   'formatUser and a cache': { jwt: { verify: { cache: true }, formatUser: (payload) => ({ user: payload }) as never } },
   'formatUser, of nothing': { jwt: { formatUser: () => undefined as never } },
   'formatUser, async': { jwt: { formatUser: (async () => 'a user') as never } },
-  'formatUser, async, that rejects': { jwt: { formatUser: (async () => { throw new Error('a user') }) as never } },
   'formatUser that throws': { jwt: { formatUser: () => { throw new Error('a user') } } },
   'formatUser that throws a code': { jwt: { formatUser: () => { throw Object.assign(new Error('a user'), { code: 'FAST_JWT_INVALID_SIGNATURE' }) } } },
   'formatUser that throws null': { jwt: { formatUser: () => { throw null } } },
@@ -294,7 +293,7 @@ export async function differencesOf (packages: Packages, configuration: Configur
         return JSON.stringify({ statusCode, headers, body })
       }))
       compared++
-      if (answers[0] !== answers[1]) differences.push(`${url}, ${label}: ${answers[1]} instead of ${answers[0]}`)
+      if (answers[0] !== answers[1]) differences.push(`${url}, ${label}: ${differenceOf(answers as [string, string])}`)
     }
   }
   // Again, because an answer may be remembered.
@@ -307,6 +306,13 @@ export async function differencesOf (packages: Packages, configuration: Configur
   }
   await Promise.all(apps.map((app) => app.close()))
   return { differences, compared }
+}
+
+/** What stands where two answers begin to differ. */
+function differenceOf ([theirs, ours]: [string, string]): string {
+  const at = [...theirs].findIndex((character, i) => ours[i] !== character)
+  const [shownOurs, shownTheirs] = [ours, theirs].map((answer) => answer.slice(Math.max(at - 60, 0), at + 120))
+  return `${shownOurs} instead of ${shownTheirs}`
 }
 
 function carriersOf ({ cookie, verify }: Options): string[] {
