@@ -125,6 +125,11 @@ function readRoutes (value: unknown): Settings['routes'] | undefined {
 }
 
 const OPTIONS = {
+  jwt: {
+    read: readJwt,
+    wanted: 'options of @fastify/jwt, or an array of them with a different "namespace" each',
+    shown: namesIn
+  },
   // Read where the store is opened, which knows what it may be.
   redis: { read: (value: unknown) => value, wanted: '' },
   mode: oneOf('strict', 'replica'),
@@ -149,11 +154,6 @@ const OPTIONS = {
   recordOnUse: {
     read: (value: unknown) => typeof value === 'boolean' ? value : undefined,
     wanted: 'true or false'
-  },
-  jwt: {
-    read: readJwt,
-    wanted: 'options of @fastify/jwt, or an array of them with a different "namespace" each',
-    shown: namesIn
   },
   namespace: { read: readNamespaces, wanted: 'a namespace of @fastify/jwt, or an array of different ones' },
   jwtVerify: {
