@@ -5,7 +5,7 @@ import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import type { FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
 import { withExtractor, type Callback, type GuardedJwt, type VerifyOptions } from './jwt.ts'
-import { errorOf, notFound, type OutcomeCallback, type Verification } from './outcome.ts'
+import { errorOf, notFound, type Outcome, type OutcomeCallback, type Verification } from './outcome.ts'
 import type { ShortWay } from './short-way.ts'
 import { TokenFinder } from './token-finder.ts'
 import { thrown, Verifier, type GuardedRequest } from './verifier.ts'
@@ -118,12 +118,13 @@ export class Guard {
    */
   authenticateAgain (request: FastifyRequest): Promise<TokenClaims> {
     const { token, user } = this.#verifier.callsOf(request as GuardedRequest).authenticated!
+    const claims = claimsOf(token as string)
     return new Promise((resolve, reject) => {
-      this.#revocation.check(claimsOf(token as string), (refusal, unchecked) => {
+      this.#revocation.check(claims, (refusal, unchecked) => {
         const error = refusal ?? unchecked
         ;(request as GuardedRequest)[this.#userKey] = error === null ? user : null
         if (error) reject(error)
-        else resolve(claimsOf(token as string))
+        else resolve(claims)
       })
     })
   }
@@ -157,18 +158,29 @@ export class Guard {
     } catch (error) {
       return this.#answerNotFound(request, options, thrown(error), callback)
     }
+    const turn = ++this.#verifier.callsOf(request).begun
+    const verification = this.#verifier.begin(request, token, options)
+    const found = { token, options }
+    // No closure where the answer is there: in memory, and in a replica.
+    if (verification.kind !== undefined) {
+      return this.#answer(request, found, turn, verification as Outcome, callback)
+    }
+    verification.whenSettled((outcome) => this.#answer(request, found, turn, outcome, callback))
+  }
+
+  /** `turn`: the number of the call. */
+  #answer (
+    request: GuardedRequest, found: FoundToken, turn: number, outcome: Outcome, callback: OutcomeCallback
+  ) {
     const calls = this.#verifier.callsOf(request)
-    const turn = ++calls.begun
-    this.#verifier.begin(request, token, options).whenSettled((outcome) => {
-      // With @fastify/jwt the last of several calls sets the user; the store may answer in another order.
-      if (turn > calls.decided && outcome.kind !== 'unverified') {
-        calls.decided = turn
-        calls.user = outcome.kind === 'refused' ? null : outcome.user
-        request[this.#userKey] = calls.user
-        if (outcome.kind !== 'refused') calls.accept({ token, options })
-      }
-      callback(outcome)
-    })
+    // With @fastify/jwt the last of several calls sets the user; the store may answer in another order.
+    if (turn > calls.decided && outcome.kind !== 'unverified') {
+      calls.decided = turn
+      calls.user = outcome.kind === 'refused' ? null : outcome.user
+      request[this.#userKey] = calls.user
+      if (outcome.kind !== 'refused') calls.accept(found)
+    }
+    callback(outcome)
   }
 
   /** `@fastify/jwt` reads options before it looks for a token: what it says of those comes before `error`. */

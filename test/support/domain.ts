@@ -82,10 +82,6 @@ export function usable (claims: TokenClaims, clock: Clock, rules = RULES): boole
   return typeof checkClaims(claims, rules, clock.now) !== 'string'
 }
 
-function part (value: object) {
-  return Buffer.from(JSON.stringify(value)).toString('base64url')
-}
-
 export { claimsOf }
 
 /** A token of another signer's: nobody here knows of it until it is presented. */
