@@ -152,6 +152,7 @@ t.test('formatUser makes the user of a call, once, and nobody else has it called
   const app = await build(t, {
     jwt: { formatUser: (payload) => { formatted++; return { name: (payload as { sub: string }).sub } as never } },
     after (app) {
+      app.get('/own', { config: { revocation: false } }, async (request) => request.jwtVerify())
       app.get('/twice', async (request) => [await request.jwtVerify(), await request.jwtVerify()])
     }
   })
@@ -165,7 +166,7 @@ t.test('formatUser makes the user of a call, once, and nobody else has it called
   t.strictSame(await ask('/twice'), { statusCode: 200, body: [{ name: 'alice' }, { name: 'alice' }], formatted: 1 })
   t.strictSame(await ask('/public'), { statusCode: 200, body: { user: null }, formatted: 0 })
   await app.revocation.revoke({ jti })
-  t.strictSame(await ask('/me'), { statusCode: 401, body: REVOKED.body, formatted: 0 })
+  for (const url of ['/me', '/own']) t.strictSame(await ask(url), { statusCode: 401, body: REVOKED.body, formatted: 0 }, url)
 })
 
 t.test('a formatUser that is late for a strict check still makes the user', async (t) => {

@@ -2,6 +2,7 @@ import cookie from '@fastify/cookie'
 import fastifyJwt from '@fastify/jwt'
 import Fastify from 'fastify'
 import t from 'tap'
+import { ShortWay } from '../../lib/http/short-way.ts'
 import { revocationPlugin } from '../../lib/index.ts'
 import { ownClock } from '../support/app.ts'
 import { CONFIGURATIONS, differencesOf } from '../support/short-way.ts'
@@ -22,3 +23,16 @@ for (const [name, configuration] of Object.entries(CONFIGURATIONS)) {
     t.strictSame(differences, [])
   })
 }
+
+t.test('an error in words that are neither of fast-jwt nor by its message is asked for each time', async (t) => {
+  class Said extends Error {}
+  const jwt = { decode () {}, verify () {} }
+  const shortWay = new ShortWay(jwt as never, { secret: 'a' })
+  const raw = Object.assign(new Error('raw'), { code: 'A_CODE' })
+  shortWay.learn(raw, new Said('of its own'))
+  t.equal(shortWay.errorOf('a token', raw), undefined)
+  shortWay.learn(raw, new Said('raw'))
+  t.match(shortWay.errorOf('a token', raw), { constructor: Said, message: 'raw' })
+  shortWay.learn(new Error('no code'), new Error('no code'))
+  t.equal(shortWay.errorOf('a token', new Error('no code')), undefined)
+})
