@@ -36,6 +36,12 @@ async function build (t: Test, { jwt = {}, revocation = {}, after }: BuildOption
   return app
 }
 
+/** Rejects where an application with these options of the plugin does not start. */
+async function start (options: unknown, app = Fastify()) {
+  await app.register(revocationPlugin, options as RevocationOptions)
+  await app.close()
+}
+
 const badOption = (message: string | RegExp) => ({ code: 'FST_JWT_REVOCATION_BAD_OPTION', message })
 const FORGED = { statusCode: 401, code: 'FST_JWT_AUTHORIZATION_TOKEN_INVALID', error: 'Unauthorized', message: 'Authorization token is invalid: The token signature is invalid.' }
 
@@ -239,13 +245,13 @@ t.test('options of another shape are refused, and no message quotes a secret', a
     [[{ secret: SECRET, namespace: '' }, SECRET], '[{ secret, namespace }, string]']
   ]
   for (const [jwt, got] of given) {
-    await t.rejects(Fastify().register(revocationPlugin, { jwt } as never).ready(), badOption(`${wanted}${got}`), got)
+    await t.rejects(start({ jwt }), badOption(`${wanted}${got}`), got)
   }
 })
 
 t.test('options "namespace" and "jwtVerify" belong into option "jwt"', async (t) => {
   for (const name of ['namespace', 'jwtVerify']) {
-    await t.rejects(Fastify().register(revocationPlugin, { jwt: { secret: SECRET }, [name]: 'a' } as never).ready(),
+    await t.rejects(start({ jwt: { secret: SECRET }, [name]: 'a' }),
       badOption(`fastify-jwt-revocation: option "${name}" can not go with option "jwt"; give "${name}" as an option of @fastify/jwt, inside "jwt"`))
   }
 })
@@ -254,7 +260,7 @@ t.test('a @fastify/jwt that is there already is none to register', async (t) => 
   for (const namespace of [undefined, 'a']) {
     const app = Fastify()
     await app.register(fastifyJwt, { secret: SECRET, ...(namespace && { namespace }) })
-    await t.rejects(app.register(revocationPlugin, { jwt: { secret: SECRET } }).ready(), badOption(
+    await t.rejects(start({ jwt: { secret: SECRET } }, app), badOption(
       'fastify-jwt-revocation: option "jwt" registers @fastify/jwt, which is registered already; leave out that registration, or option "jwt"'))
   }
 })
@@ -273,7 +279,7 @@ t.test('what @fastify/jwt refuses is refused in its words', async (t) => {
   ]
   for (const jwt of refused) {
     const own = await Fastify().register(fastifyJwt, jwt as never).ready().then(() => undefined, (error) => error as Error & { code?: string })
-    const ours = await Fastify().register(revocationPlugin, { jwt } as never).ready().then(() => undefined, (error) => error as Error & { code?: string })
+    const ours = await start({ jwt }).then(() => undefined, (error) => error as Error & { code?: string })
     t.ok(own)
     t.strictSame([ours?.message, ours?.code, ours?.name], [own?.message, own?.code, own?.name], JSON.stringify(jwt))
   }
