@@ -10,6 +10,12 @@ import { FOLDER, place, ROOT, run } from './support.ts'
  * Fastify and @fastify/jwt that it takes.
  */
 
+/**
+ * @fastify/jwt 10.2.1 verifies by `verify.key` where a call gives no options, and by the secret where it gives any. Calls
+ * that only say where the token is share the outcome of those without options.
+ */
+const DIFFERENT_ITSELF: Record<string, string[]> = { lowest: ['verify.key'] }
+
 const VERSIONS = {
   lowest: { fastify: '5.0.0', '@fastify/jwt': '10.2.1' },
   newest: { fastify: '^5.0.0', '@fastify/jwt': '^10.2.1' }
@@ -57,7 +63,7 @@ for (const [which, versions] of Object.entries(VERSIONS)) {
     t.ok(results.length > 60)
     for (const { name, compared, differences } of results) {
       t.ok(compared > 100)
-      t.strictSame(differences, [], name)
+      if (!DIFFERENT_ITSELF[which]?.includes(name)) t.strictSame(differences, [], name)
     }
   })
 }
