@@ -5,7 +5,7 @@ import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import type { FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
 import { withExtractor, type Callback, type GuardedJwt, type VerifyOptions } from './jwt.ts'
-import { errorOf, notFound, type Outcome, type OutcomeCallback, type Verification } from './outcome.ts'
+import { errorOf, unverified, type Outcome, type OutcomeCallback, type Verification } from './outcome.ts'
 import type { ShortWay } from './short-way.ts'
 import { TokenFinder } from './token-finder.ts'
 import { thrown, Verifier, type GuardedRequest } from './verifier.ts'
@@ -102,12 +102,13 @@ export class Guard {
    * Does what `await request.jwtVerify()` does. Fails for a token that could not be checked as well: it may
    * be revoked, and such a token revokes nothing (P6).
    */
-  authenticate (request: FastifyRequest): Promise<void> {
+  authenticate (request: FastifyRequest): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.#verify(request, undefined, (outcome) => {
         if (outcome.error !== null) return reject(outcome.error)
         this.#verifier.callsOf(request as GuardedRequest).authenticated = outcome
-        resolve()
+        // It waits for an async formatUser, which may refuse the user.
+        resolve(outcome.user)
       })
     })
   }
@@ -170,8 +171,9 @@ export class Guard {
 
   /** `turn`: the number of the call. */
   #answer (
-    request: GuardedRequest, found: FoundToken, turn: number, outcome: Outcome, callback: OutcomeCallback
+    request: GuardedRequest, found: FoundToken, turn: number, settled: Outcome, callback: OutcomeCallback
   ) {
+    const outcome = this.#verifier.formatted(settled)
     const calls = this.#verifier.callsOf(request)
     // With @fastify/jwt the last of several calls sets the user; the store may answer in another order.
     if (turn > calls.decided && outcome.kind !== 'unverified') {
@@ -187,8 +189,8 @@ export class Guard {
   #answerNotFound (
     request: GuardedRequest, options: VerifyOptions | undefined, error: Error, callback: OutcomeCallback
   ) {
-    if (options === undefined) return callback(notFound(error))
+    if (options === undefined) return callback(unverified(error))
     const bound = withExtractor(options, () => { throw error })
-    return this.#verifier.original.call(request, bound, (said) => callback(notFound(said!)))
+    return this.#verifier.original.call(request, bound, (said) => callback(unverified(said!)))
   }
 }

@@ -21,9 +21,9 @@ export function errorOf (outcome: Outcome): Error | null {
   return outcome.kind === 'unchecked' ? null : outcome.error
 }
 
-/** Of a call that found no token to verify. */
-export function notFound (error: Error): Outcome {
-  return { kind: 'unverified', token: undefined, user: undefined, error }
+/** Of a call that fails, or that found no token to verify. */
+export function unverified (error: Error, token?: unknown): Outcome {
+  return { kind: 'unverified', token, user: undefined, error }
 }
 
 /**
@@ -39,8 +39,10 @@ export class Verification {
   kind: Outcome['kind'] | undefined
   /** What the token verified to. Goes with a refusal. */
   user: unknown
-  /** Whether `formatUser` has yet to make the user. */
+  /** Whether `formatUser` has yet to make the user. It makes none of a token that is not accepted. */
   isUnformatted = false
+  /** Whether `error` is as fast-jwt threw it, and has yet to be put in the words of `@fastify/jwt`. */
+  isRaw = false
   error: Error | null = null
   /** The decorator's `epoch` when the check began; undefined before that. */
   epoch: number | undefined
@@ -60,26 +62,19 @@ export class Verification {
     this.#settle('refused', error)
   }
 
-  /** `error`: what `@fastify/jwt`, or fast-jwt, says of the token. */
+  /** `error`: what `@fastify/jwt` says of the token, or with `isRaw` what fast-jwt does. */
   fail (error: Error) {
     this.#settle('unverified', error)
   }
 
-  /** Lets `formatUser` make the user. Does nothing to a refused token. */
-  format (formatUser: (payload: unknown) => unknown) {
-    if (this.kind === 'refused') return
-    this.user = formatUser(this.user)
-    this.isUnformatted = false
-  }
-
   /**
    * Whether a call may still share this. A check that began before a revocation may miss it, even while it
-   * runs. Unless the secret is static, a token that `@fastify/jwt` refuses may verify later: its secret may
-   * depend on what a later hook puts on the request.
+   * runs. A token that `@fastify/jwt` refuses may verify later: its secret may depend on what a later hook
+   * puts on the request. Where fast-jwt alone refused it, the secret is static.
    */
-  isFresh (epoch: number, hasStaticSecret: boolean): boolean {
+  isFresh (epoch: number): boolean {
     if (this.epoch !== undefined && this.epoch !== epoch) return false
-    if (this.kind === 'unverified' && !hasStaticSecret) return false
+    if (this.kind === 'unverified' && !this.isRaw) return false
     return this.kind === undefined || systemClock.monotonic() - this.#settledAt < FRESH
   }
 
@@ -96,7 +91,10 @@ export class Verification {
     this.#settledAt = systemClock.monotonic()
     this.kind = kind
     this.error = error
-    if (kind === 'refused' || kind === 'unverified') this.user = undefined
+    if (kind === 'refused' || kind === 'unverified') {
+      this.user = undefined
+      this.isUnformatted = false
+    }
     if (this.#waiting === undefined) return
     for (const callback of this.#waiting) {
       try {

@@ -20,12 +20,36 @@ export async function registerJwt (app: FastifyInstance, all: FastifyJWTOptions[
   }
   const guarded: RegisteredJwt[] = []
   for (const given of all) {
-    // Whoever changes the options later changes neither what is registered nor what is concluded from it.
-    const options = { ...given }
+    const options = readOnce(given)
     await app.register(fastifyJwt, options)
     guarded.push(guardedBy(app, options))
   }
   return guarded
+}
+
+/**
+ * What `@fastify/jwt` reads of these options: of those that it names, also what is inherited. Whoever changes
+ * them later, or has a getter answer otherwise, changes neither what is registered nor what is concluded.
+ */
+function readOnce (given: FastifyJWTOptions): FastifyJWTOptions {
+  const {
+    secret, trusted, decode, sign, verify, formatUser, cookie, decoratorName, jwtDecode, jwtSign, jwtVerify,
+    ...others
+  } = given
+  return {
+    secret,
+    trusted,
+    decode,
+    sign: sign && { ...sign },
+    verify: verify && { ...verify },
+    formatUser,
+    cookie,
+    decoratorName,
+    jwtDecode,
+    jwtSign,
+    jwtVerify,
+    ...others
+  } as FastifyJWTOptions
 }
 
 function guardedBy (app: FastifyInstance, options: FastifyJWTOptions): RegisteredJwt {

@@ -1,6 +1,7 @@
 import type { FastifyJWTOptions } from '@fastify/jwt'
 import { claimsOf, type TokenClaims } from '../domain/claims.ts'
 import type { JwtDecorator } from './jwt.ts'
+import { codeOf, Wording } from './wording.ts'
 
 /*
  * `request.jwtVerify()` of `@fastify/jwt` decodes each token twice and merges its options four times.
@@ -9,7 +10,6 @@ import type { JwtDecorator } from './jwt.ts'
  */
 
 type FormatUser = (payload: unknown) => unknown
-type ErrorOf = (raw: Error) => Error
 
 /** Verifies tokens by `app.jwt.verify()`, and answers what `request.jwtVerify()` without options would. */
 export class ShortWay {
@@ -21,27 +21,34 @@ export class ShortWay {
   readonly #isComplete: boolean
   /** With its cache, fast-jwt gives every request the same payload, which an application may have changed. */
   readonly #isShared: boolean
-  /** By the code of what fast-jwt throws, how `@fastify/jwt` says it. */
-  readonly #errors = new Map<string | undefined, ErrorOf>()
+  /** Whether a function of the application may throw, as fast-jwt would, that something is malformed. */
+  readonly #runsFunctions: boolean
+  readonly #wording: Wording
+  /** The codes of what fast-jwt throws that `@fastify/jwt` answered in just these words. */
+  readonly #known = new Set<unknown>()
 
-  /** `options`: those that this `@fastify/jwt` was registered with. They must be sound. */
-  constructor ({ verify, decode }: JwtDecorator, options: FastifyJWTOptions) {
-    const { complete, cache } = ownOf(options.verify)
+  /** `given`: the options that this `@fastify/jwt` was registered with. They must be sound. */
+  constructor ({ verify, decode, options }: JwtDecorator, given: FastifyJWTOptions) {
+    const verifyOptions = given.verify ?? {}
     this.verify = verify
     this.#decode = decode
-    this.#isComplete = Boolean(complete)
-    this.#isShared = Boolean(cache)
-    this.formatUser = (options.formatUser || undefined) as FormatUser | undefined
+    this.#isComplete = Boolean(verifyOptions.complete)
+    this.#isShared = Boolean(verifyOptions.cache)
+    this.#runsFunctions = Object.values(verifyOptions).flat().some(isOrHoldsFunction)
+    this.#wording = new Wording(options.messages)
+    this.formatUser = (given.formatUser || undefined) as FormatUser | undefined
   }
 
   /** Whether `app.jwt.verify()` answers for a request what the request's own `jwtVerify()` would. */
   static isSound ({ secret, trusted, decode, verify }: FastifyJWTOptions): boolean {
     const isPair = typeof secret === 'object' && !Buffer.isBuffer(secret)
     const key = isPair ? (secret as { public: unknown }).public : secret
-    const { key: givenKey, cacheKeyBuilder } = ownOf(verify)
+    const { key: givenKey, cacheKeyBuilder, ...others } = (verify ?? {}) as Record<string, unknown>
     const isStatic = typeof key !== 'function' && typeof givenKey !== 'function'
+    // A call without options takes these two for options of its own, in their nested form.
+    const isNested = Boolean(others.decode || others.verify)
     // With a cacheKeyBuilder of its own, a cache may answer for a token that can't even be decoded.
-    return isStatic && !trusted && Object.keys(ownOf(decode)).length === 0 && cacheKeyBuilder === undefined
+    return isStatic && !trusted && decode === undefined && !isNested && cacheKeyBuilder === undefined
   }
 
   /** The claims of a token, of which `verify` gave `result` just now. */
@@ -55,36 +62,34 @@ export class ShortWay {
    * has not said so before.
    */
   errorOf (token: string, raw: Error): Error | undefined {
+    const code = codeOf(raw)
+    if (code === 'FAST_JWT_MALFORMED' && !this.#runsFunctions) return this.#wording.ofMalformed(raw)
     try {
       // What it finds wrong while it decodes comes first, and is said otherwise.
       this.#decode(token)
     } catch (error) {
       return error as Error
     }
-    return this.#errors.get(codeOf(raw))?.(raw)
+    return this.#known.has(code) ? this.#wording.of(raw) : undefined
   }
 
-  /** Remembers how `@fastify/jwt` says what fast-jwt throws: by a class of its own, or as it is. */
+  /** Of what a `formatUser` threw: `@fastify/jwt` calls it where it handles what fast-jwt throws. */
+  errorOfUser (error: Error): Error {
+    return this.#wording.of(error)
+  }
+
+  /** Whether `@fastify/jwt` says in these words what fast-jwt throws shows when it has said so. */
   learn (raw: Error, said: Error) {
     const code = codeOf(raw)
-    const wording = code === undefined ? undefined : wordingOf(raw, said)
-    if (wording !== undefined) this.#errors.set(code, wording)
+    if (code !== undefined && isAlike(this.#wording.of(raw), said)) this.#known.add(code)
   }
 }
 
-function codeOf (error: Error): string | undefined {
-  const { code } = error as { code?: unknown }
-  return typeof code === 'string' ? code : undefined
+function isAlike (one: Error, other: Error): boolean {
+  return one.name === other.name && one.message === other.message && codeOf(one) === codeOf(other)
 }
 
-function wordingOf (raw: Error, said: Error): ErrorOf | undefined {
-  if (said.constructor === raw.constructor) return (raw) => raw
-  const Said = said.constructor as new (message?: string) => Error
-  if (new Said(raw.message).message === said.message) return ({ message }) => new Said(message)
-  if (new Said().message === said.message) return () => new Said()
-}
-
-/** As `@fastify/jwt` reads options: those that are inherited do not count. */
-function ownOf (options: object | null | undefined): Record<string, unknown> {
-  return { ...options }
+function isOrHoldsFunction (option: unknown): boolean {
+  const { test } = Object(option) as { test?: unknown }
+  return typeof option === 'function' || typeof test === 'function'
 }

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { FoundToken } from './calls.ts'
 import { mayHaveCookie, withCookies } from './cookies.ts'
-import { verifyOptionsOf, type JwtDecorator, type VerifyOptions } from './jwt.ts'
+import { optionsOf, verifyOptionsOf, type JwtDecorator, type VerifyOptions } from './jwt.ts'
 
 const SCHEME = 'Bearer '
 
@@ -17,7 +17,7 @@ export class TokenFinder {
   constructor (jwt: JwtDecorator) {
     this.#jwt = jwt
     this.#cookieName = jwt.cookie?.cookieName
-    const { extractToken, onlyCookie } = jwt.options.verify
+    const { extractToken, onlyCookie } = optionsOf(jwt).verify
     this.extractsToken = typeof extractToken === 'function'
     this.#prefersHeader = !extractToken && !onlyCookie
   }

@@ -1,9 +1,10 @@
 import type { FastifyRequest } from 'fastify'
+import { types } from 'node:util'
 import { claimsOf, type TokenClaims } from '../domain/claims.ts'
 import type { TokenRevocation } from '../domain/decorator.ts'
 import { Calls } from './calls.ts'
 import { changesLookupOnly, withExtractor, type Callback, type Verify, type VerifyOptions } from './jwt.ts'
-import { Verification } from './outcome.ts'
+import { unverified, Verification, type Outcome } from './outcome.ts'
 import type { ShortWay } from './short-way.ts'
 
 export type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
@@ -39,35 +40,49 @@ export class Verifier {
     this.#kCalls = kCalls
   }
 
-  /** For a call of the application's: in the words of `@fastify/jwt`, the user as `formatUser` makes it. */
+  /** For a call of the application's: in the words of `@fastify/jwt`. The user is yet to be formatted. */
   begin (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
-    if (options !== undefined && !changesLookupOnly(options)) {
-      return this.#start(request, new Verification(token), options)
+    if (options === undefined) {
+      const verification = this.shared(request, token)
+      return verification.isRaw ? this.#said(request, verification) : verification
     }
-    const verification = this.shared(request, token, options)
-    if (this.#shortWay === undefined) return verification
-    if (verification.kind === 'unverified') return this.#said(request, verification, options)
-    if (!verification.isUnformatted) return verification
-    try {
-      verification.format(this.#shortWay.formatUser!)
-      return verification
-    } catch {
-      // @fastify/jwt says what becomes of that.
-      return this.#start(request, new Verification(token), options)
+    const verification = new Verification(token)
+    if (changesLookupOnly(options)) {
+      const known = this.#known(request, token)
+      if (known !== undefined && !known.isRaw) return known
+      this.callsOf(request).verification = verification
     }
+    return this.#start(request, verification, options)
   }
 
   /** The verification by `@fastify/jwt`'s own options: one that the request has already, or a new one. */
   shared (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
-    const calls = this.callsOf(request)
-    const known = calls.verification
-    const hasStaticSecret = this.#shortWay !== undefined
-    if (known !== undefined && known.token === token &&
-      known.isFresh(this.#revocation.epoch, hasStaticSecret)) return known
-    const verification = calls.verification = new Verification(token)
+    const known = this.#known(request, token)
+    if (known !== undefined) return known
+    const verification = this.callsOf(request).verification = new Verification(token)
     return this.#shortWay === undefined
       ? this.#start(request, verification, options)
       : this.#startShort(verification, this.#shortWay)
+  }
+
+  /** The same with the user that `formatUser` makes of what is accepted, for the first call that asks. */
+  formatted (outcome: Outcome): Outcome {
+    const verification = outcome as Verification
+    if (!verification.isUnformatted) return outcome
+    const { formatUser } = this.#shortWay!
+    try {
+      verification.user = formatUser!(verification.user)
+    } catch (error) {
+      return unverified(this.#shortWay!.errorOfUser(thrown(error)), outcome.token)
+    }
+    verification.isUnformatted = false
+    return outcome
+  }
+
+  #known (request: GuardedRequest, token: unknown): Verification | undefined {
+    const known = this.callsOf(request).verification
+    if (known === undefined || known.token !== token) return undefined
+    return known.isFresh(this.#revocation.epoch) ? known : undefined
   }
 
   #start (request: GuardedRequest, verification: Verification, options?: VerifyOptions): Verification {
@@ -85,6 +100,7 @@ export class Verifier {
     try {
       verification.user = shortWay.verify(token)
     } catch (error) {
+      verification.isRaw = true
       verification.fail(thrown(error))
       return verification
     }
@@ -102,7 +118,7 @@ export class Verifier {
   }
 
   /** Of a token that the short way did not verify: the same in the words of `@fastify/jwt`. */
-  #said (request: GuardedRequest, failed: Verification, options?: VerifyOptions): Verification {
+  #said (request: GuardedRequest, failed: Verification): Verification {
     const raw = failed.error!
     const verification = new Verification(failed.token)
     const said = this.#shortWay!.errorOf(failed.token as string, raw)
@@ -110,7 +126,7 @@ export class Verifier {
       verification.fail(said)
       return verification
     }
-    this.#start(request, verification, options)
+    this.#start(request, verification)
     if (verification.kind === 'unverified') this.#shortWay!.learn(raw, verification.error!)
     return verification
   }
@@ -132,6 +148,8 @@ export class Verifier {
     try {
       this.original.call(request, bound, (error, user) => {
         if (error) return done(error)
+        // What an async formatUser throws may come before anybody has the user, or though nobody gets it.
+        if (types.isPromise(user)) user.catch(() => {})
         // Another call of the application's may have been decided meanwhile.
         request[this.#userKey] = calls.decided === decided ? userBefore : calls.user
         done(null, user)

@@ -25,15 +25,51 @@ for (const [name, configuration] of Object.entries(CONFIGURATIONS)) {
   })
 }
 
-t.test('an error in words that are neither of fast-jwt nor by its message is asked for each time', async (t) => {
-  class Said extends Error {}
-  const jwt = { decode () {}, verify () {} }
-  const shortWay = new ShortWay(jwt as never, { secret: 'a' })
-  const raw = Object.assign(new Error('raw'), { code: 'A_CODE' })
-  shortWay.learn(raw, new Said('of its own'))
-  t.equal(shortWay.errorOf('a token', raw), undefined)
-  shortWay.learn(raw, new Said('raw'))
-  t.match(shortWay.errorOf('a token', raw), { constructor: Said, message: 'raw' })
-  shortWay.learn(new Error('no code'), new Error('no code'))
-  t.equal(shortWay.errorOf('a token', new Error('no code')), undefined)
+const SAID = {
+  authorizationTokenInvalid: ({ message }: Error) => `invalid: ${message}`,
+  authorizationTokenExpiredMessage: 'expired',
+  authorizationTokenUnsigned: 'unsigned'
+}
+
+/** A short way with a decoder that finds nothing wrong, and what fast-jwt throws. */
+const shortWay = () => new ShortWay({ decode () {}, verify () {}, options: { messages: SAID } } as never, { secret: 'a' })
+const thrown = (code: string | undefined, message = 'a message') => Object.assign(new Error(message), { code })
+
+t.test('what @fastify/jwt says in other words than it is known for is asked for each time', async (t) => {
+  class Said extends Error {
+    constructor () {
+      t.fail('nothing makes errors of an application')
+      super()
+    }
+  }
+  const way = shortWay()
+  const foreign = Object.setPrototypeOf(thrown('OF_AN_APPLICATION'), Said.prototype)
+  for (const code of ['FAST_JWT_EXPIRED', 'FAST_JWT_INACTIVE', 'FAST_JWT_INVALID_SIGNATURE']) {
+    const raw = thrown(code)
+    for (const said of [foreign, thrown(code, 'another message'), thrown('ANOTHER', 'a message'), thrown(undefined)]) {
+      way.learn(raw, said)
+      t.equal(way.errorOf('a token', raw), undefined, code)
+    }
+  }
+})
+
+t.test('what fast-jwt throws is said by its code, once @fastify/jwt has said it so', async (t) => {
+  const way = shortWay()
+  const wanted: Array<[code: string, said: object]> = [
+    ['FAST_JWT_EXPIRED', { code: 'FST_JWT_AUTHORIZATION_TOKEN_EXPIRED', message: 'expired', statusCode: 401 }],
+    ['FAST_JWT_MISSING_SIGNATURE', { code: 'FAST_JWT_MISSING_SIGNATURE', message: 'unsigned', statusCode: 401 }],
+    ...['INVALID_KEY', 'INVALID_SIGNATURE', 'INVALID_CLAIM_VALUE', 'MISSING_REQUIRED_CLAIM'].map((code): [string, object] =>
+      [`FAST_JWT_${code}`, { code: 'FST_JWT_AUTHORIZATION_TOKEN_INVALID', message: 'invalid: a message', statusCode: 401 }]),
+    ['FAST_JWT_INACTIVE', { code: 'FAST_JWT_INACTIVE', message: 'a message' }]
+  ]
+  for (const [code, said] of wanted) {
+    const raw = thrown(code)
+    t.equal(way.errorOf('a token', raw), undefined, code)
+    way.learn(raw, Object.assign(new Error(), { name: 'statusCode' in said ? 'FastifyError' : 'Error' }, said))
+    t.match(way.errorOf('a token', raw), said, code)
+    t.match(way.errorOfUser(raw), said, code)
+  }
+  const raw = thrown(undefined)
+  way.learn(raw, raw)
+  t.equal(way.errorOf('a token', raw), undefined, 'without a code nobody can tell')
 })
