@@ -43,12 +43,11 @@ export class ShortWay {
   static isSound ({ secret, trusted, decode, verify }: FastifyJWTOptions): boolean {
     const isPair = typeof secret === 'object' && !Buffer.isBuffer(secret)
     const key = isPair ? (secret as { public: unknown }).public : secret
-    const { key: givenKey, cacheKeyBuilder, ...others } = (verify ?? {}) as Record<string, unknown>
+    const { key: givenKey, cacheKeyBuilder, decode: nested } = (verify ?? {}) as Record<string, unknown>
     const isStatic = typeof key !== 'function' && typeof givenKey !== 'function'
-    // A call without options takes these two for options of its own, in their nested form.
-    const isNested = Boolean(others.decode || others.verify)
+    // A call without options takes `verify.decode` for options to decode by. The guard refuses `verify.verify`.
     // With a cacheKeyBuilder of its own, a cache may answer for a token that can't even be decoded.
-    return isStatic && !trusted && decode === undefined && !isNested && cacheKeyBuilder === undefined
+    return isStatic && !trusted && decode === undefined && !nested && cacheKeyBuilder === undefined
   }
 
   /** The claims of a token, of which `verify` gave `result` just now. */

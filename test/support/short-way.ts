@@ -167,6 +167,7 @@ export const CONFIGURATIONS: Record<string, Configuration> = {
   allowedAud: { jwt: { verify: { allowedAud: ['here'] } } },
   allowedSub: { jwt: { verify: { allowedSub: 'alice' } } },
   'allowedSub that throws': { jwt: { verify: { allowedSub: { test () { throw Object.assign(new Error('a matcher'), { code: 'FAST_JWT_EXPIRED' }) } } as never } } },
+  'allowedSub that throws that something is malformed': { jwt: { verify: { allowedSub: { test () { throw Object.assign(new Error('a matcher'), { code: 'FAST_JWT_MALFORMED' }) } } as never } } },
   'allowedSub that throws no code': { jwt: { verify: { allowedSub: { test () { throw new Error('a matcher') } } as never } } },
   'allowedSub that throws a string': { jwt: { verify: { allowedSub: { test () { throw 'a string' } } as never } } }, // eslint-disable-line no-throw-literal
   allowedJti: { jwt: { verify: { allowedJti: /^j/ } } },
