@@ -5,7 +5,7 @@ import { codeOf, Wording } from './wording.ts'
 
 /*
  * `request.jwtVerify()` of `@fastify/jwt` decodes each token twice and merges its options four times.
- * `app.jwt.verify(token)` uses the same verifier and takes about half as long. What it answers is the same
+ * `app.jwt.verify(token)` uses the same verifier and does half the work. What it answers is the same
  * only where nothing else has a say: no secret or `trusted` of the request, no options for decoding.
  */
 

@@ -16,12 +16,16 @@ export class Wording {
 
   /** `messages`: those of `app.jwt.options`. */
   constructor (messages: Messages) {
-    const { authorizationTokenInvalid: invalid } = messages
+    const {
+      authorizationTokenExpiredMessage: expired,
+      authorizationTokenInvalid: invalid,
+      authorizationTokenUnsigned: unsigned
+    } = messages
     this.#quotes = typeof invalid === 'function'
-    const template = typeof invalid === 'function' ? invalid({ message: '%s' }) : invalid
-    this.#Expired = unauthorized('FST_JWT_AUTHORIZATION_TOKEN_EXPIRED', messages.authorizationTokenExpiredMessage)
-    this.#Invalid = unauthorized('FST_JWT_AUTHORIZATION_TOKEN_INVALID', template)
-    this.#Unsigned = unauthorized('FAST_JWT_MISSING_SIGNATURE', messages.authorizationTokenUnsigned)
+    this.#Expired = unauthorized('FST_JWT_AUTHORIZATION_TOKEN_EXPIRED', expired)
+    this.#Invalid = unauthorized('FST_JWT_AUTHORIZATION_TOKEN_INVALID',
+      typeof invalid === 'function' ? invalid({ message: '%s' }) : invalid)
+    this.#Unsigned = unauthorized('FAST_JWT_MISSING_SIGNATURE', unsigned)
   }
 
   /** Of what was thrown while a token was verified, or its user made. */
