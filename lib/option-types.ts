@@ -31,8 +31,8 @@ export interface RevocationOptions {
   /**
    * Options of `@fastify/jwt`, which the plugin then registers itself, or an array of them with a `namespace`
    * each. To verify a token is then half the work of `request.jwtVerify()`, unless `secret` is a function or
-   * there is a `trusted` or a `decode`. The plugin guards all of these, so options `namespace` and `jwtVerify`
-   * can not be given.
+   * there is a `trusted` or a `decode`. The plugin guards all of these, so options `namespace` and
+   * `jwtVerify` can not be given.
    *
    * Default: `@fastify/jwt` has been registered before the plugin.
    * @example

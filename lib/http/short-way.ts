@@ -45,7 +45,7 @@ export class ShortWay {
     const key = isPair ? (secret as { public: unknown }).public : secret
     const { key: givenKey, cacheKeyBuilder, decode: nested } = (verify ?? {}) as Record<string, unknown>
     const isStatic = typeof key !== 'function' && typeof givenKey !== 'function'
-    // A call without options takes `verify.decode` for options to decode by. The guard refuses `verify.verify`.
+    // A call takes `verify.decode` for options to decode by. The guard refuses `verify.verify`.
     // With a cacheKeyBuilder of its own, a cache may answer for a token that can't even be decoded.
     return isStatic && !trusted && decode === undefined && !nested && cacheKeyBuilder === undefined
   }
