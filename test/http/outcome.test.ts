@@ -37,3 +37,13 @@ t.test("what @fastify/jwt refuses is asked for again, and a refusal of the plugi
   t.equal(revoked.isFresh(1), true)
   t.equal(revoked.isFresh(2), false)
 })
+
+t.test('whoever asks for an outcome that is there is called back at once', async (t) => {
+  const verification = new Verification('a token')
+  const seen: unknown[] = []
+  verification.whenSettled(({ kind }) => seen.push(kind))
+  t.strictSame(seen, [])
+  verification.accept(null)
+  verification.whenSettled(({ kind }) => seen.push(kind))
+  t.strictSame(seen, ['accepted', 'accepted'])
+})
