@@ -9,6 +9,9 @@ import { codeOf, Wording } from './wording.ts'
  * only where nothing else has a say: no secret or `trusted` of the request, no options for decoding.
  */
 
+/** What fast-jwt throws only while it decodes. To decode once more would make two more errors. */
+const OF_DECODING = new Set<unknown>(['FAST_JWT_MALFORMED', 'FAST_JWT_INVALID_PAYLOAD'])
+
 type FormatUser = (payload: unknown) => unknown
 
 /** Verifies tokens by `app.jwt.verify()`, and answers what `request.jwtVerify()` without options would. */
@@ -21,7 +24,7 @@ export class ShortWay {
   readonly #isComplete: boolean
   /** With its cache, fast-jwt gives every request the same payload, which an application may have changed. */
   readonly #isShared: boolean
-  /** Whether a function of the application may throw, as fast-jwt would, that something is malformed. */
+  /** Whether a function of the application may throw what fast-jwt throws while it decodes. */
   readonly #runsFunctions: boolean
   readonly #wording: Wording
   /** The codes of what fast-jwt throws that `@fastify/jwt` answered in just these words. */
@@ -62,7 +65,7 @@ export class ShortWay {
    */
   errorOf (token: string, raw: Error): Error | undefined {
     const code = codeOf(raw)
-    if (code === 'FAST_JWT_MALFORMED' && !this.#runsFunctions) return this.#wording.ofMalformed(raw)
+    if (OF_DECODING.has(code) && !this.#runsFunctions) return this.#wording.ofDecoding(raw)
     try {
       // What it finds wrong while it decodes comes first, and is said otherwise.
       this.#decode(token)

@@ -45,9 +45,9 @@ export class Wording {
     }
   }
 
-  /** Of what was thrown while a token was decoded, that it is malformed. */
-  ofMalformed ({ message }: Error): Error {
-    return new this.#Invalid(message)
+  /** Of what was thrown while a token was decoded. */
+  ofDecoding (error: Error): Error {
+    return codeOf(error) === 'FAST_JWT_MALFORMED' ? new this.#Invalid(error.message) : error
   }
 }
 
