@@ -2,7 +2,6 @@
  * A small application whose tokens can be taken back. `npm start` runs it; REDIS_URL makes several of them share what is revoked.
  */
 import fastifyCookie from '@fastify/cookie'
-import fastifyJwt from '@fastify/jwt'
 import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
 import Fastify, { type FastifyRequest } from 'fastify'
@@ -34,12 +33,8 @@ await app.register(fastifySwagger, {
 })
 await app.register(fastifySwaggerUi, { routePrefix: '/docs' })
 await app.register(fastifyCookie)
-await app.register(fastifyJwt, {
-  secret: JWT_SECRET,
-  sign: { expiresIn: '15m' },
-  cookie: { cookieName: 'token', signed: false }
-})
 await app.register(revocationPlugin, {
+  jwt: { secret: JWT_SECRET, sign: { expiresIn: '15m' }, cookie: { cookieName: 'token', signed: false } },
   ...(REDIS_URL && { redis: REDIS_URL }),
   routes: { security: [{ bearerAuth: [] }] },
   // Without this, a token can be revoked by itself and by its own subject only.

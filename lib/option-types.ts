@@ -1,3 +1,4 @@
+import type { FastifyJWTOptions } from '@fastify/jwt'
 import type { FastifyInstance, FastifyRequest, RegisterOptions } from 'fastify'
 import type { RedisOptions } from 'ioredis'
 
@@ -19,6 +20,7 @@ export interface RedisClient {
  * The options of the plugin.
  * @example
  * await app.register(revocation, {
+ *   jwt: { secret, sign: { expiresIn: '15m' } },
  *   redis: 'redis://127.0.0.1:6379',
  *   mode: 'replica',
  *   maxTokenLifetime: '12h',
@@ -26,6 +28,17 @@ export interface RedisClient {
  * })
  */
 export interface RevocationOptions {
+  /**
+   * Options of `@fastify/jwt`, which the plugin then registers itself, or an array of them with a `namespace`
+   * each. To verify a token is then half the work of `request.jwtVerify()`, unless `secret` is a function or
+   * there is a `trusted` or a `decode`. The plugin guards all of these, so options `namespace` and
+   * `jwtVerify` can not be given.
+   *
+   * Default: `@fastify/jwt` has been registered before the plugin.
+   * @example
+   * await app.register(revocation, { jwt: { secret, sign: { expiresIn: '15m' } } })
+   */
+  jwt?: FastifyJWTOptions | ReadonlyArray<FastifyJWTOptions & { namespace: string }>
   /**
    * A URL (`redis`, `rediss`, `valkey`, `valkeys`), options of ioredis, or a client. Redis 6.2 or newer, or
    * Valkey. Default: `app.redis` where `@fastify/redis` put one, else `'memory'`, which serves this process

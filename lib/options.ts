@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { parse as parseDuration } from '@lukeed/ms'
+import type { FastifyJWTOptions } from '@fastify/jwt'
 import type { FastifyRequest, RegisterOptions } from 'fastify'
 import {
   CLAIMS_WANTED, DEFAULT_CLAIMS, readClaims, readRevocableBy, REVOCABLE_BY_WANTED
@@ -29,6 +30,8 @@ export interface Settings {
   skip: ((request: FastifyRequest) => unknown) | undefined
   routes: false | RoutesOptions & { prefix: string }
   recordOnUse: boolean
+  /** undefined: `@fastify/jwt` has been registered before. */
+  jwt: FastifyJWTOptions[] | undefined
   /** [undefined]: `@fastify/jwt` was registered without one. */
   namespaces: Array<string | undefined>
   jwtVerify: string | undefined
@@ -41,6 +44,8 @@ type ReadOption<T> = (value: unknown) => T | undefined
 interface Option<T> {
   read: ReadOption<T>
   wanted: string
+  /** What a message quotes of the value. Default: all of it. */
+  shown?: (value: unknown) => string
 }
 
 const MAX_TIMEOUT = 2 ** 31 - 1
@@ -98,6 +103,18 @@ function readNamespaces (value: unknown): string[] | undefined {
   return names.length > 0 && names.every(isFilled) && areDifferent ? names : undefined
 }
 
+function readJwt (value: unknown): FastifyJWTOptions[] | undefined {
+  if (isObject(value)) return [value as unknown as FastifyJWTOptions]
+  if (!Array.isArray(value) || !value.every(isObject)) return undefined
+  return readNamespaces(value.map(({ namespace }) => namespace)) && value as unknown as FastifyJWTOptions[]
+}
+
+/** Without the values: one of them is the secret. */
+function namesIn (value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(namesIn).join(', ')}]`
+  return isObject(value) ? `{ ${Object.keys(value).join(', ')} }` : typeof value
+}
+
 /** An OpenAPI security requirement: names of schemes, each with the names of scopes. */
 const isRequirement = (value: unknown) => isObject(value) &&
   Object.values(value).every((scopes) => Array.isArray(scopes) && scopes.every(isFilled))
@@ -114,6 +131,11 @@ function readRoutes (value: unknown): Settings['routes'] | undefined {
 }
 
 const OPTIONS = {
+  jwt: {
+    read: readJwt,
+    wanted: 'options of @fastify/jwt, or an array of them with a different "namespace" each',
+    shown: namesIn
+  },
   // Read where the store is opened, which knows what it may be.
   redis: { read: (value: unknown) => value, wanted: '' },
   mode: oneOf('strict', 'replica'),
@@ -148,7 +170,7 @@ const OPTIONS = {
   }
 } satisfies Record<keyof RevocationOptions, Option<unknown>>
 
-function shown (value: unknown): string {
+function quoted (value: unknown): string {
   return inspect(value, { depth: 1, breakLength: Infinity, maxStringLength: 60, maxArrayLength: 5 })
 }
 
@@ -156,7 +178,7 @@ function read<N extends keyof typeof OPTIONS> (options: RevocationOptions, name:
   type Value = Exclude<ReturnType<(typeof OPTIONS)[N]['read']>, undefined>
   const value = options[name]
   if (value === undefined) return undefined
-  const { read, wanted } = OPTIONS[name]
+  const { read, wanted, shown = quoted }: Option<unknown> = OPTIONS[name]
   const meant = read(value)
   if (meant === undefined) throw badOption(`option "${name}" must be ${wanted}; got ${shown(value)}`)
   return meant as Value
@@ -181,11 +203,19 @@ export function resolveOptions (options: RevocationOptions & RegisterOptions): S
   const claims = read(options, 'claims') ?? DEFAULT_CLAIMS
   const revocableBy = read(options, 'revocableBy') ?? []
   if (revocableBy.some((claim) => Object.values(claims).includes(claim))) {
-    throw badOption(`option "revocableBy" must be ${REVOCABLE_BY_WANTED}; got ${shown(revocableBy)}`)
+    throw badOption(`option "revocableBy" must be ${REVOCABLE_BY_WANTED}; got ${quoted(revocableBy)}`)
   }
   const lifetime = read(options, 'maxTokenLifetime')
-  const namespaces = read(options, 'namespace') ?? [undefined]
+  const jwt = read(options, 'jwt')
   const jwtVerify = read(options, 'jwtVerify')
+  const misplaced = (['namespace', 'jwtVerify'] as const).find((name) => options[name] !== undefined)
+  if (jwt !== undefined && misplaced !== undefined) {
+    throw badOption(`option "${misplaced}" can not go with option "jwt"; ` +
+      `give "${misplaced}" as an option of @fastify/jwt, inside "jwt"`)
+  }
+  const namespaces = jwt === undefined
+    ? read(options, 'namespace') ?? [undefined]
+    : jwt.map(({ namespace }) => namespace || undefined)
   if (jwtVerify !== undefined && namespaces.length > 1) {
     throw badOption('option "jwtVerify" names one decorator and can not go with several namespaces; ' +
       'register the plugin once for each, in scopes of their own')
@@ -207,6 +237,7 @@ export function resolveOptions (options: RevocationOptions & RegisterOptions): S
     skip: read(options, 'skip'),
     routes: read(options, 'routes') ?? { prefix: DEFAULT_PREFIX },
     recordOnUse: read(options, 'recordOnUse') ?? false,
+    jwt,
     namespaces,
     jwtVerify
   }

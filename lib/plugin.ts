@@ -7,6 +7,7 @@ import { badOption } from './errors.ts'
 import { Guard } from './http/guard.ts'
 import { presentedHook } from './http/hook.ts'
 import { clockTolerance, findJwt, issuerOfAll, signerOver } from './http/jwt.ts'
+import { registerJwt, type RegisteredJwt } from './http/registration.ts'
 import { requestsOf } from './http/requests.ts'
 import { longestJti, registerRoutes } from './http/routes.ts'
 import { refuseUnguardedScopes } from './http/verify-decorator.ts'
@@ -31,14 +32,19 @@ declare module 'fastify' {
   }
 }
 
-/** Makes the tokens of `@fastify/jwt` revocable. Register it after that plugin, once for a scope. */
+/**
+ * Makes the tokens of `@fastify/jwt` revocable. Register it once for a scope: with option `jwt`, or after
+ * that plugin.
+ */
 export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (app, options) => {
   const settings = resolveOptions(options)
   if (Object.hasOwn(app, 'revocation')) {
     throw badOption('the plugin is registered twice on one scope; ' +
       'register it once, with an array as option "namespace" to guard several')
   }
-  const guarded = settings.namespaces.map((namespace) => findJwt(app, namespace, settings.jwtVerify))
+  const guarded: RegisteredJwt[] = settings.jwt === undefined
+    ? settings.namespaces.map((namespace) => findJwt(app, namespace, settings.jwtVerify))
+    : await registerJwt(app, settings.jwt)
   const signers = guarded.map(signerOver)
   const guards: Guard[] = []
   const rules = { ...settings, clockTolerance: Math.max(...guarded.map(clockTolerance)) }

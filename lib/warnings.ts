@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { EXPIRY_MARGIN } from './domain/retention.ts'
 import { scopesBelow } from './http/fastify-internals.ts'
-import { hasIssuer, lifetimeOf, type GuardedJwt } from './http/jwt.ts'
+import { hasIssuer, lifetimeOf, optionsOf, type GuardedJwt } from './http/jwt.ts'
 import type { Settings } from './options.ts'
 import { whyLost } from './stores/redis/diagnosis.ts'
 
@@ -75,7 +75,7 @@ function warnProcess () {
 /** Warns of a `@fastify/jwt` that signs tokens which the guard refuses (P5). */
 function warnOfSignOptions ({ jwt }: GuardedJwt, maxTokenLifetime: Settings['maxTokenLifetime'], warn: Warn) {
   if (maxTokenLifetime === null) return
-  const { sign } = jwt.options
+  const { sign } = optionsOf(jwt)
   if (sign.expiresIn !== undefined) {
     if (lifetimeOf(sign.expiresIn) > maxTokenLifetime + EXPIRY_MARGIN) {
       warn(`@fastify/jwt signs tokens that live longer (${sign.expiresIn}) than maxTokenLifetime, ` +

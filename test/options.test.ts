@@ -12,7 +12,7 @@ import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptio
 import { eventually, startRedis } from './support/redis.ts'
 import { settingsOf } from './support/settings.ts'
 
-const NAMES = 'redis, mode, enforce, keyPrefix, claims, revocableBy, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
+const NAMES = 'jwt, redis, mode, enforce, keyPrefix, claims, revocableBy, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
 const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
@@ -53,6 +53,7 @@ t.test('every option has its default, and one that is undefined counts as absent
     routes: { prefix: '/v1/jwt/history' },
     namespaces: [undefined],
     recordOnUse: false,
+    jwt: undefined,
     jwtVerify: undefined
   })
   t.equal(await (authorize as () => unknown)(), false, 'authorize lets nobody')
@@ -360,7 +361,7 @@ t.test('a missing @fastify/jwt stops the start', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   t.strictSame(await refusal(() => app.register(revocationPlugin)),
-    bad('@fastify/jwt is missing; register it first: await app.register(jwt, { secret })'))
+    bad('@fastify/jwt is missing; set option "jwt" to its options, or register it first'))
 })
 
 t.test('a second registration on one scope, or below it, stops the start', async (t) => {

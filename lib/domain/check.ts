@@ -50,10 +50,11 @@ export class Check {
   }
 
   /**
-   * Checks a token. It looks up a token that is not revocable as well: "revoked" goes before "not revocable".
+   * Checks a verified token by its claims. It looks up a token that is not revocable as well: "revoked" goes
+   * before "not revocable".
    */
-  token (verifiedToken: string, done: Checked) {
-    const { claims, broken } = selectClaims(claimsOf(verifiedToken), this.#rules)
+  token (verified: TokenClaims, done: Checked) {
+    const { claims, broken } = selectClaims(verified, this.#rules)
     const rule = broken ?? brokenTimeRule(claims, this.#rules, this.#clock.wall())
     if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
     this.#notices.jti(claims.jti)
@@ -74,14 +75,15 @@ export class Check {
    * The claims of a verified token that may act on other tokens, because it is certainly not revoked (P6).
    */
   async acting (verifiedToken: string): Promise<CheckedClaims> {
+    const verified = claimsOf(verifiedToken)
     await new Promise<void>((resolve, reject) => {
-      this.token(verifiedToken, (refusal, unchecked) => {
+      this.token(verified, (refusal, unchecked) => {
         const error = refusal ?? unchecked
         if (error === null) resolve()
         else reject(error)
       })
     })
-    return this.claims(claimsOf(verifiedToken))
+    return this.claims(verified)
   }
 
   /** Whether a token of these claims is revoked. @throws FST_JWT_REVOCATION_UNAVAILABLE */

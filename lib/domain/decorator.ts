@@ -90,9 +90,9 @@ export class Decorator implements RevocationDecorator {
     })
   }
 
-  /** Calls `done` once. It must not throw. */
-  check (verifiedToken: string, done: Checked) {
-    this.#check.token(verifiedToken, done)
+  /** Checks a token by its claims. Calls `done` once. It must not throw. */
+  check (verified: TokenClaims, done: Checked) {
+    this.#check.token(verified, done)
   }
 
   async isRevoked (claims: TokenClaims): Promise<boolean> {

@@ -3,18 +3,18 @@ import { claimsOf, type TokenClaims } from '../domain/claims.ts'
 import type { Decorator } from '../domain/decorator.ts'
 import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import type { Clock } from '../time.ts'
-import { Calls, type FoundToken } from './calls.ts'
+import type { FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
-import {
-  changesLookupOnly, withExtractor, type Callback, type GuardedJwt, type Verify, type VerifyOptions
-} from './jwt.ts'
-import { errorOf, notFound, Verification, type OutcomeCallback } from './outcome.ts'
+import { withExtractor, type Callback, type GuardedJwt, type VerifyOptions } from './jwt.ts'
+import { errorOf, unverified, type Outcome, type OutcomeCallback, type Verification } from './outcome.ts'
+import type { ShortWay } from './short-way.ts'
 import { TokenFinder } from './token-finder.ts'
+import { thrown, Verifier, type GuardedRequest } from './verifier.ts'
 import { markGuarded, verifyDecorator } from './verify-decorator.ts'
 
-type GuardedRequest = FastifyRequest & Record<PropertyKey, unknown>
-
 export interface GuardOptions extends GuardedJwt {
+  /** Absent where it would not answer what `request.jwtVerify()` does, or where nobody can know. */
+  shortWay?: ShortWay | undefined
   /** The guard takes the decorator's place here, and in each scope below, registered before or after. */
   scope: FastifyInstance
   revocation: Decorator
@@ -24,19 +24,25 @@ export interface GuardOptions extends GuardedJwt {
 /** Stands before a verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
 export class Guard {
   readonly #revocation: Decorator
-  readonly #clock: Clock
   readonly #finder: TokenFinder
   readonly #userKey: string
-  readonly #original: Verify
+  readonly #verifier: Verifier
   readonly #kCalls = Symbol('fastify-jwt-revocation.calls')
 
-  constructor ({ scope, jwt, verifyName, revocation, clock }: GuardOptions) {
+  constructor ({ scope, jwt, verifyName, shortWay, revocation, clock }: GuardOptions) {
     const prototype = requestPrototype(scope)
     this.#revocation = revocation
-    this.#clock = clock
     this.#finder = new TokenFinder(jwt)
     this.#userKey = jwt.options.decoratorName
-    this.#original = verifyDecorator(scope, { jwt, verifyName })
+    this.#verifier = new Verifier({
+      original: verifyDecorator(scope, { jwt, verifyName }),
+      shortWay,
+      revocation,
+      clock,
+      extractsToken: this.#finder.extractsToken,
+      userKey: this.#userKey,
+      kCalls: this.#kCalls
+    })
     // Also marks the requests as decorated: Fastify drops the request class of a scope without a decorator.
     scope.decorateRequest(this.#kCalls, null)
     // Reaches scopes that were registered before as well.
@@ -44,23 +50,25 @@ export class Guard {
     prototype[verifyName] = this.#decorator()
   }
 
-  /** Verifies the token that a request presents, if any. Calls back with an error if the guard refuses it. */
-  inspect (request: FastifyRequest, done: (refusal: Error | null) => void) {
-    if (!this.#finder.presents(request)) return done(null)
+  /** The verification of the token that a request presents; undefined where it presents none. */
+  inspect (request: FastifyRequest): Verification | undefined {
+    if (!this.#finder.presents(request)) return undefined
     let found: FoundToken
     try {
       found = this.#finder.presented(request)
     } catch {
       // Nothing that @fastify/jwt takes for a token: the route's own jwtVerify() says so.
-      return done(null)
+      return undefined
     }
-    const verification = this.#verification(request as GuardedRequest, found.token, found.options)
-    verification.whenSettled(({ kind, error }) => {
-      // A token that is not revocable, and not revoked, is left to the route: its own jwtVerify() refuses it.
-      if (kind !== 'refused' || error instanceof FST_JWT_NOT_REVOCABLE) return done(null)
-      ;(request as GuardedRequest)[this.#userKey] = null
-      done(error)
-    })
+    return this.#verifier.shared(request as GuardedRequest, found.token, found.options)
+  }
+
+  /** The error with which the hook answers a request, after the inspection of its token. */
+  refusal (request: FastifyRequest, { kind, error }: Verification): Error | null {
+    // A token that is not revocable, and not revoked, is left to the route: its own jwtVerify() refuses it.
+    if (kind !== 'refused' || error instanceof FST_JWT_NOT_REVOCABLE) return null
+    ;(request as GuardedRequest)[this.#userKey] = null
+    return error
   }
 
   /** Whether a value is a request whose verify decorator this is. */
@@ -75,7 +83,7 @@ export class Guard {
 
   /** The later, the greater, over all guards; 0 where this guard has accepted nothing. */
   acceptedAt (request: FastifyRequest): number {
-    return this.#callsOf(request as GuardedRequest).acceptedAt
+    return this.#verifier.callsOf(request as GuardedRequest).acceptedAt
   }
 
   /**
@@ -84,9 +92,9 @@ export class Guard {
    */
   tokenOf (request: FastifyRequest): Promise<string> {
     return new Promise((resolve, reject) => {
-      const { accepted } = this.#callsOf(request as GuardedRequest)
+      const { accepted } = this.#verifier.callsOf(request as GuardedRequest)
       const { token, options } = accepted ?? this.#finder.presented(request)
-      this.#verifySignature(request as GuardedRequest, token, options, (error) => {
+      this.#verifier.signature(request as GuardedRequest, token, options, (error) => {
         if (error) reject(error)
         else resolve(token as string)
       })
@@ -97,12 +105,13 @@ export class Guard {
    * Does what `await request.jwtVerify()` does. Fails for a token that could not be checked as well: it may
    * be revoked, and such a token revokes nothing (P6).
    */
-  authenticate (request: FastifyRequest): Promise<void> {
+  authenticate (request: FastifyRequest): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.#verify(request, undefined, (outcome) => {
         if (outcome.error !== null) return reject(outcome.error)
-        this.#callsOf(request as GuardedRequest).authenticated = outcome
-        resolve()
+        this.#verifier.callsOf(request as GuardedRequest).authenticated = outcome
+        // It waits for an async formatUser, which may refuse the user.
+        resolve(outcome.user)
       })
     })
   }
@@ -112,13 +121,14 @@ export class Guard {
    * token while the request's body was on its way.
    */
   authenticateAgain (request: FastifyRequest): Promise<TokenClaims> {
-    const { token, user } = this.#callsOf(request as GuardedRequest).authenticated!
+    const { token, user } = this.#verifier.callsOf(request as GuardedRequest).authenticated!
+    const claims = claimsOf(token as string)
     return new Promise((resolve, reject) => {
-      this.#revocation.check(token as string, (refusal, unchecked) => {
+      this.#revocation.check(claims, (refusal, unchecked) => {
         const error = refusal ?? unchecked
         ;(request as GuardedRequest)[this.#userKey] = error === null ? user : null
         if (error) reject(error)
-        else resolve(claimsOf(token as string))
+        else resolve(claims)
       })
     })
   }
@@ -152,90 +162,38 @@ export class Guard {
     } catch (error) {
       return this.#answerNotFound(request, options, thrown(error), callback)
     }
-    const calls = this.#callsOf(request)
-    const turn = ++calls.begun
-    this.#begin(request, token, options).whenSettled((outcome) => {
-      // With @fastify/jwt the last of several calls sets the user; the store may answer in another order.
-      if (turn > calls.decided && outcome.kind !== 'unverified') {
-        calls.decided = turn
-        calls.user = outcome.kind === 'refused' ? null : outcome.user
-        request[this.#userKey] = calls.user
-        if (outcome.kind !== 'refused') calls.accept({ token, options })
-      }
-      callback(outcome)
-    })
+    const turn = ++this.#verifier.callsOf(request).begun
+    const verification = this.#verifier.begin(request, token, options)
+    const found = { token, options }
+    // No closure where the answer is there: in memory, and in a replica.
+    if (verification.kind !== undefined) {
+      return this.#answer(request, found, turn, verification as Outcome, callback)
+    }
+    verification.whenSettled((outcome) => this.#answer(request, found, turn, outcome, callback))
+  }
+
+  /** `turn`: the number of the call. */
+  #answer (
+    request: GuardedRequest, found: FoundToken, turn: number, settled: Outcome, callback: OutcomeCallback
+  ) {
+    const outcome = this.#verifier.formatted(settled)
+    const calls = this.#verifier.callsOf(request)
+    // With @fastify/jwt the last of several calls sets the user; the store may answer in another order.
+    if (turn > calls.decided && outcome.kind !== 'unverified') {
+      calls.decided = turn
+      calls.user = outcome.kind === 'refused' ? null : outcome.user
+      request[this.#userKey] = calls.user
+      if (outcome.kind !== 'refused') calls.accept(found)
+    }
+    callback(outcome)
   }
 
   /** `@fastify/jwt` reads options before it looks for a token: what it says of those comes before `error`. */
   #answerNotFound (
     request: GuardedRequest, options: VerifyOptions | undefined, error: Error, callback: OutcomeCallback
   ) {
-    if (options === undefined) return callback(notFound(error))
+    if (options === undefined) return callback(unverified(error))
     const bound = withExtractor(options, () => { throw error })
-    return this.#original.call(request, bound, (said) => callback(notFound(said!)))
+    return this.#verifier.original.call(request, bound, (said) => callback(unverified(said!)))
   }
-
-  #begin (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
-    return options === undefined || changesLookupOnly(options)
-      ? this.#verification(request, token, options)
-      : this.#start(request, new Verification(token, this.#clock), options)
-  }
-
-  /** The verification by `@fastify/jwt`'s own options: one that the request has already, or a new one. */
-  #verification (request: GuardedRequest, token: unknown, options?: VerifyOptions): Verification {
-    const calls = this.#callsOf(request)
-    const known = calls.verification
-    if (known !== undefined && known.token === token && known.isFresh(this.#revocation.epoch)) return known
-    calls.verification = new Verification(token, this.#clock)
-    return this.#start(request, calls.verification, options)
-  }
-
-  #start (request: GuardedRequest, verification: Verification, options?: VerifyOptions): Verification {
-    const { token } = verification
-    this.#verifySignature(request, token, options, (error, user) => {
-      if (error) return verification.fail(error)
-      verification.epoch = this.#revocation.epoch
-      this.#revocation.check(token as string, (refusal, unchecked) => {
-        if (refusal !== null) verification.refuse(refusal)
-        else verification.accept(user, unchecked)
-      })
-    })
-    return verification
-  }
-
-  /**
-   * Calls `done(error, user)` with what `@fastify/jwt` says of this very token, wherever options, or an
-   * `extractToken`, would look for one now. The request keeps the user that it had.
-   */
-  #verifySignature (
-    request: GuardedRequest, token: unknown, options: VerifyOptions | undefined, done: Callback
-  ) {
-    const calls = this.#callsOf(request)
-    const { decided } = calls
-    const userBefore = request[this.#userKey]
-    // Without options @fastify/jwt uses the verifier that it has; with any, even {}, it builds one (40 µs).
-    const bound = options === undefined && !this.#finder.extractsToken
-      ? undefined
-      : withExtractor(options ?? {}, () => token)
-    try {
-      this.#original.call(request, bound, (error, user) => {
-        if (error) return done(error)
-        // Another call of the application's may have been decided meanwhile.
-        request[this.#userKey] = calls.decided === decided ? userBefore : calls.user
-        done(null, user)
-      })
-    } catch (error) {
-      // A secret function threw.
-      done(thrown(error))
-    }
-  }
-
-  #callsOf (request: GuardedRequest): Calls {
-    return (request[this.#kCalls] ??= new Calls()) as Calls
-  }
-}
-
-/** What a function of the application threw. To a callback a falsy value means that there is no error. */
-function thrown (error: unknown): Error {
-  return (error || new Error('a function given to @fastify/jwt threw nothing')) as Error
 }

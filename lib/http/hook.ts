@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Settings } from '../options.ts'
 import type { Guard } from './guard.ts'
+import type { Verification } from './outcome.ts'
 
 type Done = (error?: Error) => void
 
@@ -35,15 +36,31 @@ export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings
     inspectFrom(0, request, reply, done)
   }
 
-  function inspectFrom (index: number, request: FastifyRequest, reply: FastifyReply, done: Done) {
-    guards[index]!.inspect(request, (refusal) => {
-      if (refusal === null) {
-        return index + 1 < guards.length ? inspectFrom(index + 1, request, reply, done) : done()
+  function inspectFrom (first: number, request: FastifyRequest, reply: FastifyReply, done: Done) {
+    for (let i = first; i < guards.length; i++) {
+      const verification = guards[i]!.inspect(request)
+      if (verification === undefined) continue
+      if (verification.kind === undefined) {
+        return verification.whenSettled(() => {
+          if (refused(guards[i]!, verification, request, reply, done)) return
+          inspectFrom(i + 1, request, reply, done)
+        })
       }
-      // Fastify's own error handler takes the headers from the error; one of the application's may not.
-      reply.headers((refusal as Error & { headers: Record<string, string> }).headers)
-      if (request.headers.upgrade !== undefined) closeAfter(request, reply)
-      done(refusal)
-    })
+      if (refused(guards[i]!, verification, request, reply, done)) return
+    }
+    done()
   }
+}
+
+/** Whether a guard refuses a request, which is then answered. */
+function refused (
+  guard: Guard, verification: Verification, request: FastifyRequest, reply: FastifyReply, done: Done
+): boolean {
+  const refusal = guard.refusal(request, verification)
+  if (refusal === null) return false
+  // Fastify's own error handler takes the headers from the error; one of the application's may not.
+  reply.headers((refusal as Error & { headers: Record<string, string> }).headers)
+  if (request.headers.upgrade !== undefined) closeAfter(request, reply)
+  done(refusal)
+  return true
 }

@@ -7,6 +7,7 @@ import type { Seconds } from '../time.ts'
 /* All that is asked of `@fastify/jwt`. */
 
 export type VerifyOptions = Record<string, unknown>
+type SignOptions = { expiresIn?: number | string, iss?: string, noTimestamp?: boolean }
 export type Callback = (error: Error | null, user?: unknown) => void
 
 /**
@@ -18,11 +19,14 @@ export type Verify = (this: FastifyRequest, options: VerifyOptions | undefined, 
 /** The part of `app.jwt` that the plugin needs. */
 export interface JwtDecorator {
   options: {
-    sign: { expiresIn?: number | string, iss?: string, noTimestamp?: boolean }
-    verify: VerifyOptions
+    sign: SignOptions | null
+    verify: VerifyOptions | null
+    messages: Record<string, unknown>
     decoratorName: string
   }
   cookie?: { cookieName: string }
+  decode (token: string): unknown
+  verify (token: string): unknown
   sign (claims: object, options?: object): string | Promise<string>
   lookupToken (request: FastifyRequest, options?: unknown): unknown
 }
@@ -41,7 +45,7 @@ export function findJwt (
   app: FastifyInstance, namespace: string | undefined, givenName: string | undefined
 ): GuardedJwt {
   if (!app.hasDecorator('jwt')) {
-    throw badOption('@fastify/jwt is missing; register it first: await app.register(jwt, { secret })')
+    throw badOption('@fastify/jwt is missing; set option "jwt" to its options, or register it first')
   }
   const decorator = (app as unknown as { jwt: JwtDecorator & Record<string, JwtDecorator | undefined> }).jwt
   const jwt = namespace === undefined ? decorator : decorator[namespace]
@@ -55,14 +59,19 @@ export function findJwt (
   return { jwt, verifyName: givenName ?? (namespace === undefined ? 'jwtVerify' : `${namespace}JwtVerify`) }
 }
 
+/** What it was registered with. `@fastify/jwt` takes null for no options. */
+export function optionsOf ({ options: { sign, verify } }: JwtDecorator) {
+  return { sign: sign ?? {}, verify: verify ?? {} }
+}
+
 export function signerOver ({ jwt }: GuardedJwt): Signer {
-  const { sign: signOptions, verify: verifyOptions } = jwt.options
+  const { sign: signOptions, verify: verifyOptions } = optionsOf(jwt)
   return { sign: (claims, options) => jwt.sign(claims, options), signOptions, verifyOptions }
 }
 
 /** `@fastify/jwt` takes it in milliseconds. */
 export function clockTolerance ({ jwt }: GuardedJwt): Seconds {
-  const { clockTolerance = 0 } = jwt.options.verify as { clockTolerance?: number }
+  const { clockTolerance = 0 } = optionsOf(jwt).verify as { clockTolerance?: number }
   return Math.ceil(clockTolerance / 1000)
 }
 
@@ -72,7 +81,8 @@ export function lifetimeOf (expiresIn: number | string): Seconds {
 }
 
 /** Whether tokens of equal names in two namespaces can be told apart. */
-export function hasIssuer ({ jwt: { options: { sign, verify } } }: GuardedJwt): boolean {
+export function hasIssuer ({ jwt }: GuardedJwt): boolean {
+  const { sign, verify } = optionsOf(jwt)
   return Boolean(sign.iss ?? verify.allowedIss)
 }
 
@@ -85,7 +95,8 @@ export function issuerOfAll (guarded: GuardedJwt[]): string | null | undefined {
   return others.length > 0 ? null : first
 }
 
-function issuerOf ({ jwt: { options: { sign, verify } } }: GuardedJwt): string | null | undefined {
+function issuerOf ({ jwt }: GuardedJwt): string | null | undefined {
+  const { sign, verify } = optionsOf(jwt)
   const { allowedIss, requiredClaims } = verify
   if (sign.iss) return sign.iss
   const [only, ...others] = Array.isArray(allowedIss) ? allowedIss : [allowedIss]

@@ -21,9 +21,9 @@ export function errorOf (outcome: Outcome): Error | null {
   return outcome.kind === 'unchecked' ? null : outcome.error
 }
 
-/** Of a call that found no token to verify. */
-export function notFound (error: Error): Outcome {
-  return { kind: 'unverified', token: undefined, user: undefined, error }
+/** Of a call that fails, or that found no token to verify. */
+export function unverified (error: Error, token?: unknown): Outcome {
+  return { kind: 'unverified', token, user: undefined, error }
 }
 
 /**
@@ -37,7 +37,12 @@ export class Verification {
   readonly token: unknown
   /** undefined until it is settled. */
   kind: Outcome['kind'] | undefined
+  /** What the token verified to. Goes with a refusal. */
   user: unknown
+  /** Whether `formatUser` has yet to make the user. It makes none of a token that is not accepted. */
+  isUnformatted = false
+  /** Whether `error` is as fast-jwt threw it, and has yet to be put in the words of `@fastify/jwt`. */
+  isRaw = false
   error: Error | null = null
   /** The decorator's `epoch` when the check began; undefined before that. */
   epoch: number | undefined
@@ -51,27 +56,27 @@ export class Verification {
   }
 
   /** `unchecked`: why the token could not be checked, or null. */
-  accept (user: unknown, unchecked: Error | null) {
-    this.#settle(unchecked === null ? 'accepted' : 'unchecked', unchecked, user)
+  accept (unchecked: Error | null) {
+    this.#settle(unchecked === null ? 'accepted' : 'unchecked', unchecked)
   }
 
   refuse (error: Error) {
-    this.#settle('refused', error, undefined)
+    this.#settle('refused', error)
   }
 
-  /** `error`: what `@fastify/jwt` says of the token. */
+  /** `error`: what `@fastify/jwt` says of the token, or with `isRaw` what fast-jwt does. */
   fail (error: Error) {
-    this.#settle('unverified', error, undefined)
+    this.#settle('unverified', error)
   }
 
   /**
    * Whether a call may still share this. A check that began before a revocation may miss it, even while it
    * runs. A token that `@fastify/jwt` refuses may verify later: its secret may depend on what a later hook
-   * puts on the request.
+   * puts on the request. Where fast-jwt alone refused it, the secret is static.
    */
   isFresh (epoch: number): boolean {
     if (this.epoch !== undefined && this.epoch !== epoch) return false
-    if (this.kind === 'unverified') return false
+    if (this.kind === 'unverified' && !this.isRaw) return false
     return this.kind === undefined || this.#clock.monotonic() - this.#settledAt < FRESH
   }
 
@@ -83,13 +88,17 @@ export class Verification {
   }
 
   /** The first outcome counts: a secret function may answer and then throw. */
-  #settle (kind: Outcome['kind'], error: Error | null, user: unknown) {
+  #settle (kind: Outcome['kind'], error: Error | null) {
     if (this.kind !== undefined) return
     this.#settledAt = this.#clock.monotonic()
     this.kind = kind
     this.error = error
-    this.user = user
-    for (const callback of this.#waiting ?? []) {
+    if (kind === 'refused' || kind === 'unverified') {
+      this.user = undefined
+      this.isUnformatted = false
+    }
+    if (this.#waiting === undefined) return
+    for (const callback of this.#waiting) {
       try {
         callback(this as Outcome)
       } catch (thrown) {

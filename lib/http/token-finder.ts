@@ -1,7 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { FoundToken } from './calls.ts'
 import { mayHaveCookie, withCookies } from './cookies.ts'
-import { verifyOptionsOf, type JwtDecorator, type VerifyOptions } from './jwt.ts'
+import { optionsOf, verifyOptionsOf, type JwtDecorator, type VerifyOptions } from './jwt.ts'
+
+const SCHEME = 'Bearer '
 
 /** Finds the token of a request where one `@fastify/jwt` would find it. */
 export class TokenFinder {
@@ -9,11 +11,15 @@ export class TokenFinder {
   readonly extractsToken: boolean
   readonly #jwt: JwtDecorator
   readonly #cookieName: string | undefined
+  /** Whether a token in the Authorization header is the one to find. */
+  readonly #prefersHeader: boolean
 
   constructor (jwt: JwtDecorator) {
     this.#jwt = jwt
     this.#cookieName = jwt.cookie?.cookieName
-    this.extractsToken = typeof jwt.options.verify.extractToken === 'function'
+    const { extractToken, onlyCookie } = optionsOf(jwt).verify
+    this.extractsToken = typeof extractToken === 'function'
+    this.#prefersHeader = !extractToken && !onlyCookie
   }
 
   /**
@@ -39,8 +45,23 @@ export class TokenFinder {
    * @throws what `@fastify/jwt` throws where it finds none
    */
   find (request: FastifyRequest, options: VerifyOptions | undefined): unknown {
+    if (options === undefined && this.#prefersHeader) {
+      const token = bearerOf(request.headers.authorization)
+      if (token !== undefined) return token
+    }
     const found = this.#jwt.lookupToken(request, verifyOptionsOf(options))
     // To @fastify/jwt an empty Buffer is a malformed token, and an empty string is no token at all.
     return Buffer.isBuffer(found) ? found.toString() || ' ' : found
   }
+}
+
+/**
+ * The token after `Bearer `, in the form in which nearly every client sends it. `lookupToken` says the same,
+ * but merges options first, and each request is asked twice.
+ */
+function bearerOf (header: unknown): string | undefined {
+  // A hook of the application may have put anything there.
+  if (typeof header !== 'string' || !header.startsWith(SCHEME)) return undefined
+  const token = header.slice(SCHEME.length)
+  return token === '' || token.includes(' ') ? undefined : token
 }

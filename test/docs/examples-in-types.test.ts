@@ -36,9 +36,9 @@ async function runInHandler (example: Run) {
   if (failure !== undefined) throw failure
 }
 
-async function runAtRegister (example: Run) {
-  const app = await appWithJwt()
-  await example({ app })
+async function runAtRegister (example: Run, registersJwt: boolean) {
+  const app = registersJwt ? Fastify() : await appWithJwt()
+  await example({ app, secret: SECRET })
   await app.ready()
   await app.close()
 }
@@ -52,8 +52,8 @@ t.test('each published type, and each method of the decorator, has an example', 
 
 t.test('each example of the public types runs', async (t) => {
   const redis = await startRedis(t)
-  for (const { name, path, registers } of await placeExamples(t, redis.url)) {
+  for (const { name, path, registers, registersJwt } of await placeExamples(t, redis.url)) {
     const { default: example } = await importPlaced(path) as { default: Run }
-    await t.resolves(registers ? runAtRegister(example) : runInHandler(example), name)
+    await t.resolves(registers ? runAtRegister(example, registersJwt) : runInHandler(example), name)
   }
 })

@@ -14,7 +14,7 @@ t.test('P1 a verification is shared for 100 ms, and not across a revocation', as
   t.equal(verification.isFresh(3), false, 'and may miss what is revoked now, although nobody has its answer')
   now += 1000
   t.equal(verification.isFresh(2), true, 'it is not older than its answer')
-  verification.accept('a user', null)
+  verification.accept(null)
   t.equal(verification.isFresh(2), true)
   t.equal(verification.isFresh(3), false)
   now += 99
@@ -28,9 +28,23 @@ t.test("what @fastify/jwt refuses is asked for again, and a refusal of the plugi
   t.equal(forged.isFresh(1), true, 'while it is under way')
   forged.fail(new Error('forged'))
   t.equal(forged.isFresh(1), false)
+  const raw = new Verification('a token that fast-jwt alone refused', clock)
+  raw.isRaw = true
+  raw.fail(new Error('forged'))
+  t.equal(raw.isFresh(1), true, 'a static secret gives no other answer later')
   const revoked = new Verification('a revoked token', clock)
   revoked.epoch = 1
   revoked.refuse(new Error('revoked'))
   t.equal(revoked.isFresh(1), true)
   t.equal(revoked.isFresh(2), false)
+})
+
+t.test('whoever asks for an outcome that is there is called back at once', async (t) => {
+  const verification = new Verification('a token', clock)
+  const seen: unknown[] = []
+  verification.whenSettled(({ kind }) => seen.push(kind))
+  t.strictSame(seen, [])
+  verification.accept(null)
+  verification.whenSettled(({ kind }) => seen.push(kind))
+  t.strictSame(seen, ['accepted', 'accepted'])
 })

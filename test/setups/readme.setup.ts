@@ -33,7 +33,7 @@ t.test('the first sample of the README runs in an empty folder, listens, and its
   const redis = await startRedis(t)
   for (const [store, given] of Object.entries({
     Redis: patiently(sample, '', "redis: 'redis://127.0.0.1:6379'").replace('redis://127.0.0.1:6379', redis.url),
-    memory: sample.replace(", { redis: 'redis://127.0.0.1:6379' }", '')
+    memory: sample.replace(",\n  redis: 'redis://127.0.0.1:6379'", '')
   })) {
     const port = await freePort()
     t.notMatch(given, '127.0.0.1:6379')

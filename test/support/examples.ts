@@ -27,6 +27,8 @@ export interface PlacedExample {
   path: string
   /** Whether it registers the plugin itself. */
   registers: boolean
+  /** Whether it has the plugin register `@fastify/jwt`. */
+  registersJwt: boolean
 }
 
 const sources = await Promise.all((await readdir(LIB)).filter((file) => file.endsWith('types.ts')).map(sourceOf))
@@ -61,10 +63,14 @@ function documentedOf (source: ts.SourceFile, node: ts.Node) {
   return { file: source.fileName, isMethod: ts.isMethodSignature(node), code }
 }
 
+const registersJwt = ({ code }: { code: string }) => /\bjwt: /.test(code)
+
 /** What stands around an example: it imports what the example names, and declares what the scene has. */
 function moduleOf ({ code, file }: Example) {
   const scene = file === OPTIONS
-    ? '{ app }: { app: FastifyInstance }'
+    ? registersJwt({ code })
+      ? '{ app, secret }: { app: FastifyInstance, secret: string }'
+      : '{ app }: { app: FastifyInstance }'
     : '{ app, request, reply, id, claims }: { ' +
       'app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, id: string, ' +
       'claims: { jti: string, sub: string } }'
@@ -86,5 +92,6 @@ ${code}
 export async function placeExamples (t: Owner, redis: string): Promise<PlacedExample[]> {
   const files = Object.fromEntries(examples.map((example) => [`${example.name}.ts`, moduleOf(example)]))
   const dir = await place(t, files, { redis })
-  return examples.map(({ name, file }) => ({ name, path: join(dir, `${name}.ts`), registers: file === OPTIONS }))
+  return examples.map(({ name, file, code }) =>
+    ({ name, path: join(dir, `${name}.ts`), registers: file === OPTIONS, registersJwt: registersJwt({ code }) }))
 }
