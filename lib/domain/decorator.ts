@@ -2,8 +2,8 @@ import { FST_JWT_REVOCATION_NOT_FOUND } from '../errors.ts'
 import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
 import type {
-  CutoffResult, IssuedToken, IssueOptions, RevocationDecorator, RevocationEvents, RevocationStatus, RevokeResult,
-  SubjectOptions, TokenRecord, TokensOptions, TokensPage
+  CutoffResult, IssuedToken, IssueOptions, RevocationDecorator, RevocationEvents, RevocationStatus,
+  RevokeResult, SubjectOptions, TokenRecord, TokensOptions, TokensPage
 } from '../types.ts'
 import {
   checkId, checkIssuer, checkListener, checkObject, checkPage, checkSubject, checkSubjectOptions, checkTarget
