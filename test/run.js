@@ -14,10 +14,12 @@ import { transpileAll } from './support/transpile.js'
  *   node test/run.js test/x.test.ts   these files, each in a process of its own
  *   node test/run.js --together=5 …   these files, five to a process
  *   node test/run.js --jobs=1         one process at a time
- *   node test/run.js --lines          with the lines of the source in what it prints, for a seventh more of CPU
+ *   node test/run.js --lines          with the lines of the source in what it prints, and the test of each error that nobody
+ *                                     handled, for a third more of CPU
  */
 
 const KEPT = join('.tap', 'transpiled')
+const UNHOOKED = new URL('support/unhooked.js', import.meta.url).href
 const TIMES = join('.tap', 'times.json')
 /** Milliseconds. */
 const WORK = 300
@@ -128,7 +130,7 @@ async function run (batch) {
 
 async function outcome (program, files) {
   const patience = timeout * files.length
-  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [], program], {
+  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [`--import=${UNHOOKED}`], program], {
     // tap ends a file itself that takes too long, and says where it was.
     env: {
       ...process.env,
