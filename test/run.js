@@ -50,9 +50,16 @@ const files = positionals.length > 0 ? positionals : await testFiles()
 const times = await readFile(TIMES, 'utf8').then(JSON.parse, () => ({}))
 const sum = { total: 0, pass: 0, fail: 0, todo: 0, skip: 0 }
 
-// The longest first, so that no core waits for one of them in the end.
-const queue = batches(files).map((batch) => ({ batch, time: batch.reduce((time, file) => time + (times[file] ?? Infinity), 0) }))
-  .toSorted((a, b) => b.time - a.time || a.batch[0].localeCompare(b.batch[0])).map(({ batch }) => batch)
+// The longest first, so that no core waits for one of them in the end. Before the first run nobody knows them: then files
+// that run alone, most of which wait, take turns with those that work.
+const ranks = { alone: 0, together: 0 }
+const queue = batches(files)
+  .map((batch) => ({
+    batch,
+    time: batch.reduce((time, file) => time + (times[file] ?? Infinity), 0),
+    rank: ranks[batch.length === 1 ? 'alone' : 'together']++
+  }))
+  .toSorted((a, b) => b.time - a.time || a.rank - b.rank).map(({ batch }) => batch)
 const started = performance.now()
 await Promise.all(Array.from({ length: Math.min(jobs, queue.length) }, async () => {
   for (let batch = queue.shift(); batch; batch = queue.shift()) await run(batch)
