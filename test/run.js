@@ -14,10 +14,12 @@ import { transpileAll } from './support/transpile.js'
  *   node test/run.js test/x.test.ts   these files, each in a process of its own
  *   node test/run.js --together=5 …   these files, five to a process
  *   node test/run.js --jobs=1         one process at a time
- *   node test/run.js --lines          with the lines of the source in what it prints, for a seventh more of CPU
+ *   node test/run.js --lines          with the lines of the source in what it prints, and the test of each error that nobody
+ *                                     handled, for a third more of CPU
  */
 
 const KEPT = join('.tap', 'transpiled')
+const UNHOOKED = new URL('support/unhooked.js', import.meta.url).href
 const TIMES = join('.tap', 'times.json')
 /** Milliseconds. */
 const WORK = 300
@@ -48,9 +50,16 @@ const files = positionals.length > 0 ? positionals : await testFiles()
 const times = await readFile(TIMES, 'utf8').then(JSON.parse, () => ({}))
 const sum = { total: 0, pass: 0, fail: 0, todo: 0, skip: 0 }
 
-// The longest first, so that no core waits for one of them in the end.
-const queue = batches(files).map((batch) => ({ batch, time: batch.reduce((time, file) => time + (times[file] ?? Infinity), 0) }))
-  .toSorted((a, b) => b.time - a.time || a.batch[0].localeCompare(b.batch[0])).map(({ batch }) => batch)
+// The longest first, so that no core waits for one of them in the end. Before the first run nobody knows them: then files
+// that run alone, most of which wait, take turns with those that work.
+const ranks = { alone: 0, together: 0 }
+const queue = batches(files)
+  .map((batch) => ({
+    batch,
+    time: batch.reduce((time, file) => time + (times[file] ?? Infinity), 0),
+    rank: ranks[batch.length === 1 ? 'alone' : 'together']++
+  }))
+  .toSorted((a, b) => b.time - a.time || a.rank - b.rank).map(({ batch }) => batch)
 const started = performance.now()
 await Promise.all(Array.from({ length: Math.min(jobs, queue.length) }, async () => {
   for (let batch = queue.shift(); batch; batch = queue.shift()) await run(batch)
@@ -128,7 +137,7 @@ async function run (batch) {
 
 async function outcome (program, files) {
   const patience = timeout * files.length
-  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [], program], {
+  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [`--import=${UNHOOKED}`], program], {
     // tap ends a file itself that takes too long, and says where it was.
     env: {
       ...process.env,

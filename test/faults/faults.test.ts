@@ -2,7 +2,7 @@ import { Cluster, Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { inSeconds } from '../support/app.ts'
+import { inSeconds, ownPrefix } from '../support/app.ts'
 import { lived, livedWith } from '../support/lived.ts'
 import { freePort } from '../support/ports.ts'
 import {
@@ -126,6 +126,7 @@ for (const [client, make] of Object.entries(GIVEN_CLIENTS)) {
 }
 
 for (const [name, fault] of Object.entries({ refused, blackholed, paused, garbage: proxied('garbage'), slow })) {
+  if (!isThorough && fault !== blackholed && fault !== slow && name !== 'garbage') continue
   t.test(`P4 onStoreFailure: 'accept' lets tokens pass and revokes nothing: ${name}`, { buffered: true }, (t) => acceptance(t, fault))
 }
 
@@ -136,6 +137,13 @@ async function setUp (t: Test, { persist = false }: { persist?: boolean | undefi
   admin.on('error', () => {})
   t.teardown(() => admin.disconnect())
   return { server, proxy, admin }
+}
+
+/** Does what comes before a fault, in the same place, with all the time that it may take. */
+async function before (t: Test, { url }: RedisServer) {
+  const keyPrefix = ownPrefix()
+  const { app: { revocation } } = await Rig.startWell(t, { redis: url, keyPrefix, ...PATIENT })
+  return { keyPrefix, revocation }
 }
 
 async function outage (t: Test, { atBoot, persist, except = [], begin, end }: Fault, make?: (url: string) => GivenClient) {
@@ -151,7 +159,6 @@ async function outage (t: Test, { atBoot, persist, except = [], begin, end }: Fa
   if (atBoot) {
     t.ok(lived() - booting < 5 * STORE_TIMEOUT, 'an application starts without its store')
   } else {
-    t.equal((await rig.http('GET', '/me', rig.sign())).status, 200)
     await begin(scene)
   }
 
@@ -231,10 +238,10 @@ async function recovers (t: Test, rig: Rig, { admin }: { admin: Redis }) {
 
 async function acceptance (t: Test, { begin, end }: Fault) {
   const scene = await setUp(t)
-  const rig = await Rig.startWell(t, { redis: scene.proxy.url, onStoreFailure: 'accept' })
-  const revoked = await rig.app.revocation.issue({ sub: 'alice' })
-  await rig.app.revocation.revoke({ jti: revoked.jti })
-  t.match(await rig.http('GET', '/me', revoked.token), { status: 401, code: 'FST_JWT_REVOKED', message: 'Token has been revoked' })
+  const { keyPrefix, revocation } = await before(t, scene.server)
+  const revoked = await revocation.issue({ sub: 'alice' })
+  await revocation.revoke({ jti: revoked.jti })
+  const rig = await Rig.startWell(t, { redis: scene.proxy.url, keyPrefix, onStoreFailure: 'accept' })
   await begin(scene)
 
   for (const [what, outcomes] of await rig.measure({ ...CHECKS, 'GET /me, revoked': (rig) => rig.http('GET', '/me', revoked.token) })) {
@@ -268,10 +275,11 @@ t.test('P4 a store that is slow, but not too slow, answers as it always does', {
 })
 
 t.test('P4 a revoke of several commands, each within storeTimeout, is within it as a whole', { buffered: true }, async (t) => {
-  const { proxy } = await setUp(t)
+  const { server, proxy } = await setUp(t)
   const storeTimeout = 1000
-  const rig = await Rig.startWell(t, { redis: proxy.url, storeTimeout })
-  const issued = await Promise.all(Array.from({ length: 3 }, () => rig.app.revocation.issue({ sub: 'alice' })))
+  const { keyPrefix, revocation } = await before(t, server)
+  const issued = await Promise.all(Array.from({ length: 3 }, () => revocation.issue({ sub: 'alice' })))
+  const rig = await Rig.startWell(t, { redis: proxy.url, keyPrefix, storeTimeout })
   await proxy.set({ delayMs: 0.23 * storeTimeout })
   const revokeById = () => rig.call(() => rig.app.revocation.revokeById(issued.pop()!.id))
   for (const [what, outcomes] of await rig.measure({ ...REVOKE_CALLS, 'revokeById() of a record': revokeById })) {
@@ -281,12 +289,12 @@ t.test('P4 a revoke of several commands, each within storeTimeout, is within it 
 
 t.test('P4 connections that are cut under way never let a revoked token pass', { buffered: true }, async (t) => {
   for (const make of [undefined, ...Object.values(SOME_CLIENTS)]) {
-    const { proxy } = await setUp(t)
-    const rig = await Rig.startWell(t, { redis: make ? asRedis(givenClient(t, make, proxy.url)) : proxy.url })
-    const good = rig.sign()
+    const { server, proxy } = await setUp(t)
+    const { keyPrefix, revocation } = await before(t, server)
     const jti = randomUUID()
-    const revoked = rig.sign({ jti })
-    await rig.app.revocation.revoke({ jti })
+    await revocation.revoke({ jti })
+    const rig = await Rig.startWell(t, { redis: make ? asRedis(givenClient(t, make, proxy.url)) : proxy.url, keyPrefix })
+    const [good, revoked] = [rig.sign(), rig.sign({ jti })]
     await proxy.set({ delayMs: 20 })
 
     for (let round = 0; round < 5; round++) {
@@ -403,7 +411,6 @@ t.test('P4 a failover behind one address: a client of our own leaves the demoted
   const target = { host: old.host, port: old.port }
   const proxy = await startProxy(t, target)
   const rig = await Rig.startWell(t, { redis: proxy.url })
-  t.match(await rig.call(() => rig.app.revocation.revoke({ jti: randomUUID() })), { status: 200 })
 
   target.port = promoted.port
   await old.cli('REPLICAOF', promoted.host, promoted.port)

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { revocationPlugin, type RevocationOptions } from '../../lib/index.ts'
 import { buildApp, genuine, listen, ownPrefix, revoked, SECRET, signed } from '../support/app.ts'
+import { character } from '../support/character.ts'
 import { unhandled } from '../support/flood.ts'
 import { startRedis } from '../support/redis.ts'
 import { runs } from '../support/runs.ts'
@@ -217,7 +218,7 @@ function isRefusal (error: unknown, name: string) {
 t.test('an option of any value starts, or is refused by its name', async (t) => {
   const near: Partial<Record<(typeof NAMES)[number], fc.Arbitrary<unknown>>> = {
     maxTokenLifetime: fc.oneof(fc.double(), fc.string(), fc.constantFrom('1', '1 s', '-1h', '1e9y', 'unbounded', 1e300, 5e-324)),
-    keyPrefix: fc.string({ unit: 'binary' }),
+    keyPrefix: fc.string({ unit: character }),
     storeTimeout: fc.double(),
     namespace: fc.oneof(fc.string(), fc.array(fc.string()), fc.constantFrom('__proto__', 'constructor', 'sign', 'options', 'lookupToken', ['jwt', 'jwt']))
   }
@@ -297,7 +298,7 @@ for (const store of ['memory', 'redis'] as const) {
     const lost: unknown[] = []
     app.revocation.on('storeLost', (error) => lost.push(error))
     // An id and a cursor of any kind have a test of their own.
-    const argument = fc.oneof(anything, claimed.map(({ cursor, ...claims }) => ({ ...claims, ...(typeof cursor === 'string' && { cursor }) })), fc.string({ unit: 'binary' }))
+    const argument = fc.oneof(anything, claimed.map(({ cursor, ...claims }) => ({ ...claims, ...(typeof cursor === 'string' && { cursor }) })), fc.string({ unit: character }))
     await check(fc.asyncProperty(fc.constantFrom(...METHODS), fc.array(argument, { maxLength: 3 }), async (method, [first, ...rest]) => {
       const takesId = method === 'token' || method === 'revokeById'
       const args = takesId ? [String(typeof first === 'string' ? first : 'x'), ...rest] : [first, ...rest]

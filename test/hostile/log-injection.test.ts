@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 import t from 'tap'
 import { fromWords } from '../../lib/stores/redis/log.ts'
 import { bearer, buildApp, inSeconds, ownPrefix } from '../support/app.ts'
+import { character } from '../support/character.ts'
 import { ask, forge } from '../support/flood.ts'
 import { eventually, startRedis } from '../support/redis.ts'
 import { runs } from '../support/runs.ts'
@@ -23,7 +24,7 @@ const HOSTILE = [
 ]
 
 /** A name as its holder would like it: of 255 characters at most, well-formed, and recognizable. */
-const hostile = fc.array(fc.oneof(fc.constantFrom(...HOSTILE), fc.string({ unit: 'binary', maxLength: 8 })), { maxLength: 20 })
+const hostile = fc.array(fc.oneof(fc.constantFrom(...HOSTILE), fc.string({ unit: character, maxLength: 8 })), { maxLength: 20 })
   .map((pieces) => `chosen${pieces.join('')}`.slice(0, 255))
   .filter((name) => name.isWellFormed())
 const names = fc.record({ jti: hostile, iss: hostile, sub: hostile }, { requiredKeys: ['jti'] })

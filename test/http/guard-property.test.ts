@@ -287,7 +287,7 @@ async function check (t: Test, jwt: Partial<FastifyJWTOptions>, revocation: Revo
     }
     const [expected, given] = outcomes
     assert.deepEqual(given, expected)
-  }), { numRuns: runs(60) })
+  }), { numRuns: runs(32) })
   t.pass()
 }
 

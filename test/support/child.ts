@@ -16,12 +16,17 @@ export function node (...args: string[]): [file: string, args: string[]] {
  * The same for a file of this repository, as JavaScript: with a hook for TypeScript Node.js takes twice as long to load what
  * it imports. Stacks show the lines of the source.
  */
-export function program (file: string, ...args: string[]): [file: string, args: string[]] {
+export const program = (file: string, ...args: string[]) => made(file, '.js', args)
+
+/** The same for one that `transpile.js` made a single file of, with all that it imports. */
+export const bundle = (file: string, ...args: string[]) => made(file, '.bundle.js', args)
+
+function made (file: string, extension: string, args: string[]): [file: string, args: string[]] {
   // Here, once: many processes that start together would each load the compiler.
   // test/run.js has done it for all.
   if (!transpiled && !process.env.TAP_TRANSPILED) execFileSync(...node(join(import.meta.dirname, 'transpile-all.js')))
   transpiled = true
-  return node('--enable-source-maps', join(ROOT, '.tap', 'transpiled', relative(ROOT, file).replace(/ts$/, 'js')), ...args)
+  return node('--enable-source-maps', join(ROOT, '.tap', 'transpiled', relative(ROOT, file).replace(/\.ts$/, extension)), ...args)
 }
 
 /** Nothing of the test's environment but where programs are. */

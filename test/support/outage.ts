@@ -111,10 +111,11 @@ export class Rig {
     return rig
   }
 
-  /** One whose store is there: connecting may take a loaded machine longer than storeTimeout. */
+  /** One whose store answers: the first answers may take a loaded machine longer than storeTimeout. */
   static async startWell (t: Test, revocation: RevocationOptions) {
     const rig = await Rig.start(t, revocation)
     await eventually('the store is there', async () => rig.available)
+    await eventually('it answers', async () => (await rig.http('GET', '/me', rig.sign())).status === 200 && rig.available)
     rig.lines.length = 0
     rig.events.length = 0
     return rig

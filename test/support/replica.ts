@@ -84,10 +84,10 @@ export async function keysOf (server: RedisServer, keyPrefix = 'r:'): Promise<En
   return entries.sort(byKey)
 }
 
-/** What of the one the other has not, to two seconds of its end; the ends of entries that are about to end do not count. */
+/** What of the one the other has not, to ten seconds of its end; the ends of entries that are about to end do not count. */
 export function differences (one: Entry[], other: Entry[]): string[] {
   const others = new Map(other.map((entry) => [`${entry.kind}:${entry.name}`, entry]))
-  const near = (a: number | null, b: number | null) => a === b || (a !== null && b !== null && Math.abs(a - b) <= 2)
+  const near = (a: number | null, b: number | null) => a === b || (a !== null && b !== null && Math.abs(a - b) <= 10)
   const ending = soon(2)
   return one.filter(({ kind, name, at, exp, until }) => {
     if (until !== null && until < ending) return false

@@ -1,9 +1,10 @@
 import timers from 'node:timers'
+import promises from 'node:timers/promises'
 import { advanceMonotonic, holdMonotonic } from './monotonic.ts'
 
 /*
- * The time limits of a test's process, such as `storeTimeout`. Imported before anything that takes `setTimeout` when it
- * is loaded, the plugin above all: hence the first import of a test.
+ * The time limits of a test's process, such as `storeTimeout`, and what it does again after a time. Imported before
+ * anything that takes `setTimeout` when it is loaded, the plugin above all: hence the first import of a test.
  */
 const later = timers.setTimeout
 const LONGEST = 2 ** 31 - 1
@@ -18,6 +19,19 @@ timers.setTimeout = ((act: () => void, milliseconds: number) => {
   held.add({ act, left: milliseconds, timer })
   return timer
 }) as typeof timers.setTimeout
+
+const { setTimeout: sleep } = promises
+promises.setTimeout = ((milliseconds: number, value: never, options?: { signal?: AbortSignal }) => {
+  if (!isHolding) return sleep(milliseconds, value, options)
+  return new Promise((resolve, reject) => {
+    options?.signal?.throwIfAborted()
+    const timer = timers.setTimeout(() => resolve(value), milliseconds).unref()
+    options?.signal?.addEventListener('abort', ({ target }) => {
+      clearTimeout(timer)
+      reject((target as AbortSignal).reason)
+    }, { once: true })
+  })
+}) as typeof sleep
 
 /** Node.js' own word for one that was cleared. */
 const isRunning = ({ timer }: Limit) => !(timer as unknown as { _destroyed: boolean })._destroyed

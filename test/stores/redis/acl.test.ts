@@ -8,6 +8,7 @@ import { buildApp, genuine, inSeconds, signed } from '../../support/app.ts'
 import { KEPT, me, outcomesOf, REFUSED, ACCEPTED, UNAVAILABLE } from '../../support/promises.ts'
 import { eventually, startCluster, startRedis, type RedisServer } from '../../support/redis.ts'
 import { MASTER, startReplica } from '../../support/replicas.ts'
+import { isThorough } from '../../support/runs.ts'
 
 t.jobs = 6
 
@@ -60,6 +61,8 @@ const DISPENSABLE: Record<string, string> = {
 const needed = commandsOf(acl.STRICT)
 // Each part has a Redis of its own, whose ACL LOG tells what was refused.
 for (const [part, commands] of [needed.slice(0, needed.length / 2), needed.slice(needed.length / 2)].entries()) {
+  // Half of them tell that the method works; all of them are asked where everything is.
+  if (!isThorough && part === 1) continue
   t.test(`each command of strict mode is needed, part ${part + 1}`, { buffered: true }, (t) => areNeeded(t, commands))
 }
 

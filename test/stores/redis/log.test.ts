@@ -4,6 +4,7 @@ import t from 'tap'
 import { identityOf } from '../../../lib/domain/names.ts'
 import { fromWords, isId, isLater, secondOf, START, toWords } from '../../../lib/stores/redis/log.ts'
 import { inSeconds, ownPrefix } from '../../support/app.ts'
+import { character } from '../../support/character.ts'
 import { startRedis } from '../../support/redis.ts'
 import type { Entry } from '../../../lib/stores/entry.ts'
 import { on, redisStore } from '../../support/stores.ts'
@@ -17,7 +18,7 @@ function written (entry: Entry, prev = START) {
   return `${before}${kind === 'cutoff' ? ` ${at} ${exp ?? ''}` : ''} ${until ?? ''} ${prev} ${after}`
 }
 
-const name = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 })
+const name = fc.string({ unit: character, minLength: 1, maxLength: 40 })
 const seconds = fc.oneof(fc.nat(2 ** 31 - 1), fc.double({ min: 0, max: 1e12, noNaN: true }))
 const entry: fc.Arbitrary<Entry> = fc.record({
   kind: fc.constantFrom('revoked', 'cutoff'),
