@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { readRevocableBy } from '../../lib/claim-options.ts'
 import { cutoffNameOf, cutoffNamesOf, identityOf, namesOf, recordNameOf, type CutoffNames } from '../../lib/domain/names.ts'
 import { keysUnder } from '../../lib/stores/redis/keys.ts'
 import { character } from '../support/character.ts'
@@ -104,6 +105,49 @@ t.test('no two of (claim, issuer, value) share a name, nor with a subject or a s
     const name = cutoffNameOf(names)
     return sorted(cutoffNamesOf(name)) === sorted(names) && !name.startsWith('!sid:') && !/\s/.test(name)
   }), { numRuns: runs(2000) })
+})
+
+/** What a cutoff may be of, and what a subject's tokens without a sid are kept under. */
+type AnyNames = CutoffNames | { iss?: string, sidless: string }
+
+const nameOf = (names: AnyNames) => 'sidless' in names ? `!sid:${identityOf(names.iss, names.sidless)}` : cutoffNameOf(names)
+
+/** Two names of the same few words, so that each is often what the other might be taken for. */
+const relatives: fc.Arbitrary<[one: AnyNames, other: AnyNames]> = fc.array(jti, { minLength: 1, maxLength: 2 }).chain((own) => {
+  const word = fc.constantFrom(...own, 'sid', '!sid', 'tenant', 'a')
+  const separator = fc.constantFrom('/', ':', '%2F', '%3A', '')
+  const pair = fc.tuple(word, separator, word).map((parts) => parts.join(''))
+  const triple = fc.tuple(word, separator, word, separator, word).map((parts) => parts.join(''))
+  const plain = fc.oneof({ arbitrary: word, weight: 4 }, pair, triple)
+  const text = fc.oneof({ arbitrary: plain, weight: 4 }, plain.map(encodeURIComponent))
+  const names = fc.tuple(fc.option(text, { nil: undefined }), fc.oneof(
+    fc.record({ sub: text }),
+    fc.record({ sid: text }),
+    fc.record({ sidless: text }),
+    fc.record({ claim: text.filter((claim) => readRevocableBy([claim]) !== undefined), value: text })
+  )).map(([iss, names]): AnyNames => ({ ...(iss !== undefined && { iss }), ...names }))
+  return fc.tuple(names, names)
+})
+
+t.test('no name of a subject, a session, a claim option revocableBy takes, or what has no sid can be taken for another', async (t) => {
+  let same = 0
+  fc.assert(fc.property(relatives, ([one, other]) => {
+    const isSame = sorted(one) === sorted(other)
+    if (isSame) same++
+    return (nameOf(one) === nameOf(other)) === isSame
+  }), { numRuns: runs(8000) })
+  t.ok(same > 0, 'and some were the same')
+})
+
+t.test('a name is told from what looks like it', async (t) => {
+  const alike: AnyNames[] = [
+    { sub: 's' }, { sub: 'sid:s' }, { sub: 'sid/s' }, { sub: '!sid:s' }, { sub: '!sid' }, { sid: 's' }, { sidless: 's' }, { claim: 'tenant', value: 's' }, { sub: 'tenant:s' },
+    { iss: 'sid:i', sub: 's' }, { iss: 'i', sub: 's' }, { iss: 'i', sid: 's' }, { sid: 'i/s' }, { iss: 'i', sidless: 's' }, { sidless: 'i/s' }, { iss: '!sid:i', sub: 's' },
+    { iss: 'i', claim: 'tenant', value: 's' }, { claim: 'tenant', value: 'i/s' }, { claim: 'tenant:i', value: 's' }, { claim: 'sid:tenant', value: 's' }, { claim: 'sid%3Atenant', value: 's' },
+    { iss: 'tenant:i', sub: 's' }, { claim: 'SID', value: 's' }, { claim: 'sid ', value: 's' }, { sub: 'sid%3As' }, { sid: 'sid:s' }
+  ]
+  t.equal(new Set(alike.map(nameOf)).size, alike.length)
+  for (const taken of ['sid', 'sub', 'jti', 'iss', '!sid', '!jti', '!']) t.equal(readRevocableBy([taken]), undefined, `no listed claim is ${taken}`)
 })
 
 t.test('a token has the names of its claims, and a token of a subject alone costs no list', async (t) => {
