@@ -129,20 +129,24 @@ t.test('a session without a jti logs in again, or is exchanged', async (t) => {
 
 t.test('open WebSockets and event streams are closed when their token is revoked, in each process', async (t) => {
   const server = await startRedis(t)
-  const app = await recipe(t, server, 'websockets.md')
-  const other = await recipe(t, server, 'websockets.md')
+  // Without the timer, which would close them a minute later.
+  const edits: Edit[] = [["mode: 'replica'", "mode: 'replica', claims: { sid: 'sid' }, revocableBy: ['tenant']"], ['60_000', '2 ** 30']]
+  const app = await recipe(t, server, 'websockets.md', { edits })
+  const other = await recipe(t, server, 'websockets.md', { edits })
   const ends = await Promise.all([app, other].map(async (app) => `127.0.0.1:${await listen(app)}`))
-  const issue = (sub: string) => app.revocation.issue({ sub })
-  const revocations: Record<string, (token: { jti: string, sub: string }) => Promise<unknown>> = {
+  const issue = (name: string) => app.revocation.issue({ sub: name, sid: name, tenant: name })
+  const revocations: Record<string, (token: { jti: string, name: string }) => Promise<unknown>> = {
     'by its jti': ({ jti }) => app.revocation.revoke({ jti }),
-    'by its subject': ({ sub }) => app.revocation.revokeSubject(sub)
+    'by its subject': ({ name }) => app.revocation.revokeSubject(name),
+    'by its session': ({ name }) => app.revocation.revokeSession(name),
+    'by a listed claim': ({ name }) => app.revocation.revokeBy('tenant', name)
   }
   for (const [label, revoke] of Object.entries(revocations)) {
-    const [sub, keptSub] = [`alice ${label}`, `bob ${label}`]
-    const [token, kept] = [await issue(sub), await issue(keptSub)]
+    const [name, keptName] = [`alice ${label}`, `bob ${label}`]
+    const [token, kept] = [await issue(name), await issue(keptName)]
     const connections = await Promise.all(ends.flatMap((host) => [liveAt(t, host, token.token), eventsAt(host, token.token)]))
     const others = await Promise.all(ends.flatMap((host) => [liveAt(t, host, kept.token), eventsAt(host, kept.token)]))
-    await revoke({ jti: token.jti, sub })
+    await revoke({ jti: token.jti, name })
     t.strictSame(await Promise.all(connections.map(({ closed }) => closed)), [1008, 'end', 1008, 'end'], label)
     t.strictSame(others.map(({ isOpen }) => isOpen()), [true, true, true, true])
     const refused = await fetch(`http://${ends[0]}/events`, { headers: bearer(token.token) })
