@@ -36,8 +36,19 @@ const SHAPES: Record<string, (whose: Required<Whose>) => Claims> = {
   'Auth0, with an Action': ({ user, sid, client }) => ({ sub: `auth0|${user}`, aud: AUDIENCE, azp: client, [`${AUDIENCE}/sid`]: sid }),
   Okta: ({ user, client }) => ({ ver: 1, jti: `AT.${randomUUID()}`, aud: AUDIENCE, cid: client, uid: `00u-${user}`, scp: ['openid'], auth_time: inSeconds(-60), sub: `${user}@example.com` }),
   'Entra ID': ({ user, sid, client }) => ({
-    aud: AUDIENCE, nbf: inSeconds(-10), aio: 'opaque', azp: client, azpacr: '0', oid: `oid-${user}`, rh: 'opaque', scp: 'read', sid, sub: `pairwise-${user}`, tid: 'tenant',
-    uti: randomUUID(), ver: '2.0'
+    aud: AUDIENCE,
+    nbf: inSeconds(-10),
+    aio: 'opaque',
+    azp: client,
+    azpacr: '0',
+    oid: `oid-${user}`,
+    rh: 'opaque',
+    scp: 'read',
+    sid,
+    sub: `pairwise-${user}`,
+    tid: 'tenant',
+    uti: randomUUID(),
+    ver: '2.0'
   }),
   Cognito: ({ user, sid, client }) => ({
     sub: user, client_id: client, origin_jti: sid, event_id: randomUUID(), token_use: 'access', scope: 'openid', auth_time: inSeconds(-60), jti: randomUUID(), username: user
