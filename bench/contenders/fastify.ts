@@ -1,7 +1,8 @@
 import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
-import type { AddressInfo } from 'node:net'
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket, type AddressInfo } from 'node:net'
 import type { RevocationDecorator } from '../../lib/index.ts'
 import type { Keys } from '../support/tokens.ts'
 import { denialKey, type Build } from './contender.ts'
@@ -9,8 +10,8 @@ import { denialKey, type Build } from './contender.ts'
 export interface Running {
   /** Requests that reached a route's handler. */
   handled (): number
-  /** One request without a socket; gives the status. */
-  inject (path: string, token: string): Promise<number>
+  /** One request without a connection; gives the status. */
+  ask (path: string, token: string): Promise<number>
   listen (): Promise<number>
   revocation: RevocationDecorator | undefined
 }
@@ -48,15 +49,35 @@ export async function build ({ contender: { kind, cache = false, jwt = false, mo
   await app.ready()
   return {
     handled: () => handled,
-    inject: (path, token) => new Promise((resolve, reject) => {
-      app.inject({ url: path, headers: { authorization: `Bearer ${token}` } }, (error, response) => {
-        if (error) reject(error)
-        else resolve(response!.statusCode)
-      })
-    }),
+    ask: (path, token) => ask(app, path, token),
     listen: () => listen(app),
     revocation: kind === 'ours' ? app.revocation : undefined
   }
+}
+
+/** Never connected. */
+const socket = new Socket()
+
+/**
+ * Node's own request and response, from the header to the bytes of the answer. Fastify's `inject()` would parse that answer
+ * again, and keep what belongs to a request until the event loop turns: both cost more than all that is compared.
+ */
+function ask (app: FastifyInstance, path: string, token: string): Promise<number> {
+  return new Promise((resolve) => {
+    const request = new IncomingMessage(socket)
+    request.method = 'GET'
+    request.url = path
+    request.headers = { host: 'localhost', authorization: `Bearer ${token}` }
+    const response = new ServerResponse(request)
+    const end = response.end.bind(response) as (...given: unknown[]) => ServerResponse
+    response.end = (...given: unknown[]) => {
+      end(...given)
+      response.emit('finish')
+      resolve(response.statusCode)
+      return response
+    }
+    app.routing(request, response)
+  })
 }
 
 function signing (keys: Keys): FastifyJWTOptions {
