@@ -24,7 +24,7 @@ export function ratioOf (samples: Sample[], row: string, base = ALONE.name): Rat
   if (costs.size === 0 || bases.size === 0) return undefined
   return {
     median: median([...costs].map(([round, cpu]) => cpu / bases.get(round)!)),
-    quiet: quantile(costs.values(), 0.25) / quantile(bases.values(), 0.25)
+    quiet: quantile(costs.values(), 0.25) / quantile([...costs.keys()].map((round) => bases.get(round)!), 0.25)
   }
 }
 

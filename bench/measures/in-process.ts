@@ -2,7 +2,7 @@ import { AGAIN, ALONE, bothWays, BY_HAND, cached, FLOOR, OPEN, replica, strict, 
 import type { Costs, InProcessHandlers } from '../processes/in-process.ts'
 import type { Bench } from '../support/bench.ts'
 import { inSession } from '../support/owner.ts'
-import { keysFor, tokensOf, type Algorithm } from '../support/tokens.ts'
+import { keysFor, tokensOf, type Algorithm, type Keys } from '../support/tokens.ts'
 import { isSettled, type Sample } from './comparison.ts'
 
 export interface Group {
@@ -60,20 +60,40 @@ export const GROUPS = {
 
 export const PUBLIC = ', public route'
 
-/** All rows of a group ask one after the other in each round. Goes on until two equals are equal. */
-export function measureInProcess (bench: Bench, { algorithm, tokens: count, rows, forged = false }: Group): Promise<Compared> {
+/**
+ * Each row in a process of its own, with the two equals that it is compared with. A service has one application: where a
+ * dozen share the code of one package, V8 optimises that code for none of them.
+ */
+export async function measureInProcess (bench: Bench, group: Group): Promise<Compared> {
+  const keys = { good: await keysFor(group.algorithm), other: await keysFor(group.algorithm) }
+  const tokens = (await tokensOf(group.forged ? keys.other : keys.good, group.tokens)).map(({ token }) => token)
+  const samples: Sample[] = []
+  for (const contender of group.rows(bench.settings.entries).filter(({ name }) => bench.rows.test(name))) {
+    const first = Math.max(0, ...samples.map(({ round }) => round + 1))
+    const found = await measureRow(bench, { contender, keys: keys.good, tokens, forged: group.forged === true })
+    samples.push(...found.map((sample) => ({ ...sample, round: first + sample.round })))
+  }
+  return { samples }
+}
+
+interface RowOptions {
+  contender: Contender
+  keys: Keys
+  tokens: string[]
+  forged: boolean
+}
+
+/** The rows ask one after the other in each round. Goes on until two equals are equal. */
+function measureRow (bench: Bench, { contender: asked, keys, tokens, forged }: RowOptions): Promise<Sample[]> {
   return inSession(async (session) => {
     const { warmUp, rounds, most } = bench.settings.inProcess
-    const keys = await keysFor(algorithm)
-    const tokens = (await tokensOf(forged ? await keysFor(algorithm) : keys, count)).map(({ token }) => token)
-    const chosen = rows(bench.settings.entries).filter(({ name }) => bench.rows.test(name))
-    const asked = await Promise.all([ALONE, AGAIN, ...chosen].map(async (contender) => {
+    const protectedOnes = await Promise.all([ALONE, AGAIN, asked].map(async (contender) => {
       const { database, seeded } = await bench.filled(contender.entries)
       const revoked = seeded === undefined ? undefined : (await tokensOf(keys, 1, [seeded]))[0]!.token
       return { what: { contender, keys, redisUrl: database.url }, tokens, path: '/me', status: forged ? 401 : 200, revoked }
     }))
-    const open = forged ? asked.map((row) => ({ ...row, path: '/public', status: 200 })) : []
-    const all = [...asked, ...open]
+    const open = forged ? protectedOnes.map((row) => ({ ...row, path: '/public', status: 200 })) : []
+    const all = [...protectedOnes, ...open]
     const names = all.map(({ what: { contender: { name } }, path }) => path === '/public' ? name + PUBLIC : name)
 
     const child = bench.start<InProcessHandlers>(session, 'in-process')
@@ -84,6 +104,6 @@ export function measureInProcess (bench: Bench, { algorithm, tokens: count, rows
       const costs = await child.call('run', rounds)
       samples.push(...costs.flatMap((found: Costs, round) => found.map((cpu, i) => ({ row: names[i]!, round: done + round, cpu }))))
     }
-    return { samples }
+    return samples
   })
 }
