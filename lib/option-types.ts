@@ -90,8 +90,8 @@ export interface RevocationOptions {
   revocableBy?: readonly string[]
   /**
    * Identity providers that post log-outs here (OpenID Connect Back-Channel Logout 1.0). Sessions are then
-   * looked at, in the claim `sid` unless option `claims` says otherwise. A session's end also ends the older
-   * tokens of its subject that have no sid. `[]` adds no route: for another service on the same prefix.
+   * looked at, in the claim `sid` unless option `claims` says otherwise. A log-out also ends the older tokens
+   * of its subject that have no sid. `[]` adds no route: for another service on the same prefix.
    * Default: none. Processes that share a prefix all need the option, or none of them.
    * @example
    * await app.register(revocation, {

@@ -10,7 +10,9 @@ import type { Provider } from './domain/logouts.ts'
 import { badOption } from './errors.ts'
 import type { Authorize, RevocationOptions } from './option-types.ts'
 import { PROVIDERS_WANTED, readProviders } from './provider-options.ts'
-import { DEFAULT_PREFIX, isFilled, isObject, readRoutes, ROUTES_WANTED, type Routes } from './route-options.ts'
+import {
+  DEFAULT_PREFIX, isFilled, isObject, readRoutes, ROUTES_WANTED, type Routes
+} from './route-options.ts'
 import type { Milliseconds, Seconds } from './time.ts'
 
 /** The options, with each default filled in and each unit settled. */

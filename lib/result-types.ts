@@ -174,8 +174,8 @@ export interface RevocationStatus {
   /** Option `revocableBy`. */
   revocableBy: string[]
   /**
-   * Option `backchannelLogout` was given: a session's end also ends the subject's tokens without a sid. Absent
-   * where it was not.
+   * Option `backchannelLogout` was given: a provider's log-out may also end the subject's tokens without a
+   * sid. Absent where it was not.
    */
   backchannelLogout?: true
   /** How many revocations and cutoffs a replica holds. */

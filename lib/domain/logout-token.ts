@@ -3,8 +3,8 @@ import { isJti, isName, LOGOUT_EVENT, subOf } from './claims.ts'
 import { IAT_AHEAD } from './retention.ts'
 
 /*
- * Logout tokens (OpenID Connect Back-Channel Logout 1.0 with errata set 1, §2.4 and §2.6): all that can be said
- * of one before anybody looks at its signature. Nothing is fetched for a token that these rules refuse.
+ * Logout tokens (OpenID Connect Back-Channel Logout 1.0 with errata set 1, §2.4 and §2.6): all that can be
+ * said of one before anybody looks at its signature. Nothing is fetched for a token that these rules refuse.
  */
 
 export const MAX_LOGOUT_TOKEN = 8192
@@ -26,7 +26,8 @@ export const LOGOUT_RULES = {
   names: 'The logout token needs a sid or a sub of at most 1024 characters',
   iat: 'The iat of the logout token must be a number that is not ahead of the clock',
   exp: 'The logout token needs an exp as a number, or an iat of the last 10 minutes',
-  signature: 'The logout token does not verify, or has expired'
+  signature: 'The logout token does not verify, or has expired',
+  application: 'The application has no key for the logout token, or does not take it'
 } as const
 
 export type LogoutRule = keyof typeof LOGOUT_RULES
@@ -83,7 +84,8 @@ function brokenPayload (payload: Part, { issuer, audiences }: LogoutExpectation)
   const all: unknown[] = Array.isArray(aud) ? aud : [aud]
   if (!all.some((one) => audiences.includes(one as string))) return 'aud'
   // Other members are ignored: Keycloak sends one.
-  if (!isObject(events) || !Object.hasOwn(events, LOGOUT_EVENT) || !isObject(events[LOGOUT_EVENT])) return 'events'
+  const event = isObject(events) && Object.hasOwn(events, LOGOUT_EVENT) ? events[LOGOUT_EVENT] : undefined
+  if (!isObject(event)) return 'events'
   if (Object.hasOwn(payload, 'nonce')) return 'nonce'
   if (!isJti(jti)) return 'jti'
 }

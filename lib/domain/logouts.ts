@@ -43,10 +43,10 @@ export class Logouts {
   }
 
   /**
-   * Ends the session for ever, and the subject's tokens without a sid that are older than the log-out; without
-   * a sid all older tokens of the subject. A cutoff at the logout token's own iat: however often and late it
-   * comes, it spares no old token and ends no later login. Most providers never send it again, so what fails
-   * is owed.
+   * Ends the session for ever, and the subject's older tokens that have no sid. Where the log-out names no
+   * session, it ends all older tokens of the subject. They end at the iat of the logout token: however often
+   * and late it comes, it spares no old token and ends no later login. Most providers never send it again, so
+   * what fails is owed.
    * @throws FST_JWT_REVOCATION_UNAVAILABLE
    */
   async end ({ jti, sid, sub, iat }: Logout) {
@@ -62,7 +62,7 @@ export class Logouts {
     ])
   }
 
-  /** Tells the log at most once a minute of each reason. Anybody can provoke it, and nothing of a token is told. */
+  /** Tells the log at most once a minute of each reason, because anybody can provoke it. */
   refused (reason: LogoutRefusal) {
     const now = this.#clock.monotonic()
     const last = this.#told.get(reason)

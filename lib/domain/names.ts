@@ -17,7 +17,7 @@ export interface Named {
   claims?: Record<string, string> | undefined
 }
 
-/** What a cutoff is of: a subject, a session, a value of a listed claim, or a subject's tokens without a sid. */
+/** What a cutoff is of: a subject, a session, a listed claim's value, or a subject's tokens without a sid. */
 export type CutoffNames = { iss?: string } &
   ({ sub: string } | { sid: string } | { claim: string, value: string } | { subWithoutSid: string })
 
@@ -78,8 +78,8 @@ export function cutoffNamesOf (name: string): CutoffNames | null {
 }
 
 /**
- * The names by which a token with these claims can be revoked. `sidless`: whether a subject's tokens without a
- * sid have a name together.
+ * The names by which a token with these claims can be revoked. `sidless`: whether a subject's tokens without
+ * a sid have a name together.
  */
 export function namesOf ({ iss, jti, sub, sid, claims }: Named, sidless = false): Names {
   const subject = sub === undefined ? undefined : identityOf(iss, sub)

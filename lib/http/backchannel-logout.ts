@@ -9,7 +9,7 @@ import { badOption, FST_JWT_REVOCATION_UNAVAILABLE } from '../errors.ts'
 import { systemClock } from '../time.ts'
 import type { Guard } from './guard.ts'
 import { clockTolerance, findJwt, optionsOf, type GuardedJwt, type Verify } from './jwt.ts'
-import { isOfKeys } from './key-failure.ts'
+import { isOfApplication, isOfKeys } from './key-failure.ts'
 import { verifyDecorator } from './verify-decorator.ts'
 
 export interface LogoutContext extends Pick<RegisterOptions, 'logLevel' | 'logSerializers'> {
@@ -49,7 +49,7 @@ export async function registerLogout (app: FastifyInstance, context: LogoutConte
   }
 }
 
-/** The `@fastify/jwt` that has the provider's keys, and its own verify decorator: no guard stands before it. */
+/** The `@fastify/jwt` that has the provider's keys, and its verify decorator, without a guard before it. */
 function verifierOf (
   app: FastifyInstance, { namespace }: Provider, { guarded, guards, namespaces }: LogoutContext
 ): { jwt: GuardedJwt, original: Verify } {
@@ -131,7 +131,7 @@ function addRoute (scope: FastifyInstance, { path, expected, logouts, verify }: 
       if (isOfKeys(error)) {
         logouts.refused('keys')
         unavailable(reply)
-      } else refuse(reply, 'signature')
+      } else refuse(reply, isOfApplication(error) ? 'application' : 'signature')
       return false
     }
   }

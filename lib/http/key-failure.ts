@@ -3,8 +3,8 @@ const OF_SYSTEM = /^(?:E(?!RR_)[A-Z_]+|UND_ERR_\w+)$/
 const NAMES = ['AbortError', 'TimeoutError', 'SyntaxError']
 
 /**
- * Whether a verification failed because nobody could read the keys now: the network failed, or whoever has the
- * keys did. Then nothing is known of the token. What else a secret function throws is about the token.
+ * Whether a verification failed because nobody could read the keys now: the network failed, or whoever has
+ * the keys did. Then nothing is known of the token. What else a secret function throws is about the token.
  */
 export function isOfKeys (error: unknown): boolean {
   for (let one = error; one instanceof Error; one = one.cause) {
@@ -15,4 +15,9 @@ export function isOfKeys (error: unknown): boolean {
     if ([status, statusCode, response?.status].some((status) => Number(status) >= 500)) return true
   }
   return false
+}
+
+/** Whether `secret`, `trusted` or `formatUser` threw, and not `@fastify/jwt` or fast-jwt. */
+export function isOfApplication (error: unknown): boolean {
+  return !/^FA?ST_JWT_/.test(String((Object(error) as { code?: unknown }).code))
 }

@@ -9,7 +9,7 @@ import { LOGOUT_RULES, type LogoutRule } from '../../lib/domain/logout-token.ts'
 import { answerOf, bearer, buildApp, inSeconds, ownPrefix, REVOKED, signed } from '../support/app.ts'
 import { WatchedClient } from '../support/domain.ts'
 import { AUDIENCE, EVENT, postLogout, startProvider, unsigned, type Claims } from '../support/provider.ts'
-import { eventually, startRedis } from '../support/redis.ts'
+import { eventually, startRedis, type RedisServer } from '../support/redis.ts'
 
 /* Log-outs that an identity provider posts: what ends, what is refused, and what happens without a store. */
 
@@ -146,7 +146,7 @@ async function hostileTokens (): Promise<Array<[what: string, token: string, rul
     // And what else an attacker has.
     ['HS256 with the public key', await sign(claims(), { alg: 'HS256' }, new TextEncoder().encode(provider.pem)), 'signature', 1],
     ['the key of somebody else', await sign(claims(), {}, other.privateKey), 'signature', 1],
-    ['an unknown kid', await sign(claims(), { kid: 'k2' }), 'signature', 1],
+    ['an unknown kid', await sign(claims(), { kid: 'k2' }), 'application', 1],
     ['no signature', `${good.slice(0, good.lastIndexOf('.'))}.`, 'signature', 1],
     ['a tampered payload', [good.split('.')[0], (await sign(claims({ sid: 's9' }))).split('.')[1], good.split('.')[2]].join('.'), 'signature', 1],
     ['an iat ahead', await sign(claims({ iat: inSeconds(120) })), 'iat', 0],
@@ -407,8 +407,9 @@ t.test('the log tells at most once a minute of each reason, and nothing of an un
   const other = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
   const answers: string[] = []
   for (let i = 0; i < 3; i++) {
-    for (const claims of [{ nonce: canary }, { iss: canary }, { aud: canary }, { sid: canary, sub: canary, jti: canary }]) {
-      const token = await provider.sign(provider.logoutClaims({ sid: canary, ...claims }), { kid: canary, typ: 'JWT' }, other as never)
+    for (const claims of [{ nonce: canary }, { iss: canary }, { aud: canary }, { sid: canary, sub: canary, jti: canary }, { sid: canary, sub: canary, jti: canary, kid: 'k1' }]) {
+      const { kid = canary, ...others } = claims as Claims
+      const token = await provider.sign(provider.logoutClaims({ sid: canary, ...others }), { kid, typ: 'JWT' }, other as never)
       const { statusCode, body, headers } = await post(token)
       t.equal(statusCode, 400)
       answers.push(body + JSON.stringify(headers))
@@ -416,14 +417,18 @@ t.test('the log tells at most once a minute of each reason, and nothing of an un
     answers.push((await post(canary)).body)
   }
   t.strictSame(told('authn_logout_refused').map(({ level, reason, provider: issuer, msg }) => [level, reason, issuer, msg]), [
-    'nonce', 'iss', 'aud', 'signature', 'token'
+    'nonce', 'iss', 'aud', 'application', 'signature', 'token'
   ].map((reason) => [40, reason, provider.issuer, 'jwt revocation: a logout token was refused']))
   t.notMatch(JSON.stringify([lines, answers]), canary)
   t.strictSame(await server.keys(`${keyPrefix}*`), [])
 })
 
-for (const mode of ['strict', 'replica'] as const) {
-  t.test(`without Redis a log-out is 503 and owed: once Redis is back the token is dead, without a second POST: ${mode}`, async (t) => {
+const OUTAGES: Array<[what: string, begin: (redis: RedisServer) => unknown, end: (redis: RedisServer) => unknown]> = [
+  ['it is stopped', (redis) => redis.stop(), (redis) => redis.start()],
+  ['it says nothing', (redis) => redis.pause(), (redis) => redis.resume()]
+]
+for (const mode of ['strict', 'replica'] as const) for (const [what, begin, end] of OUTAGES) {
+  t.test(`without Redis a log-out is 503 and owed: once Redis is back the token is dead, without a second POST: ${mode}, ${what}`, async (t) => {
     const own = await startRedis(t)
     const shared = { redis: own.url, keyPrefix: ownPrefix(), mode, storeTimeout: 300 } as const
     const { app, post, heard, told } = await scene(t, shared)
@@ -434,13 +439,13 @@ for (const mode of ['strict', 'replica'] as const) {
       for (const token of [...ended, ...spared]) await eventually('it is accepted', async () => (await me(app_, token)).statusCode === 200)
     }
     const logout = await provider.logoutToken({ sid: 's1', sub: 'alice' })
-    await own.stop()
+    await begin(own)
     const { statusCode, headers, body } = await post(logout)
     t.strictSame([statusCode, headers['retry-after'], headers['cache-control'], JSON.parse(body)], [503, '1', 'no-store', { error: 'temporarily_unavailable' }])
     t.strictSame(heard, [])
     if (mode === 'replica') await dead(t, app, ended)
     else for (const token of ended) t.match(await me(app, token), { statusCode: 503 })
-    await own.start()
+    await end(own)
     for (const app_ of [app, other]) {
       for (const token of ended) await eventually('it is refused', async () => (await me(app_, token)).statusCode === 401)
       await dead(t, app_, ended)
@@ -502,3 +507,15 @@ t.test('an option of the wrong shape rejects registration and says how to mend i
   const { app } = await scene(t, { backchannelLogout: PROVIDER, claims: { sub: 'sid', sid: 'session' } })
   t.strictSame(app.revocation.status().claims, { jti: 'jti', sub: 'sid', sid: 'session' })
 })
+
+for (const [what, more] of Object.entries({
+  'an async secret': {},
+  'a static secret': { secret: { public: provider.pem }, decode: {} }
+})) {
+  t.test(`a formatUser that can not take a logout token refuses it, and the log says whose fault it is: ${what}`, async (t) => {
+    const { post, told } = await scene(t, {}, { jwt: { ...provider.jwt, sign: { algorithm: 'RS256' }, formatUser: (user: { payload?: { sub: string }, sub: string }) => (user.payload ?? user).sub.toUpperCase(), ...more } as never })
+    isTaken(t, await post(await provider.logoutToken({ sub: 'alice' })))
+    isRefused(t, await post(await provider.logoutToken({ sid: 's1' })), 'application', 'it has no sub')
+    t.match(told('authn_logout_refused'), [{ reason: 'application' }])
+  })
+}
