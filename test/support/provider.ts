@@ -20,9 +20,11 @@ export async function startProvider (t: Scope) {
   const pem = await exportSPKI(publicKey)
   const jwk: JWK = { ...await exportJWK(publicKey), kid: 'k1', use: 'sig' }
   const state = { fetches: 0, status: 200 }
-  const server = createServer((_request, response) => {
-    state.fetches++
-    response.writeHead(state.status, { 'content-type': 'application/json' }).end(JSON.stringify({ keys: [jwk] }))
+  const server = createServer(({ url = '' }, response) => {
+    const isDiscovery = url.endsWith('/openid-configuration')
+    if (!isDiscovery) state.fetches++
+    const body = isDiscovery ? { issuer, jwks_uri: `${issuer}/.well-known/jwks.json` } : { keys: [jwk] }
+    response.writeHead(state.status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => server.close())
