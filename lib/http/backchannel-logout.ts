@@ -5,7 +5,7 @@ import {
   LOGOUT_RULES, readLogoutToken, type Logout, type LogoutExpectation, type LogoutRule
 } from '../domain/logout-token.ts'
 import { Logouts, type Provider } from '../domain/logouts.ts'
-import { badOption, FST_JWT_REVOCATION_UNAVAILABLE } from '../errors.ts'
+import { badOption } from '../errors.ts'
 import { systemClock } from '../time.ts'
 import type { Guard } from './guard.ts'
 import { clockTolerance, findJwt, optionsOf, type GuardedJwt, type Verify } from './jwt.ts'
@@ -139,9 +139,9 @@ function addRoute (scope: FastifyInstance, { path, expected, logouts, verify }: 
   async function answer (reply: FastifyReply, logout: Logout) {
     try {
       await logouts.end(logout)
-    } catch (error) {
-      if (error instanceof FST_JWT_REVOCATION_UNAVAILABLE) return unavailable(reply)
-      throw error
+    } catch {
+      // A store is all that this asks.
+      return unavailable(reply)
     }
     return reply.send()
   }
