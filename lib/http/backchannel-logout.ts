@@ -7,6 +7,7 @@ import {
 import { Logouts, type Provider } from '../domain/logouts.ts'
 import { badOption } from '../errors.ts'
 import { systemClock } from '../time.ts'
+import { requestPrototype } from './fastify-internals.ts'
 import type { Guard } from './guard.ts'
 import { clockTolerance, findJwt, optionsOf, type GuardedJwt, type Verify } from './jwt.ts'
 import { isOfApplication, isOfKeys } from './key-failure.ts'
@@ -62,7 +63,12 @@ function verifierOf (
       'which logout tokens do not pass; register a namespace of @fastify/jwt for the provider, ' +
       'and name it: backchannelLogout: { namespace }')
   }
-  return { jwt, original: guards[i]?.original ?? verifyDecorator(app, jwt) }
+  if (guards[i] !== undefined) return { jwt, original: guards[i].original }
+  if (typeof requestPrototype(app)[jwt.verifyName] !== 'function') {
+    throw badOption(`option "backchannelLogout" finds no request decorator "${jwt.verifyName}"; ` +
+      `register the namespace "${namespace}" of @fastify/jwt without a "jwtVerify" of its own`)
+  }
+  return { jwt, original: verifyDecorator(app, jwt) }
 }
 
 function verifySignature (original: Verify, { jwt }: GuardedJwt, provider: Provider): VerifySignature {

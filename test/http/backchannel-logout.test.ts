@@ -506,6 +506,10 @@ t.test('an option of the wrong shape rejects registration and says how to mend i
   for (const verify of [{ checkTyp: 'at+jwt' }, { allowedNonce: 'n' }]) {
     await reject({ backchannelLogout: PROVIDER }, /register a namespace of @fastify\/jwt for the provider/, { verify })
   }
+  await t.rejects(buildApp(t, {
+    before: (app) => app.register(fastifyJwt, { namespace: 'idp', jwtVerify: 'verifyIdp', ...provider.jwt } as never),
+    revocation: { backchannelLogout: { ...PROVIDER, namespace: 'idp' } }
+  }), { code: 'FST_JWT_REVOCATION_BAD_OPTION', message: /finds no request decorator "idpJwtVerify"; register the namespace "idp"/ })
   const { app } = await scene(t, { backchannelLogout: PROVIDER, claims: { sub: 'sid', sid: 'session' } })
   t.strictSame(app.revocation.status().claims, { jti: 'jti', sub: 'sid', sid: 'session' })
 })
