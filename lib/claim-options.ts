@@ -26,6 +26,12 @@ export function readClaims (value: unknown): ClaimNames | undefined {
   return areClaims && areDifferent(claims) ? names : undefined
 }
 
+/** The same with sessions, which are in `sid` by default; undefined where another name is found there. */
+export function withSessions (names: ClaimNames): ClaimNames | undefined {
+  const all = { ...names, sid: names.sid ?? 'sid' }
+  return areDifferent(Object.values(all)) ? all : undefined
+}
+
 export const CLAIMS_WANTED = '{ jti, sub, sid }, each the name of another claim, ' +
   `and none of ${FIXED.join(', ')}; without "sid" no claim counts as a session`
 

@@ -6,6 +6,7 @@ export {
 export type {
   Authorize, AuthorizeTarget, RedisClient, RevocationOptions, RevocationPlugin, RoutesOptions
 } from './option-types.ts'
+export type { LogoutProvider } from './provider-types.ts'
 export type {
   ClaimOptions, ClaimResult, CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken,
   RevocationDecorator, RevocationEvents, RevocationResult, RevocationStatus, RevokeResult, SessionOptions,

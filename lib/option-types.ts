@@ -1,6 +1,7 @@
 import type { FastifyJWTOptions } from '@fastify/jwt'
 import type { FastifyInstance, FastifyRequest, RegisterOptions } from 'fastify'
 import type { RedisOptions } from 'ioredis'
+import type { LogoutProvider } from './provider-types.ts'
 
 /**
  * What the plugin asks of a Redis client. `Redis` and `Cluster` of ioredis 5 and 6, and of iovalkey, have it.
@@ -87,6 +88,17 @@ export interface RevocationOptions {
    * await app.register(revocation, { revocableBy: ['tenant', 'client_id'] })
    */
   revocableBy?: readonly string[]
+  /**
+   * Identity providers that post log-outs here (OpenID Connect Back-Channel Logout 1.0). Sessions are then
+   * looked at, in the claim `sid` unless option `claims` says otherwise. A log-out also ends the older tokens
+   * of its subject that have no sid. `[]` adds no route: for another service on the same prefix.
+   * Default: none. Processes that share a prefix all need the option, or none of them.
+   * @example
+   * await app.register(revocation, {
+   *   backchannelLogout: { issuer: 'https://login.example', audience: 'the-client-id' }
+   * })
+   */
+  backchannelLogout?: LogoutProvider | readonly LogoutProvider[]
   /**
    * The longest a token may live: seconds, or a string with a unit such as `'12h'`. Default `'30d'`. The
    * plugin refuses a token that lives longer, that has no `exp` or `iat`, or whose `iat` is ahead by more

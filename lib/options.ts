@@ -3,11 +3,16 @@ import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyJWTOptions } from '@fastify/jwt'
 import type { FastifyRequest, RegisterOptions } from 'fastify'
 import {
-  CLAIMS_WANTED, DEFAULT_CLAIMS, readClaims, readRevocableBy, REVOCABLE_BY_WANTED
+  CLAIMS_WANTED, DEFAULT_CLAIMS, readClaims, readRevocableBy, REVOCABLE_BY_WANTED, withSessions
 } from './claim-options.ts'
 import type { ClaimNames } from './domain/claims.ts'
+import type { Provider } from './domain/logouts.ts'
 import { badOption } from './errors.ts'
-import type { Authorize, RevocationOptions, RoutesOptions } from './option-types.ts'
+import type { Authorize, RevocationOptions } from './option-types.ts'
+import { PROVIDERS_WANTED, readProviders } from './provider-options.ts'
+import {
+  DEFAULT_PREFIX, isFilled, isObject, readRoutes, ROUTES_WANTED, type Routes
+} from './route-options.ts'
 import type { Milliseconds, Seconds } from './time.ts'
 
 /** The options, with each default filled in and each unit settled. */
@@ -28,8 +33,11 @@ export interface Settings {
   minReplicas: number
   authorize: Authorize
   skip: ((request: FastifyRequest) => unknown) | undefined
-  routes: false | RoutesOptions & { prefix: string }
+  routes: Routes
   recordOnUse: boolean
+  backchannelLogout: Provider[] | undefined
+  /** Whether option `backchannelLogout` was given, be it without a provider. */
+  sidless: boolean
   /** undefined: `@fastify/jwt` has been registered before. */
   jwt: FastifyJWTOptions[] | undefined
   /** [undefined]: `@fastify/jwt` was registered without one. */
@@ -52,7 +60,6 @@ const MAX_TIMEOUT = 2 ** 31 - 1
 /** A replica asks for the log four times within `maxStaleness`, and Redis ends a wait up to 100 ms late. */
 const MIN_STALENESS = 500
 
-const DEFAULT_PREFIX = '/v1/jwt/history'
 /** What Fastify itself takes from the options of any plugin. */
 const REGISTER_OPTIONS = ['prefix', 'logLevel', 'logSerializers']
 
@@ -80,11 +87,6 @@ const milliseconds = (least: Milliseconds): Option<Milliseconds> =>
 function aFunction<T extends Function> (wanted: string): Option<T> {
   return { read: (value) => typeof value === 'function' ? value as T : undefined, wanted }
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-const isFilled = (value: unknown): value is string => typeof value === 'string' && value !== ''
 
 /**
  * The parser takes a string of digits for milliseconds, and a reader for seconds: such a string needs a unit.
@@ -115,21 +117,6 @@ function namesIn (value: unknown): string {
   return isObject(value) ? `{ ${Object.keys(value).join(', ')} }` : typeof value
 }
 
-/** An OpenAPI security requirement: names of schemes, each with the names of scopes. */
-const isRequirement = (value: unknown) => isObject(value) &&
-  Object.values(value).every((scopes) => Array.isArray(scopes) && scopes.every(isFilled))
-
-function readRoutes (value: unknown): Settings['routes'] | undefined {
-  if (value === false) return false
-  if (!isObject(value)) return undefined
-  const { prefix = DEFAULT_PREFIX, security, hide = false, ...others } = value
-  const isSecurity = security === undefined || (Array.isArray(security) && security.every(isRequirement))
-  const isPrefix = isFilled(prefix) && prefix.startsWith('/')
-  const hasOthers = Object.keys(others).length > 0
-  if (hasOthers || !isPrefix || typeof hide !== 'boolean' || !isSecurity) return undefined
-  return { prefix, ...(hide && { hide }), ...(security !== undefined && { security }) }
-}
-
 const OPTIONS = {
   jwt: {
     read: readJwt,
@@ -154,15 +141,12 @@ const OPTIONS = {
   minReplicas: wholeNumber(0, Infinity, 'a whole number, 0 or more'),
   authorize: aFunction<Authorize>('a function (request, target) => boolean or Promise<boolean>'),
   skip: aFunction<(request: FastifyRequest) => unknown>('a function (request) => boolean'),
-  routes: {
-    read: readRoutes,
-    wanted: "false, or { prefix, security, hide } with a path that starts with '/', " +
-      'OpenAPI security requirements such as [{ bearerAuth: [] }], and true or false'
-  },
+  routes: { read: readRoutes, wanted: ROUTES_WANTED },
   recordOnUse: {
     read: (value: unknown) => typeof value === 'boolean' ? value : undefined,
     wanted: 'true or false'
   },
+  backchannelLogout: { read: readProviders, wanted: PROVIDERS_WANTED },
   namespace: { read: readNamespaces, wanted: 'a namespace of @fastify/jwt, or an array of different ones' },
   jwtVerify: {
     read: (value: unknown) => isFilled(value) ? value : undefined,
@@ -200,7 +184,13 @@ export function resolveOptions (options: RevocationOptions & RegisterOptions): S
     throw badOption('option "redis" is there and undefined (is a variable of the environment not set?); ' +
       "set it to a URL such as redis://host:6379, or to 'memory' to keep revocations in this process alone")
   }
-  const claims = read(options, 'claims') ?? DEFAULT_CLAIMS
+  const backchannelLogout = read(options, 'backchannelLogout')
+  const named = read(options, 'claims') ?? DEFAULT_CLAIMS
+  const claims = backchannelLogout === undefined ? named : withSessions(named)
+  if (claims === undefined) {
+    throw badOption('option "backchannelLogout" looks for sessions in the claim sid, ' +
+      'which option "claims" gives to another name; set option "claims": { sid } to the claim that has them')
+  }
   const revocableBy = read(options, 'revocableBy') ?? []
   if (revocableBy.some((claim) => Object.values(claims).includes(claim))) {
     throw badOption(`option "revocableBy" must be ${REVOCABLE_BY_WANTED}; got ${quoted(revocableBy)}`)
@@ -237,6 +227,8 @@ export function resolveOptions (options: RevocationOptions & RegisterOptions): S
     skip: read(options, 'skip'),
     routes: read(options, 'routes') ?? { prefix: DEFAULT_PREFIX },
     recordOnUse: read(options, 'recordOnUse') ?? false,
+    backchannelLogout,
+    sidless: backchannelLogout !== undefined,
     jwt,
     namespaces,
     jwtVerify

@@ -1,9 +1,9 @@
 import type { RegisterOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { Access } from './domain/access.ts'
 import { Decorator } from './domain/decorator.ts'
 import { logSpan } from './domain/retention.ts'
 import { badOption } from './errors.ts'
+import { registerLogout } from './http/backchannel-logout.ts'
 import { Guard } from './http/guard.ts'
 import { presentedHook } from './http/hook.ts'
 import { clockTolerance, findJwt, issuerOfAll, signerOver } from './http/jwt.ts'
@@ -86,10 +86,9 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
   guards.push(...guarded.map((jwt) => new Guard({ ...jwt, scope: app, revocation, clock: systemClock })))
   app.addHook('onRequest', presentedHook(guards, settings))
   refuseUnguardedScopes(app, guarded)
-  if (settings.routes) {
-    const access = new Access(revocation, () => store.budget())
-    await registerRoutes(app, { ...options, ...settings, routes: settings.routes, access, guard: guards[0]! })
-  }
+  const http = { ...options, ...settings, revocation, guarded, guards }
+  await registerRoutes(app, { ...http, budget: () => store.budget() })
+  await registerLogout(app, http)
   warnAtStart(app, settings, guarded, store.status.kind)
   app.addHook('onReady', () => store.start())
 }, { name: 'fastify-jwt-revocation', fastify: '5.x' }) as RevocationPlugin

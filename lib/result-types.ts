@@ -64,7 +64,7 @@ export interface CutoffResult {
 
 /**
  * What listeners of `revoked` get when somebody revoked a subject, a session, or by a listed claim: `sub`,
- * `sid`, or `claim` and `value`.
+ * `sid`, or `claim` and `value`. A provider's log-out may also revoke by `subWithoutSid`.
  * @example
  * app.revocation.on('revoked', (event) => {
  *   if ('cutoff' in event) app.log.info(`tokens of ${event.sub ?? event.sid ?? event.value} are revoked`)
@@ -75,6 +75,8 @@ export interface CutoffEvent {
   sid?: string
   claim?: string
   value?: string
+  /** A subject whose tokens without a sid are revoked: a provider has ended one of its sessions. */
+  subWithoutSid?: string
   iss?: string
   /** Seconds since the epoch; 4294967295: tokens that are issued later as well. */
   cutoff: number
@@ -171,6 +173,11 @@ export interface RevocationStatus {
   claims: { jti: string, sub: string, sid?: string }
   /** Option `revocableBy`. */
   revocableBy: string[]
+  /**
+   * Option `backchannelLogout` was given: a provider's log-out may also end the subject's tokens without a
+   * sid. Absent where it was not.
+   */
+  backchannelLogout?: true
   /** How many revocations and cutoffs a replica holds. */
   entries?: number
   /** Milliseconds since a replica was in step with Redis. Absent before the first time. */

@@ -16,7 +16,7 @@ const LAYERS = [
   ['plugin.ts'],
   ['warnings.ts', 'which-redis.ts'],
   ['http/'],
-  ['options.ts', 'claim-options.ts'],
+  ['options.ts', 'claim-options.ts', 'provider-options.ts', 'route-options.ts'],
   ['domain/'],
   ['stores/redis/option.ts'],
   ['stores/open.ts'],
@@ -24,7 +24,7 @@ const LAYERS = [
   ['stores/redis/'],
   ['stores/memory.ts'],
   ['stores/store.ts', 'stores/deadline.ts'],
-  ['stores/entry.ts', 'types.ts', 'option-types.ts', 'result-types.ts', 'errors.ts', 'time.ts', 'domain/claims.ts', 'domain/names.ts', 'domain/retention.ts']
+  ['stores/entry.ts', 'types.ts', 'option-types.ts', 'provider-types.ts', 'result-types.ts', 'errors.ts', 'time.ts', 'domain/claims.ts', 'domain/names.ts', 'domain/retention.ts']
 ]
 
 /** What only types are imported from leaves nothing in the JavaScript, but a reader has to follow it just the same. */

@@ -12,7 +12,7 @@ import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptio
 import { eventually, startRedis } from './support/redis.ts'
 import { settingsOf } from './support/settings.ts'
 
-const NAMES = 'jwt, redis, mode, enforce, keyPrefix, claims, revocableBy, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, namespace, jwtVerify'
+const NAMES = 'jwt, redis, mode, enforce, keyPrefix, claims, revocableBy, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, backchannelLogout, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
 const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
@@ -53,6 +53,8 @@ t.test('every option has its default, and one that is undefined counts as absent
     routes: { prefix: '/v1/jwt/history' },
     namespaces: [undefined],
     recordOnUse: false,
+    backchannelLogout: undefined,
+    sidless: false,
     jwt: undefined,
     jwtVerify: undefined
   })

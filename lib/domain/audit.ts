@@ -12,6 +12,8 @@ export interface By {
   iss?: string
   sub?: string
   sid?: string
+  /** The issuer that told of a log-out. The jti is then its logout token's. */
+  provider?: string
 }
 
 /** The names that a token has. */

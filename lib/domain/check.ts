@@ -58,7 +58,7 @@ export class Check {
     const rule = broken ?? brokenTimeRule(claims, this.#rules, this.#clock.wall())
     if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
     this.#notices.jti(claims.jti)
-    const names = namesOf(claims)
+    const names = namesOf(claims, this.#rules.sidless)
     if (areNone(names)) return done(refusalBy(rule), null)
     this.#denials.check(names, (error, revoked, cutoff) => {
       if (revoked || isCutOff(claims, cutoff)) {
@@ -88,7 +88,7 @@ export class Check {
 
   /** Whether a token of these claims is revoked. @throws FST_JWT_REVOCATION_UNAVAILABLE */
   isRevoked (claims: CheckedClaims): Promise<boolean> {
-    const names = namesOf(claims)
+    const names = namesOf(claims, this.#rules.sidless)
     return new Promise((resolve, reject) => {
       if (areNone(names)) return resolve(false)
       this.#denials.check(names, (cause, revoked, cutoff) => {

@@ -64,7 +64,12 @@ export interface Rules extends Lifetimes {
   claims: ClaimNames
   /** The listed claims. */
   revocableBy: readonly string[]
+  /** Whether a log-out of a session at a provider ends the subject's tokens without a sid. Default false. */
+  sidless?: boolean | undefined
 }
+
+/** The member of `events` that makes a token a logout token (OpenID Connect Back-Channel Logout 1.0 §2.4). */
+export const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 
 /** Shared scratch space: decoding allocates no buffer per request. */
 const SCRATCH = Buffer.alloc(4096)
@@ -74,6 +79,7 @@ const SCRATCH = Buffer.alloc(4096)
  * they hold no quote, no backslash, and nothing that the token's holder chose.
  */
 export const BROKEN = {
+  logout: 'it is a logout token of a provider, present an access token instead',
   iss: 'its iss is no well-formed string of at most 1024 characters, sign it with another or with none',
   sub: 'its sub is neither a well-formed string of at most 1024 characters nor a safe integer, ' +
     'sign it with another or with none',
@@ -137,7 +143,7 @@ export function checkClaims (claims: TokenClaims, rules: Rules, now: Millisecond
 /** The part of `checkClaims` that does not depend on the time. */
 export function selectClaims (claims: TokenClaims, rules: Rules): SelectedClaims {
   const { claims: names, revocableBy } = rules
-  const { iss, exp, iat } = claims
+  const { iss, exp, iat, events } = claims
   const jti = claims[names.jti]
   const sub = subOf(claims[names.sub])
   const sid = names.sid === undefined ? undefined : presentOf(claims[names.sid])
@@ -152,6 +158,8 @@ export function selectClaims (claims: TokenClaims, rules: Rules): SelectedClaims
     if (sid !== undefined && isName(sid)) checked.sid = sid
     if (revocableBy.length > 0 && !selectListed(claims, revocableBy, checked)) broken = BROKEN.claims
   }
+  // No option relaxes this: a provider signs such tokens with the key of its access tokens.
+  if (typeof events === 'object' && events !== null && LOGOUT_EVENT in events) broken = BROKEN.logout
   if (Number.isFinite(iat)) checked.iat = iat as number
   if (typeof exp === 'number' && !Number.isNaN(exp)) checked.exp = exp
   return { claims: checked, broken: brokenRule(checked, { jti, iss, sub, sid }, rules, broken) }

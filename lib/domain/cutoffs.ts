@@ -24,9 +24,11 @@ export interface CutoffOptions {
   until?: Seconds | undefined
   /** A cutoff that stands at this second or later is not raised. */
   unlessFrom?: Seconds | undefined
+  /** Nobody asks again: where the write fails, the store owes it. */
+  mustStand?: boolean | undefined
 }
 
-/** Writes cutoffs: of a subject, of a session, or of a listed claim's value. */
+/** Writes cutoffs of whatever has them. */
 export class Cutoffs {
   readonly #store: Store
   readonly #rules: Rules
@@ -43,7 +45,8 @@ export class Cutoffs {
   }
 
   /** A session is always ended for ever: whoever signs its tokens may sign another one after the log-out. */
-  async write (names: CutoffNames, { by, until, unlessFrom }: CutoffOptions = {}): Promise<Written> {
+  async write (names: CutoffNames, options: CutoffOptions = {}): Promise<Written> {
+    const { by, until, unlessFrom, mustStand } = options
     const now = this.#clock.wall()
     const isSession = 'sid' in names
     const last = isSession ? Infinity : until
@@ -52,12 +55,13 @@ export class Cutoffs {
       ? cutoffKeptUntil(0, this.#rules, now, SESSION_SPAN)
       : cutoffKeptUntil(at, this.#rules, now)
     const entry: Entry = { kind: 'cutoff', name: cutoffNameOf(names), at, exp: null, until: kept }
-    const written = await orUnavailable(this.#store.denials.write(entry, {
+    const writing = this.#store.denials.write(entry, {
       made: (standing, isHeard) => this.#onMade({ ...names, cutoff: standing.at }, by, isHeard),
       // Whoever says until when means that second, and no later one.
-      unlessFrom: last === undefined ? unlessFrom : at
-    }))
-    this.#onChange()
-    return written
+      unlessFrom: last === undefined ? unlessFrom : at,
+      mustStand
+    })
+    // A write that fails may stand.
+    return orUnavailable(writing).finally(() => this.#onChange())
   }
 }

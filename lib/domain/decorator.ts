@@ -183,13 +183,14 @@ export class Decorator implements RevocationDecorator {
 
   status (): RevocationStatus {
     const { kind, available, warnings, copy: { entries, stalenessMs } = {} } = this.#store.status
-    const { jti, sub, sid } = this.rules.claims
+    const { claims: { jti, sub, sid }, sidless } = this.rules
     return {
       mode: this.#mode,
       store: kind,
       available,
       claims: { jti, sub, ...(sid !== undefined && { sid }) },
       revocableBy: [...this.rules.revocableBy],
+      ...(sidless && { backchannelLogout: true }),
       ...(entries !== undefined && { entries }),
       ...(stalenessMs !== undefined && { stalenessMs }),
       ...(warnings.length > 0 && { warnings: [...warnings] })

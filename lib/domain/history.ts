@@ -156,7 +156,7 @@ export class History {
   }
 
   async withStatus (record: TokenRecord, how: Lookup = 'check'): Promise<ListedToken> {
-    const { revoked, cutoff } = await this.lookUp(namesOf(record), how)
+    const { revoked, cutoff } = await this.lookUp(namesOf(record, this.#rules.sidless), how)
     return { ...record, status: revoked || isCutOff(iatOf(record), cutoff) ? 'revoked' : 'active' }
   }
 
@@ -195,7 +195,7 @@ export class History {
 
   /** Rejects a token without an iat where a cutoff stands: it could not show that it is newer. */
   async #refuseTimeless (claims: CheckedClaims) {
-    const { cutoff } = await this.lookUp({ ...namesOf(claims), identity: undefined })
+    const { cutoff } = await this.lookUp({ ...namesOf(claims, this.#rules.sidless), identity: undefined })
     if (cutoff === null) return
     throw new TypeError('issue() can not give a subject that was cut off a token without iat; ' +
       'sign without "noTimestamp"')

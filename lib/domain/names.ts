@@ -17,12 +17,14 @@ export interface Named {
   claims?: Record<string, string> | undefined
 }
 
-/** What a cutoff is of: a subject, a session, or a value of a listed claim. */
+/** What a cutoff is of: a subject, a session, a listed claim's value, or a subject's tokens without a sid. */
 export type CutoffNames = { iss?: string } &
-  ({ sub: string } | { sid: string } | { claim: string, value: string })
+  ({ sub: string } | { sid: string } | { claim: string, value: string } | { subWithoutSid: string })
 
 /** In front of a session's name. No listed claim has it, and no encoded name has a colon. */
 const SESSION = 'sid:'
+/** In front of the subject whose tokens without a sid are meant. No claim's name begins like this. */
+const WITHOUT_SID = '!sid:'
 /** In front of the name of a record without a jti. */
 const WITHOUT_JTI = '!jti:'
 
@@ -38,6 +40,7 @@ export function identityOf (iss: string | undefined, name: string): string {
 export function cutoffNameOf (names: CutoffNames): string {
   if ('sub' in names) return identityOf(names.iss, names.sub)
   if ('sid' in names) return SESSION + identityOf(names.iss, names.sid)
+  if ('subWithoutSid' in names) return WITHOUT_SID + identityOf(names.iss, names.subWithoutSid)
   return `${e(names.claim)}:${identityOf(names.iss, names.value)}`
 }
 
@@ -65,26 +68,38 @@ export function cutoffNamesOf (name: string): CutoffNames | null {
   const kind = name.slice(0, colon + 1)
   const parts = partsOf(name.slice(colon + 1))
   const claim = partsOf(kind.slice(0, -1))?.name
-  // A claim's name never begins like this: such kinds are from other versions.
-  if (parts === null || claim === undefined || kind.startsWith('!')) return null
+  if (parts === null || claim === undefined) return null
   const { name: value, ...iss } = parts
+  if (kind === WITHOUT_SID) return { subWithoutSid: value, ...iss }
+  // A claim's name never begins like this: such kinds are from other versions.
+  if (kind.startsWith('!')) return null
   if (colon < 0) return { sub: value, ...iss }
   return kind === SESSION ? { sid: value, ...iss } : { claim, value, ...iss }
 }
 
-/** The names by which a token with these claims can be revoked. */
-export function namesOf ({ iss, jti, sub, sid, claims }: Named): Names {
+/**
+ * The names by which a token with these claims can be revoked. `sidless`: whether a subject's tokens without
+ * a sid have a name together.
+ */
+export function namesOf ({ iss, jti, sub, sid, claims }: Named, sidless = false): Names {
+  const subject = sub === undefined ? undefined : identityOf(iss, sub)
+  const withoutSid = sidless && sid === undefined ? subject : undefined
   // Of one shape, whatever the token lacks: this runs for every request.
   return {
     identity: jti === undefined ? undefined : identityOf(iss, jti),
-    subject: sub === undefined ? undefined : identityOf(iss, sub),
-    others: sid === undefined && claims === undefined ? undefined : othersOf(iss, sid, claims)
+    subject,
+    others: sid === undefined && claims === undefined && withoutSid === undefined
+      ? undefined
+      : othersOf(iss, sid, claims, withoutSid)
   }
 }
 
-function othersOf (iss: string | undefined, sid: string | undefined, claims: Named['claims']): string[] {
+function othersOf (
+  iss: string | undefined, sid: string | undefined, claims: Named['claims'], withoutSid: string | undefined
+): string[] {
   const names = sid === undefined ? [] : [SESSION + identityOf(iss, sid)]
   for (const claim in claims) names.push(`${e(claim)}:${identityOf(iss, claims[claim]!)}`)
+  if (withoutSid !== undefined) names.push(WITHOUT_SID + withoutSid)
   return names
 }
 

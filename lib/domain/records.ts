@@ -2,9 +2,9 @@ import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import type { RecordEntry } from '../stores/store.ts'
 import type { Milliseconds, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
-import type { CheckedClaims } from './claims.ts'
+import type { CheckedClaims, Rules } from './claims.ts'
 import { hasOwnName, identityOf, namesOf, recordNameOf } from './names.ts'
-import { isoTime, keptUntil, type Lifetimes } from './retention.ts'
+import { isoTime, keptUntil } from './retention.ts'
 
 /** The iat of a record's token, which tells whether a cutoff ends it. */
 export function iatOf ({ issuedAt }: TokenRecord): CheckedClaims {
@@ -40,9 +40,9 @@ export function recordOfClaims (
 
 /** The record of a token that has these claims, as a store keeps it. */
 export function entryOfRecord (
-  record: TokenRecord, claims: CheckedClaims, rules: Lifetimes, now: Milliseconds
+  record: TokenRecord, claims: CheckedClaims, rules: Rules, now: Milliseconds
 ): RecordEntry {
-  const { subject, others } = namesOf(claims)
+  const { subject, others } = namesOf(claims, rules.sidless)
   return {
     record,
     identity: recordNameOf(record),

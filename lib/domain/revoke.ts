@@ -62,7 +62,7 @@ export class Revoker {
   readonly #history: History
   readonly #onChange: RevokerContext['onChange']
   readonly #onMade: RevokerContext['onMade']
-  readonly #cutoffs: Cutoffs
+  readonly cutoffs: Cutoffs
   readonly #subjects: Subjects
 
   constructor ({ store, rules, clock, history, onChange, onMade }: RevokerContext) {
@@ -72,13 +72,13 @@ export class Revoker {
     this.#history = history
     this.#onChange = onChange
     this.#onMade = onMade
-    this.#cutoffs = new Cutoffs({ store, rules, clock, onChange, onMade })
+    this.cutoffs = new Cutoffs({ store, rules, clock, onChange, onMade })
     this.#subjects = new Subjects({
       store,
       rules,
       clock,
       history,
-      cutoffs: this.#cutoffs,
+      cutoffs: this.cutoffs,
       revoke: async (record, by) => (await this.revokeRecord(record, record, undefined, by)).first
     })
   }
@@ -128,7 +128,7 @@ export class Revoker {
   /** Ends a session: its tokens that are issued later as well. */
   async endSession (sid: string, iss: string | undefined, by?: By): Promise<SessionResult> {
     const names = { sid, ...(iss && { iss }) }
-    await this.#cutoffs.write(names, { by })
+    await this.cutoffs.write(names, { by })
     return names
   }
 
@@ -145,7 +145,7 @@ export class Revoker {
     claim: string, value: string, iss: string | undefined, options: CutoffOptions
   ): Promise<ClaimResult> {
     const names = { claim, value, ...(iss && { iss }) }
-    const { standing } = await this.#cutoffs.write(names, options)
+    const { standing } = await this.cutoffs.write(names, options)
     return { ...names, cutoff: standing.at }
   }
 
@@ -173,7 +173,7 @@ export class Revoker {
   /** Revokes a token that has no jti with its session. Nobody keeps when a session was ended first. */
   async #revokeSession (names: Names & { sid: string }, exp: Seconds | null, by?: By): Promise<Made> {
     const { iss, sid } = names
-    const { first } = await this.#cutoffs.write({ sid, ...(iss && { iss }) }, { by })
+    const { first } = await this.cutoffs.write({ sid, ...(iss && { iss }) }, { by })
     return { revocation: revocationOf(names, this.#now(), exp), first }
   }
 

@@ -80,7 +80,8 @@ export class Subjects {
       const isAhead = !isCutOff(claims, cutoff)
       if (isAhead && !older.has(record.id) && claims.iat! <= latestIat(this.#clock.wall())) return
       if (isAhead && record.jti === undefined && record.sid === undefined) return
-      const others = await this.#history.lookUp({ ...namesOf(record), subject: undefined }, 'checkShared')
+      const names = { ...namesOf(record, this.#rules.sidless), subject: undefined }
+      const others = await this.#history.lookUp(names, 'checkShared')
       if (others.revoked || isCutOff(claims, others.cutoff)) return
       if (this.#counts(record)) ended.add(recordNameOf(record))
       if (isAhead) ahead.push(record)

@@ -5,7 +5,7 @@ import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
 import type { Clock } from '../time.ts'
 import type { FoundToken } from './calls.ts'
 import { requestPrototype } from './fastify-internals.ts'
-import { withExtractor, type Callback, type GuardedJwt, type VerifyOptions } from './jwt.ts'
+import { withExtractor, type Callback, type GuardedJwt, type Verify, type VerifyOptions } from './jwt.ts'
 import { errorOf, unverified, type Outcome, type OutcomeCallback, type Verification } from './outcome.ts'
 import type { ShortWay } from './short-way.ts'
 import { TokenFinder } from './token-finder.ts'
@@ -48,6 +48,11 @@ export class Guard {
     // Reaches scopes that were registered before as well.
     prototype[this.#kCalls] = null
     prototype[verifyName] = this.#decorator()
+  }
+
+  /** The verify decorator of `@fastify/jwt` that this stands before. */
+  get original (): Verify {
+    return this.#verifier.original
   }
 
   /** The verification of the token that a request presents; undefined where it presents none. */

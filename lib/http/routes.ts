@@ -2,7 +2,10 @@ import type { Static, TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
 import type { FastifyInstance, FastifyRequest, FastifySchema, RegisterOptions } from 'fastify'
-import type { Access, Actor } from '../domain/access.ts'
+import { Access, type Actor } from '../domain/access.ts'
+import type { Decorator } from '../domain/decorator.ts'
+import type { Settings } from '../options.ts'
+import type { Budget } from '../stores/store.ts'
 import type { Authorize, RoutesOptions } from '../types.ts'
 import type { Guard } from './guard.ts'
 import * as schemas from './schemas.ts'
@@ -10,22 +13,34 @@ import { mistakeInUntil, readUntil } from './until.ts'
 
 /** `logLevel`, `logSerializers`: Fastify takes them for any plugin. */
 export interface RoutesContext extends Pick<RegisterOptions, 'logLevel' | 'logSerializers'> {
+  revocation: Decorator
+  /** The time of one revocation. */
+  budget: () => Budget
+  /** The first of them authenticates. */
+  guards: Guard[]
+  authorize: Authorize
+  routes: Settings['routes']
+}
+
+interface Parts {
   access: Access
   guard: Guard
   authorize: Authorize
-  routes: RoutesOptions & { prefix: string }
+  openapi: RoutesOptions
 }
 
 /** The HTTP routes, in a scope of their own. They decide nothing: `Access` says who may do what (P6). */
 export async function registerRoutes (app: FastifyInstance, context: RoutesContext) {
-  const { routes: { prefix }, logLevel, logSerializers } = context
-  await app.register(async (scope) => addRoutes(scope, context), {
+  const { routes, revocation, budget, guards, authorize, logLevel, logSerializers } = context
+  if (routes === false) return
+  const { prefix, ...openapi } = routes
+  const access = new Access(revocation, budget)
+  await app.register(async (scope) => addRoutes(scope, { access, guard: guards[0]!, authorize, openapi }), {
     prefix, ...(logLevel && { logLevel }), ...(logSerializers && { logSerializers })
   })
 }
 
-function addRoutes (scope: FastifyInstance, { access, guard, authorize, routes }: RoutesContext) {
-  const { prefix: _, ...openapi } = routes
+function addRoutes (scope: FastifyInstance, { access, guard, authorize, openapi }: Parts) {
   ignoreBodies(scope)
   useTypeBox(scope)
   // Comes before anything else looks at the request. The handlers ask again: its body may arrive much later.

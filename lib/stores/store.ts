@@ -25,6 +25,11 @@ export interface WriteOptions {
   /** The write does not raise a cutoff that stands at this second or later. Default: it raises any. */
   unlessFrom?: Seconds | undefined
   /**
+   * Where the write fails, for whatever reason, the store tries again until it stands, and a copy of the
+   * denylist has the entry at once. Default: only where the outcome is unknown.
+   */
+  mustStand?: boolean | undefined
+  /**
    * The store calls this once if this call made what stands, before it answers. Where the call failed with an
    * unknown outcome, the store calls it when Redis acknowledges the write at last. `isHeard`: the store has
    * already told `onEntry` of it.

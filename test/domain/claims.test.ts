@@ -17,6 +17,7 @@ const UNBOUNDED: Rules = { ...RULES, maxTokenLifetime: null }
 const WITHOUT_JTI: Rules = { ...RULES, tokensWithoutJti: 'accept' }
 
 const BAD_JTI = 'its jti is no well-formed string of 1 to 255 characters, sign it with one or set tokensWithoutJti to accept'
+const LOGOUT = 'it is a logout token of a provider, present an access token instead'
 const NO_JTI = 'it has no jti, sign it with issue, which adds one, or set tokensWithoutJti to accept'
 const BAD_ISS = 'its iss is no well-formed string of at most 1024 characters, sign it with another or with none'
 const BAD_SID = 'its session is neither a well-formed string of at most 1024 characters nor a safe integer, sign it with another or with none'
@@ -241,7 +242,7 @@ const anyRules: fc.Arbitrary<Rules> = fc.record({
 })
 
 t.test('whatever the claims are, the check throws nothing and says one of the rules, none of which breaks out of a header', async (t) => {
-  const rules = [NO_JTI, BAD_JTI, BAD_ISS, BAD_SUB, BAD_SID, BAD_CLAIM, NO_EXP, NO_IAT, AHEAD, EXPIRED, TOO_FAR, TOO_LONG]
+  const rules = [LOGOUT, NO_JTI, BAD_JTI, BAD_ISS, BAD_SUB, BAD_SID, BAD_CLAIM, NO_EXP, NO_IAT, AHEAD, EXPIRED, TOO_FAR, TOO_LONG]
   t.strictSame(Object.values(BROKEN).sort(), [...rules].sort())
   for (const rule of rules) t.match(rule, /^[\w ,.-]+$/)
   // A claims set is a JSON object (RFC 7519 §7.2), but who calls isRevoked() may get hold of anything.

@@ -276,7 +276,7 @@ t.test('listeners hear nothing of a cutoff whose name this version can not tell'
   const domain = buildDomain({ store: new MemoryStore({ clock }), clock })
   const heard: object[] = []
   domain.on('revoked', (event) => heard.push(event))
-  for (const name of ['!sid:alice', '%', 'a:%', 'sid:s1']) domain.onEntry({ kind: 'cutoff', name, at: 1, exp: null, until: null })
+  for (const name of ['!x:alice', '%', 'a:%', 'sid:s1']) domain.onEntry({ kind: 'cutoff', name, at: 1, exp: null, until: null })
   t.strictSame(heard, [{ sid: 's1', cutoff: 1 }])
 })
 

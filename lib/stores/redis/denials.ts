@@ -65,7 +65,11 @@ export class RedisDenials implements Denials {
   }
 
   write (entry: Entry, options: WriteOptions = {}): Promise<Written> {
-    const { budget } = options
+    const { budget, mustStand, made } = options
+    // The link does not even try where too much is outstanding.
+    if (mustStand && this.#link.refusal('operations') !== undefined) {
+      this.#writer.owed.add(entry, ({ standing }) => made?.(standing, false))
+    }
     return this.#link.run(() => this.#writer.write(entry, options), { needs: this.canWrite, budget })
   }
 

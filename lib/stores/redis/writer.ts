@@ -51,14 +51,13 @@ export class Writer {
   readonly #minReplicas: number
   readonly #patience: Milliseconds
   readonly #clock: Clock
-  readonly #owed: Owed
+  readonly owed: Owed
   /** The errors of writes whose first command Redis took. */
   readonly #halfway = new WeakSet<object>()
   readonly #told: Told
 
   constructor (context: WriterContext) {
-    const { connection, keys, link, logSpan, longest, minReplicas, clock } = context
-    const { most = 10_000, onDisowned = () => {} } = context
+    const { connection, keys, link, logSpan, longest, minReplicas, clock, most = 10_000 } = context
     this.#connection = connection
     this.#redis = commandsOf({ client: connection.client })
     this.#connections = new Connections(this.#redis)
@@ -70,22 +69,22 @@ export class Writer {
     // Two WAITs must end within the caller's time.
     this.#patience = Math.max(Math.floor(link.deadline.timeout / 3), 1)
     this.#clock = clock
-    this.#owed = new Owed({
+    this.owed = new Owed({
       clock,
       rewrite: (some) => this.#writeOwed(some),
       deadline: link.deadline,
-      onDisowned,
+      onDisowned: context.onDisowned ?? (() => {}),
       most,
       ...(minReplicas > 0 && { atOnce: 1 })
     })
   }
 
-  async write (entry: Entry, { unlessFrom, made }: WriteOptions): Promise<Written> {
+  async write (entry: Entry, options: WriteOptions): Promise<Written> {
     const before = this.#connections.now()
-    const written = await this.#asked(entry, unlessFrom, made)
-    const first = this.#isOwn(entry, written, this.#owed.of(entry), !this.#connections.areStill(before))
-    this.#owed.settle(entry)
-    if (first) made?.(written.standing, false)
+    const written = await this.#asked(entry, options)
+    const first = this.#isOwn(entry, written, this.owed.of(entry), !this.#connections.areStill(before))
+    this.owed.settle(entry)
+    if (first) options.made?.(written.standing, false)
     return { ...written, first }
   }
 
@@ -97,7 +96,7 @@ export class Writer {
   }
 
   close () {
-    this.#owed.close()
+    this.owed.close()
   }
 
   /** Does what a revocation does, on a key of no token, for a second. It logs no entry: those would stay. */
@@ -127,9 +126,9 @@ export class Writer {
   }
 
   /** Writes an entry for a caller. If that fails and the entry may stand, it is owed, and `made` follows. */
-  async #asked (entry: Entry, unlessFrom: Seconds | undefined, made: WriteOptions['made']): Promise<Written> {
+  async #asked (entry: Entry, { unlessFrom, made, mustStand }: WriteOptions): Promise<Written> {
     const { rises } = KINDS[entry.kind]
-    const force: Force = this.#owed.of(entry) !== undefined ? 'log' : this.#minReplicas > 0 ? 'key' : ''
+    const force: Force = this.owed.of(entry) !== undefined ? 'log' : this.#minReplicas > 0 ? 'key' : ''
     const more = rises ? [unlessFrom ?? '', Math.min(entry.at + LEAD, EVERY_IAT)] : []
     const connections = this.#connections.now()
     try {
@@ -139,7 +138,7 @@ export class Writer {
       // Redis has not written what it refuses, unless the client sent it twice.
       const isRefused = isOfRedis(error) && this.#connections.areStill(connections) &&
         !this.#halfway.has(error)
-      if (!isRefused) this.#owed.add(entry, ({ standing }) => made?.(standing, false))
+      if (!isRefused || mustStand) this.owed.add(entry, ({ standing }) => made?.(standing, false))
       throw error
     }
   }
@@ -152,12 +151,12 @@ export class Writer {
       const owed = some[i]!
       const { entry, made } = owed
       // A retry, or an earlier rewrite whose answer was late, has already settled this write and told of it.
-      if (this.#owed.of(entry) !== owed) return 'acknowledged'
+      if (this.owed.of(entry) !== owed) return 'acknowledged'
       try {
         const written = writtenOf(entry, answer!)
         // If another process made what stands, that process tells.
         const isOurs = this.#isOwn(entry, written, owed, false)
-        this.#owed.settle(entry)
+        this.owed.settle(entry)
         if (isOurs) made?.(written)
       } catch {
         // Nonsense acknowledges nothing.

@@ -62,7 +62,7 @@ export class ReplicaDenials implements Denials {
   }
 
   /** Writes to Redis and to the copy of this process, which does not wait for the log. */
-  write (entry: Entry, { made: tell, ...options }: WriteOptions = {}): Promise<Written> {
+  async write (entry: Entry, { made: tell, ...options }: WriteOptions = {}): Promise<Written> {
     const until = this.#time.endOf(entry.until, this.#clock.wall())
     const copyOf = ({ at, exp }: Entry): Entry => {
       // A cutoff that is later than the caller asked for is kept longer by the difference.
@@ -70,7 +70,12 @@ export class ReplicaDenials implements Denials {
       return { ...entry, at, exp, until: until && until + late }
     }
     const write = (made: (standing: Entry) => void) => this.#redis.write(entry, { ...options, made })
-    return this.#echoes.during({ ...entry, until }, copyOf, tell, write)
+    try {
+      return await this.#echoes.during({ ...entry, until }, copyOf, tell, write)
+    } catch (error) {
+      if (options.mustStand) this.copy.add(copyOf(entry), false)
+      throw error
+    }
   }
 
   /**
