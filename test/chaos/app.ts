@@ -1,6 +1,7 @@
 // First of all: a module may take the clock that it finds.
 import { setRight } from './clock.ts'
 import fastifyJwt from '@fastify/jwt'
+import { randomUUID } from 'node:crypto'
 import Fastify, { LogController } from 'fastify'
 import type { AddressInfo } from 'node:net'
 import { revocationPlugin } from '../../lib/index.ts'
@@ -31,10 +32,10 @@ process.once('disconnect', () => process.exit())
 const stream = {
   write (line: string) {
     if (!line.includes('authn_token_revoked')) return
-    const { event, jti, sub, cutoff, revokedAt } = JSON.parse(line)
+    const { event, jti, sub, sid, value, cutoff, revokedAt } = JSON.parse(line)
     if (event !== 'authn_token_revoked') return
     const second = revokedAt === undefined ? {} : { revokedAt: Date.parse(revokedAt) / 1000 }
-    tell({ tells: { at: now(), jti, sub, cutoff, ...second } })
+    tell({ tells: { at: now(), jti, sub, sid, tenant: value, cutoff, ...second } })
   }
 }
 
@@ -46,10 +47,29 @@ const app = Fastify({
   logController: new LogController({ disableRequestLogging: true })
 })
 await app.register(fastifyJwt, { secret: JWT_SECRET!, sign: { expiresIn: '15m' } })
-await app.register(revocationPlugin, JSON.parse(REVOCATION!))
+await app.register(revocationPlugin, {
+  ...JSON.parse(REVOCATION!),
+  claims: { sid: 'sid' },
+  revocableBy: ['tenant'],
+  authorize: (_request, { action }) => action === 'revokeBy'
+})
 
-app.post<{ Querystring: { sub: string, seconds: string } }>('/login', { config: { revocation: false } }, async ({ query }) => {
-  return app.revocation.issue({ sub: query.sub }, { expiresIn: Number(query.seconds) })
+interface Claims { sub: string, sid?: string, tenant?: string }
+type Asked = { Querystring: Claims & { seconds: string } }
+/** The application's own part: no token, or one that the call looks at itself. */
+const OPEN = { config: { revocation: false } }
+
+app.post<Asked>('/login', OPEN, async ({ query: { seconds, ...claims } }) => {
+  return app.revocation.issue(claims, { expiresIn: Number(seconds) })
+})
+// An identity provider knows nothing of what was revoked here.
+app.post<Asked>('/provider/login', OPEN, async ({ query: { seconds, ...claims } }) => {
+  const jti = randomUUID()
+  return { jti, token: app.jwt.sign({ ...claims, jti }, { expiresIn: Number(seconds) }) }
+})
+app.post('/logout', OPEN, (request) => app.revocation.revokeSession(request))
+app.post<{ Params: { tenant: string } }>('/ends/:tenant', OPEN, async ({ params }) => {
+  return app.revocation.revokeBy('tenant', params.tenant)
 })
 app.get('/verifies', { onRequest: (request) => request.jwtVerify() }, async () => ({}))
 app.get('/verifies-late', async (request) => {

@@ -30,10 +30,13 @@ t.test('a short run of real processes', { timeout: 110_000 }, async (t) => {
   t.ok(counts.requests! > 200 && counts.accepted! > 50 && counts.refused! > 50, 'enough of it', { counts })
   t.equal(sum(OUTCOMES), counts.requests, 'each request has one outcome')
   t.equal(sum(['acknowledged', 'not acknowledged']), counts.revocations)
-  t.equal(sum(['of tokens', 'of subjects']), counts.tellings)
+  t.equal(sum(['tokens', 'subjects', 'sessions', 'tenants'].map((name) => `told of ${name}`)), counts.tellings)
   t.equal(sum(FAULTS), counts.faults)
   t.ok(counts['tokens issued']! > 50 && counts.acknowledged! > 20 && counts['subjects ended']! > 0, 'of everything', { counts })
-  t.ok(counts['of tokens']! > 10 && counts['of subjects']! > 0, 'told of both', { counts })
+  t.ok(counts['told of tokens']! > 10 && counts['told of subjects']! > 0, 'told of both', { counts })
+  t.ok(counts['told of sessions']! > 0 && counts['told of tenants']! > 0, 'and of what ends several tokens', { counts })
+  t.ok(counts['sessions ended']! > 0 && counts['tenants ended']! > 0, 'both ended', { counts })
+  t.ok(counts['of sessions that had ended']! > 0 && counts.elsewhere! > 0, 'a provider went on', { counts })
 })
 
 t.test('a plugin that accepts what it can not check is found out', { timeout: 110_000 }, async (t) => {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { check, UNVERIFIED } from './checker.ts'
 import { MEASURING, PUT_BACK } from './durability.ts'
 import {
-  outcomeOf, type Ahead, type Fault, type History, type Request, type Run, type Target, type Telling, type Token
+  EVERY_IAT, outcomeOf, type Ahead, type Fault, type History, type Request, type Run, type Target, type Telling, type Token
 } from './history.ts'
 import {
   clockOf, commandOf, COMMANDS, FAULTS, LINK_FAULTS, MAX_SIGNING_AHEAD, plan, PROCESS_FAULTS, thingOf, type FaultKind, type PlannedFault
@@ -26,6 +26,9 @@ const revoke = (from: number, answer: Answer = {}, target: Target = { kind: 'tok
   request(STRICT, from, { jti: 'b', turns: 2, target, ...answer })
 const cutOff = (from: number, cutoff: number, answer: Answer = {}) => revoke(from, { cutoff, ...answer }, { kind: 'subject', sub: 's' })
 const others = (from: number, answer: Answer = {}) => revoke(from, answer, { kind: 'others', sub: 's' })
+const endSession = (from: number, answer: Answer = {}) => revoke(from, answer, { kind: 'session', sid: 'x' })
+const endTenant = (from: number, cutoff: number, answer: Answer = {}) => revoke(from, { cutoff, ...answer }, { kind: 'claim', tenant: 't' })
+const logIn = (run: number, from: number, names: Request['names'], answer: Answer = {}) => request(run, from, { names: { sub: 's', ...names }, ...answer })
 const flushed = (from: number): Fault => ({ kind: 'everything flushed', on: 'redis', from, to: from + 10, loses: true })
 const fault = (kind: string, on: string, from: number, to: number): Fault => ({ kind, on, from, to })
 
@@ -35,6 +38,8 @@ const ahead = (seconds: number, until = Infinity): Ahead => ({ by: seconds * 100
 /** Told by the process of that number. */
 type Said = Telling & { run: number }
 const told = (run: number, at: number, more: Partial<Telling> = { jti: 'a', revokedAt: IAT }): Said => ({ run, at, ...more })
+const endTold = (run: number, at: number, sid = 'x'): Said => told(run, at, { sid, cutoff: EVERY_IAT })
+const tenantTold = (run: number, at: number, cutoff = IAT): Said => told(run, at, { tenant: 't', cutoff })
 const cutoffTold = (run: number, at: number, cutoff = IAT): Said => told(run, at, { sub: 's', cutoff })
 
 interface More {
@@ -61,7 +66,7 @@ function history (requests: Request[], { faults = [], runs = {}, samples = 30_00
     ...runs[index]
   })
   const token = (jti: string, issue = 0, iat = IAT): Token => ({ jti, id: jti, sub: 's', iat, exp: 130, lifetime: 30, issue, ...tokens[jti] })
-  const issues = [request(STRICT, 0, { sub: 's' }), request(STRICT, 5000, { sub: 's' })]
+  const issues = [request(STRICT, 0, { names: { sub: 's' } }), request(STRICT, 5000, { names: { sub: 's' } })]
   return {
     started: 0,
     epoch: 100_000,
@@ -81,12 +86,20 @@ function once (requests: Request[]): Said[] {
     if (target === undefined || outcomeOf({ run, from, to, ...answer }) !== 'accepted') continue
     const ended = target.kind === 'token' ? [target.jti] : target.kind === 'others' ? ['a', 'b', ...from > 5000 ? ['late'] : []] : []
     if (target.kind === 'subject') tellings.set(String(cutoff), cutoffTold(run, to - 1, cutoff))
+    if (target.kind === 'session') tellings.set('session', endTold(run, to - 1, target.sid))
+    if (target.kind === 'claim') tellings.set(`tenant ${cutoff}`, tenantTold(run, to - 1, cutoff))
     for (const one of ended) if (one !== jti || target.kind === 'token') tellings.set(one, told(run, to - 1, { jti: one, revokedAt: IAT }))
   }
   return [...tellings.values()]
 }
 
 const late = { jti: 'late' }
+const other = { jti: 'b' }
+/** Of the three tokens two are of the session, or of the tenant. */
+const session = { a: { sid: 'x' }, b: { sid: 'y' }, late: { sid: 'x' } }
+const tenant = { a: { tenant: 't' }, b: { tenant: 'u' }, late: { tenant: 't' } }
+const signedLate = { ...session, late: { sid: 'x', isForeign: true } }
+const foreign = { late: { isForeign: true } }
 const later = { late: { iat: IAT + 2 } }
 const ACCEPTED = 'accepted after its revocation'
 const NEVER = 'refused and never revoked'
@@ -95,6 +108,8 @@ const FAR = 'too far ahead'
 const TWICE = 'told twice'
 const NOT_TOLD = 'not told'
 const UNASKED = 'told and never revoked'
+const GIVEN = 'given and already revoked'
+const ODD = 'unexpected answer'
 const known = STALENESS + MEASURING + 100
 const back = PUT_BACK + 1200
 
@@ -199,10 +214,10 @@ const HISTORIES: Array<[what: string, history: History, ...violations: string[]]
   ['a cutoff beyond the lead of a clock that is ahead', history([cutOff(6000, 122)], { runs: { [STRICT]: { ahead: ahead(10) } } }), FAR],
   ['a cutoff that a clock has set that was ahead', history([cutOff(6000, 121, UNAVAILABLE), cutOff(7000, 121, { run: REPLICA })], { runs: { [STRICT]: { ahead: ahead(10) } } })],
   ['a cutoff that a clock could not set that is ahead', history([cutOff(7000, 121, { run: REPLICA }), cutOff(7020, 121, UNAVAILABLE)], { runs: { [STRICT]: { ahead: ahead(10) } } }), FAR],
-  ['a log-in refused for such a cutoff', history([cutOff(6000, 110), request(REPLICA, 6100, { ...REFUSED, sub: 's' })], { runs: { [STRICT]: { ahead: ahead(10) } } })],
-  ['a log-in refused for no cutoff', history([request(REPLICA, 6100, { ...REFUSED, sub: 's' })], { runs: { [STRICT]: { ahead: ahead(10) } } }), 'unexpected answer'],
-  ['a log-in refused for a cutoff of a right clock', history([cutOff(6000, 110), request(REPLICA, 6100, { ...REFUSED, sub: 's' })]), 'unexpected answer'],
-  ['a log-in that the lead has no room for', history([request(REPLICA, 6100, { ...UNAVAILABLE, sub: 's' })])],
+  ['a log-in refused for such a cutoff', history([cutOff(6000, 110), request(REPLICA, 6100, { ...REFUSED, names: { sub: 's' } })], { runs: { [STRICT]: { ahead: ahead(10) } } })],
+  ['a log-in refused for no cutoff', history([request(REPLICA, 6100, { ...REFUSED, names: { sub: 's' } })], { runs: { [STRICT]: { ahead: ahead(10) } } }), 'unexpected answer'],
+  ['a log-in refused for a cutoff of a right clock', history([cutOff(6000, 110), request(REPLICA, 6100, { ...REFUSED, names: { sub: 's' } })]), 'unexpected answer'],
+  ['a log-in that the lead has no room for', history([request(REPLICA, 6100, { ...UNAVAILABLE, names: { sub: 's' } })])],
   ['ahead of the cutoff that it asks for', history([cutOff(200, IAT, late), use(STRICT, 6000, late)]), ACCEPTED],
   ['recorded, and ahead of the cutoff', history([cutOff(6000, IAT), use(STRICT, 6100, late)]), ACCEPTED],
   ['recorded, ahead of the cutoff, and refused', history([cutOff(6000, IAT), use(STRICT, 6100, { ...late, ...REFUSED })])],
@@ -261,6 +276,78 @@ const HISTORIES: Array<[what: string, history: History, ...violations: string[]]
   ['one of the others was cut off', history([cutOff(50, IAT), others(100, { run: REPLICA })], { tellings: [cutoffTold(STRICT, 55)] })],
   ['one of the others is from later', history([others(4900, { to: 5020 })], { tellings: [told(STRICT, 5015)] })],
   ['one of the others that has expired', history([others(29_995)], { tellings: [] })],
+
+  ['refused in a session that ended', history([endSession(100), use(STRICT, 120, REFUSED), use(REPLICA, 120, REFUSED)], { tokens: signedLate })],
+  ['accepted in a session that ended', history([endSession(100), use(STRICT, 120)], { tokens: signedLate }), ACCEPTED],
+  ['accepted while its session ends', history([endSession(100), use(STRICT, 109)], { tokens: signedLate })],
+  ['accepted by a replica that need not know the end yet', history([endSession(100), use(REPLICA, 1100)], { tokens: signedLate })],
+  ['accepted by a replica that must know the end', history([endSession(100), use(REPLICA, 1131)], { tokens: signedLate }), ACCEPTED],
+  ['signed elsewhere after the end, and refused', history([endSession(100), use(STRICT, 6000, { ...late, ...REFUSED })], { tokens: signedLate })],
+  ['signed elsewhere after the end, and accepted', history([endSession(100), use(STRICT, 6000, late)], { tokens: signedLate }), ACCEPTED],
+  ['signed elsewhere after the end, and accepted by a replica', history([endSession(100), use(REPLICA, 6000, late)], { tokens: signedLate }), ACCEPTED],
+  ['given in a session that ended', history([endSession(100)], { tokens: session }), GIVEN],
+  ['given in a session of which Redis lost the end', history([endSession(100)], { tokens: session, faults: [flushed(200)] })],
+  ['given while the session ends', history([endSession(5005)], { tokens: session })],
+  ['another session lives', history([endSession(100), use(STRICT, 200, other)], { tokens: signedLate })],
+  ['another session ends with it', history([endSession(100), use(STRICT, 200, { ...other, ...REFUSED })], { tokens: signedLate }), NEVER],
+  ['a token without a session ends with it', history([endSession(100), use(STRICT, 200, REFUSED)], { tokens: { b: { sid: 'x' } } }), NEVER],
+  ['refused before its session ends', history([use(STRICT, 100, REFUSED), endSession(200)], { tokens: signedLate }), NEVER],
+  ['refused because the end of its session was refused', history([endSession(100, REFUSED), use(STRICT, 200, REFUSED)], { tokens: session }), NEVER, NEVER],
+  ['an end that was not acknowledged leaves both', history([endSession(100, UNAVAILABLE), use(STRICT, 200, REFUSED), use(STRICT, 300), use(STRICT, 6000, late)], { tokens: session })],
+  ['the end that Redis lost', history([endSession(100), use(STRICT, known + 50)], { tokens: signedLate, faults: [flushed(known)] })],
+  ['the end that was put back', history([endSession(100), use(STRICT, back)], { tokens: signedLate, faults: [flushed(known)] }), ACCEPTED],
+  ['the end that a replica knew', history([endSession(100), use(REPLICA, known + 50)], { tokens: signedLate, faults: [flushed(known)] }), ACCEPTED],
+  ['a log-in refused in a session that ended', history([endSession(100), logIn(STRICT, 200, { sid: 'x' }, REFUSED)])],
+  ['a log-in refused in a session that may have ended', history([endSession(100, UNAVAILABLE), logIn(STRICT, 200, { sid: 'x' }, REFUSED)])],
+  ['a log-in refused in another session', history([endSession(100), logIn(STRICT, 200, { sid: 'y' }, REFUSED)]), ODD],
+  ['a log-in refused before its session ended', history([logIn(STRICT, 200, { sid: 'x' }, REFUSED), endSession(300)]), ODD],
+  ['the end of a session is not told', history([endSession(100)], { tellings: [] }), NOT_TOLD],
+  ['the end of another session is told', history([endSession(100)], { tellings: [endTold(STRICT, 105, 'y')] }), NOT_TOLD, UNASKED],
+  ['the end of a session is told by who did not do it', history([endSession(100)], { tellings: [endTold(REPLICA, 105)] }), UNASKED],
+  ['the end of a session is told twice', history([endSession(100), endSession(200)], { tellings: [endTold(STRICT, 105), endTold(STRICT, 205)] }), TWICE],
+  ['the end of a session is told by both that were asked', history([endSession(100), endSession(200, { run: REPLICA })], { tellings: [endTold(STRICT, 105), endTold(REPLICA, 205)] }), TWICE],
+  ['the end of a session is told by who owed it and by the other', history([endSession(100, UNAVAILABLE), endSession(200, { run: REPLICA })], { tellings: [endTold(REPLICA, 205), endTold(STRICT, 1200)] })],
+  ['the end of a session is told again because Redis had lost it', history([endSession(100), endSession(300)], { tellings: [endTold(STRICT, 105), endTold(STRICT, 305)], faults: [flushed(200)] })],
+  ['who owed the end of a session tells it', history([endSession(100, UNAVAILABLE), endSession(200, { run: REPLICA })], { tellings: [endTold(STRICT, 1200)] })],
+  ['who owed the end of a session is killed', history([endSession(100, { run: REPLICA, ...UNAVAILABLE }), endSession(200)], { tellings: [], runs: { [REPLICA]: { to: 5000 } } })],
+  ['one of the others was of a session that ended', history([endSession(50), others(100)], { tokens: signedLate, tellings: [endTold(STRICT, 55)] })],
+  ['one of the others was of another session', history([endSession(50), others(100)], { tokens: { b: { sid: 'x' } }, tellings: [endTold(STRICT, 55)] }), NOT_TOLD, ACCEPTED],
+
+  ['its tenant is cut off', history([endTenant(100, IAT), use(STRICT, 200, REFUSED), use(REPLICA, 200, REFUSED)], { tokens: tenant })],
+  ['its tenant is cut off, and it is accepted', history([endTenant(100, IAT), use(STRICT, 200)], { tokens: tenant }), ACCEPTED],
+  ['its tenant is cut off, as a replica need not know yet', history([endTenant(100, IAT), use(REPLICA, 1100)], { tokens: tenant })],
+  ['its tenant is cut off, as a replica must know', history([endTenant(100, IAT), use(REPLICA, 1131)], { tokens: tenant }), ACCEPTED],
+  ['from after the cutoff of its tenant', history([endTenant(100, IAT), use(STRICT, 6000, late)], { tokens: tenant })],
+  ['from after the cutoff of its tenant, and refused', history([endTenant(100, IAT), use(STRICT, 6000, { ...late, ...REFUSED })], { tokens: tenant }), NEVER],
+  ['ahead of the cutoff of its tenant that it asks for', history([endTenant(6000, IAT, late), use(STRICT, 6100, late)], { tokens: tenant })],
+  ['ahead of the cutoff of its tenant, and refused', history([endTenant(6000, IAT, late), use(STRICT, 6100, { ...late, ...REFUSED })], { tokens: tenant }), NEVER],
+  ['signed elsewhere in the second of the cutoff of its tenant', history([endTenant(100, IAT), use(STRICT, 6000, { ...late, ...REFUSED })], { tokens: { late: { tenant: 't', iat: IAT, isForeign: true } } })],
+  ['signed elsewhere in that second, and accepted', history([endTenant(100, IAT), use(STRICT, 6000, late)], { tokens: { late: { tenant: 't', iat: IAT, isForeign: true } } }), ACCEPTED],
+  ['given from before a cutoff of its tenant', history([endTenant(100, IAT + 1)], { tokens: tenant }), GIVEN],
+  ['given from before a cutoff of another tenant', history([endTenant(100, IAT + 1)], { tokens: { late: { tenant: 'u' } } })],
+  ['another tenant lives', history([endTenant(100, IAT), use(STRICT, 200, other)], { tokens: tenant })],
+  ['another tenant is cut off with it', history([endTenant(100, IAT), use(STRICT, 200, { ...other, ...REFUSED })], { tokens: tenant }), NEVER],
+  ['a session of the same name is cut off with it', history([endTenant(100, IAT), use(STRICT, 200, REFUSED)], { tokens: { a: { sid: 't' } } }), NEVER],
+  ['a cutoff of its tenant that was not acknowledged', history([endTenant(100, NaN, UNAVAILABLE), use(STRICT, 200, REFUSED), use(STRICT, 300)], { tokens: tenant })],
+  ['the cutoff of its tenant that Redis lost', history([endTenant(100, IAT), use(STRICT, known + 50)], { tokens: tenant, faults: [flushed(known)] })],
+  ['the cutoff of its tenant that was put back', history([endTenant(100, IAT), use(STRICT, back)], { tokens: tenant, faults: [flushed(known)] }), ACCEPTED],
+  ['a cutoff of a tenant beyond the lead', history([endTenant(100, 106)]), FAR],
+  ['a cutoff of a tenant that a clock has set that was ahead', history([endTenant(6000, 121, UNAVAILABLE), endTenant(7000, 121, { run: REPLICA })], { runs: { [STRICT]: { ahead: ahead(10) } } })],
+  ['a log-in refused for the cutoff of a tenant by a clock that is ahead', history([endTenant(6000, 110), logIn(REPLICA, 6100, { tenant: 't' }, REFUSED)], { runs: { [STRICT]: { ahead: ahead(10) } } })],
+  ['a log-in refused for the cutoff of another tenant', history([endTenant(6000, 110), logIn(REPLICA, 6100, { tenant: 'u' }, REFUSED)], { runs: { [STRICT]: { ahead: ahead(10) } } }), ODD],
+  ['the cutoff of a tenant is not told', history([endTenant(100, IAT)], { tellings: [] }), NOT_TOLD],
+  ['another cutoff of a tenant is told', history([endTenant(100, IAT), endTenant(105, IAT + 1)], { tellings: [tenantTold(STRICT, 110, IAT + 1)] }), NOT_TOLD],
+  ['the cutoff of a tenant is told by two processes', history([endTenant(100, IAT), endTenant(100, IAT, { run: REPLICA })], { tellings: [tenantTold(STRICT, 105), tenantTold(REPLICA, 105)] }), TWICE],
+  ['who owed tells the cutoff of a tenant that stands', history([endTenant(100, NaN, UNAVAILABLE), endTenant(200, IAT, { run: REPLICA }), endTenant(300, IAT + 1, { run: REPLICA })], {
+    tellings: [tenantTold(REPLICA, 305, IAT + 1), tenantTold(STRICT, 1200, IAT + 1)]
+  })],
+  ['the cutoff of a subject is told in the place of the tenant\'s', history([endTenant(100, IAT)], { tellings: [cutoffTold(STRICT, 105)] }), NOT_TOLD, UNASKED],
+
+  ['signed elsewhere, it is none of the others', history([others(6000), use(STRICT, 6100, late)], { tokens: foreign })],
+  ['signed elsewhere, it ends with the others', history([others(6000), use(STRICT, 6100, { ...late, ...REFUSED })], { tokens: foreign }), NEVER],
+  ['signed elsewhere, and ahead of the cutoff', history([cutOff(6000, IAT), use(STRICT, 6100, late)], { tokens: foreign })],
+  ['signed elsewhere, ahead of the cutoff, and refused', history([cutOff(6000, IAT), use(STRICT, 6100, { ...late, ...REFUSED })], { tokens: foreign }), NEVER],
+  ['signed elsewhere, and ahead of the cutoff that it asks for', history([cutOff(6000, IAT, late), use(STRICT, 6100, late)], { tokens: foreign }), ACCEPTED],
 
   ['too late', history([use(STRICT, 100, { to: 1000 })]), 'too late'],
   ['in time for a revocation', history([revoke(100, { to: 1000 })])],

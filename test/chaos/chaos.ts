@@ -2,13 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { RevocationOptions } from '../../lib/index.ts'
 import { startProxy, type Proxy } from '../support/proxy.ts'
 import { startRedis, type Owner } from '../support/redis.ts'
-import { Client, isAlive, ROUTES, send, type World } from './client.ts'
+import { Client } from './client.ts'
 import { PUT_BACK } from './durability.ts'
 import { happen } from './faults.ts'
 import { now, outcomeOf, type Fault, type History, type Interval, type Mode, type Run } from './history.ts'
 import { Member, USER } from './member.ts'
 import { plan, type PlannedFault } from './plan.ts'
 import { Random } from './random.ts'
+import { isAlive, ROUTES, send, type World } from './world.ts'
 import type { Milliseconds } from '../../lib/time.ts'
 
 export interface ChaosOptions {
@@ -57,7 +58,7 @@ export async function chaos (t: Owner, options: ChaosOptions): Promise<History> 
     }
     members.set(name, { member: new Member(t, name, mode, own, runs), proxy })
   }
-  const world: World = { members: [...members.values()].map(({ member }) => member), requests: [], tokens: [], revoked: [] }
+  const world: World = { members: [...members.values()].map(({ member }) => member), requests: [], tokens: [], revoked: [], ended: [] }
   await Promise.all(world.members.map((member) => member.start()))
 
   const stalls = watchStalls(t)

@@ -1,7 +1,7 @@
 import { aheadOf, shown } from './clocks.ts'
 import { Durability, MEASURING } from './durability.ts'
 import { outcomeOf, overlap, type History, type Interval, type Request, type Run, type Token } from './history.ts'
-import { Revocations } from './revocations.ts'
+import { isReached, Revocations } from './revocations.ts'
 import { Tellings, type Told } from './tellings.ts'
 import type { Milliseconds } from '../../lib/time.ts'
 
@@ -85,7 +85,7 @@ class Checker {
       const end = Math.min(token.exp, this.#lastExp(token))
       if (request.what !== UNVERIFIED && shown(this.#history, run, request).from > end * 1000) found('lived too long')
     }
-    if (outcome === 'accepted' && request.target?.kind === 'subject' && request.cutoff! > this.#lastCutoff(request)) found('too far ahead')
+    if (outcome === 'accepted' && request.cutoff !== undefined && request.cutoff > this.#lastCutoff(request)) found('too far ahead')
     if (token !== undefined && outcome === 'refused') {
       const isPossible = this.#revocations.of(token).some((revocation) =>
         revocation.from <= request.to && this.#revocations.revokes(revocation, token) !== 'no')
@@ -102,9 +102,9 @@ class Checker {
     const request = this.#history.requests[token.issue]!
     const run = this.#history.runs[request.run]!
     const violations: Violation[] = []
-    const revocation = this.#revocations.cutoffsOf(token.sub).find((revocation) => revocation.to < request.from &&
-      outcomeOf(revocation) === 'accepted' && token.iat <= revocation.cutoff! && !this.#durability.mayLose(revocation, request.to))
-    if (revocation !== undefined) violations.push({ kind: 'given and already revoked', request, revocation, run, token })
+    const revocation = this.#revocations.cutoffsOf(token).find((revocation) => revocation.to < request.from &&
+      outcomeOf(revocation) === 'accepted' && isReached(token, revocation) && !this.#durability.mayLose(revocation, request.to))
+    if (revocation !== undefined && !token.isForeign) violations.push({ kind: 'given and already revoked', request, revocation, run, token })
     if (token.exp > this.#lastExp(token)) violations.push({ kind: 'lived too long', request, run, token })
     if (token.iat > this.#lastSecond(run, request) + LEAD) violations.push({ kind: 'too far ahead', request, run, token })
     return violations
@@ -129,8 +129,7 @@ class Checker {
 
   /** How late a cutoff can be that a call answers: one stands that a process set whose clock is ahead of this one's. */
   #lastCutoff (request: Request): number {
-    const { sub } = request.target as { sub: string }
-    const lasts = this.#revocations.cutoffsOf(sub).filter(({ from }) => from <= request.to).map((other) => {
+    const lasts = this.#revocations.cutoffsOf(request.target!).filter(({ from }) => from <= request.to).map((other) => {
       const to = outcomeOf(other) === 'accepted' ? Math.min(other.to, request.to) : request.to
       return this.#lastSecond(this.#history.runs[other.run]!, { from: other.from, to })
     })
@@ -151,11 +150,11 @@ class Checker {
     }
   }
 
-  /** A log-in is refused where a process whose clock is ahead of this one's has cut off the subject. */
-  #isBeyondLead ({ sub, from, to }: Request, run: Run): boolean {
-    if (sub === undefined) return false
-    return this.#revocations.cutoffsOf(sub).some((other) =>
-      other.from <= to && aheadOf(this.#history.runs[other.run]!, { from: other.from, to }).most > aheadOf(run, { from, to }).least)
+  /** A log-in is refused in a session that ended, or where a process whose clock is ahead of this one's has cut off. */
+  #isBeyondLead ({ names, from, to }: Request, run: Run): boolean {
+    if (names === undefined) return false
+    return this.#revocations.cutoffsOf(names).some((other) => other.from <= to && (other.target!.kind === 'session' ||
+      aheadOf(this.#history.runs[other.run]!, { from: other.from, to }).most > aheadOf(run, { from, to }).least))
   }
 
   /** A route that does not verify lets an expired token pass: to such a route it is none. */

@@ -1,27 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ask } from './http.ts'
-import { now, outcomeOf, type Request, type Target, type Token } from './history.ts'
+import { now, outcomeOf, type Names, type Target } from './history.ts'
 import type { Member } from './member.ts'
 import type { Random } from './random.ts'
+import { type Held, isAlive, ROUTES, send, type World } from './world.ts'
 import type { Milliseconds } from '../../lib/time.ts'
 
-/** A token as its holder has it. */
-export interface Held extends Token {
-  token: string
-}
-
-/** What all clients share. */
-export interface World {
-  members: Member[]
-  requests: Request[]
-  tokens: Held[]
-  /** Those of which the revocation was acknowledged, with when. */
-  revoked: Array<{ held: Held, at: Milliseconds }>
-}
-
-type Asked = Pick<Request, 'target' | 'settled' | 'sub'> & { member: Member, turns: number, method: string, path: string, what?: string, held?: Held }
-
-export const ROUTES = ['/verifies', '/verifies-late', '/verifies-itself', '/does-not-verify']
 const HISTORY = '/v1/jwt/history'
 /** A check and a revocation. */
 const REVOCATION_TURNS = 2
@@ -29,29 +12,8 @@ const REVOCATION_TURNS = 2
 const RECENT: Milliseconds = 4000
 const MAX_TRIES = 4
 
-/** Undefined where the member does not run. */
-export async function send ({ requests }: World, { member, turns, method, path, what = path, held, ...more }: Asked) {
-  const { address } = member
-  if (address === undefined) return undefined
-  const from = now()
-  const { status, body, retryAfter, error } = await ask(address, method, path, held?.token)
-  const { code, cutoff } = body
-  const request: Request = {
-    run: address.run,
-    what: `${method} ${what}`,
-    turns,
-    from,
-    to: now(),
-    status,
-    ...(held && { jti: held.jti }),
-    ...(typeof code === 'string' && { code }),
-    ...(typeof cutoff === 'number' && { cutoff }),
-    ...(retryAfter !== undefined && { retryAfter }),
-    ...(error !== undefined && { error }),
-    ...more
-  }
-  const index = requests.push(request) - 1
-  return { request, body, index }
+const DEEDS = {
+  issue: 12, provider: 5, use: 25, reuse: 35, any: 8, token: 9, id: 7, others: 2, subject: 2, session: 3, claim: 2, hammer: 1
 }
 
 /** One of many who issue, use and revoke at once; most of the time tokens of a subject of its own. */
@@ -59,8 +21,11 @@ export class Client {
   readonly #world: World
   readonly #random: Random
   readonly #name: string
-  #subjects = 0
+  /** How many names it has thought of. */
+  #named = 0
   #sub = ''
+  #sid = ''
+  #tenant = ''
   #own: Held[] = []
 
   constructor (world: World, random: Random, name: string) {
@@ -68,6 +33,7 @@ export class Client {
     this.#random = random
     this.#name = name
     this.#changeSubject()
+    this.#tenant = this.#newName()
   }
 
   /** Until `end`, which may be put off. */
@@ -81,8 +47,9 @@ export class Client {
   async #act () {
     const random = this.#random
     if (this.#own.length < 3) return this.#issue()
-    switch (random.weighted({ issue: 12, use: 25, reuse: 35, any: 8, token: 9, id: 7, others: 2, subject: 2, hammer: 1 })) {
+    switch (random.weighted(DEEDS)) {
       case 'issue': return this.#issue()
+      case 'provider': return this.#issue(random.chance(0.3) ? this.#endedSession() : this.#names(), '/provider/login')
       case 'use': return this.#use(random.pick(this.#own))
       case 'reuse': return this.#useRevoked()
       case 'any': return this.#use(random.pick(this.#world.tokens))
@@ -90,28 +57,50 @@ export class Client {
       case 'id': return this.#revokeToken(({ id }) => `/id/${id}`, '/id/:id')
       case 'others': return this.#revokeSubject('others')
       case 'subject': return this.#revokeSubject('subject')
+      case 'session': return this.#endSession()
+      case 'claim': return this.#endTenant()
       case 'hammer': return random.chance(0.5) ? this.#hammerAtOnce() : this.#hammerInTurn()
     }
   }
 
-  async #issue () {
-    const sub = this.#sub
+  /** Some tokens are of a session, which several of them share, and some of a tenant, which several subjects share. */
+  #names (): Names {
+    const random = this.#random
+    if (random.chance(0.2)) this.#sid = this.#newName()
+    return { sub: this.#sub, ...(random.chance(0.7) && { sid: this.#sid }), ...(random.chance(0.6) && { tenant: this.#tenant }) }
+  }
+
+  /** Most of the time one that has ended lately. */
+  #endedSession (): Names {
+    const { ended } = this.#world
+    if (ended.length === 0) return this.#names()
+    return { sub: this.#sub, sid: this.#random.pick(this.#random.chance(0.7) ? ended.slice(-10) : ended) }
+  }
+
+  /** A provider hands out what is revoked already: to others that is no token of theirs. */
+  async #issue (names = this.#names(), path = '/login') {
+    const { sub, sid } = names as { sub: string, sid?: string }
     const lifetime = Math.round(this.#random.between(4, 45))
-    const path = `/login?sub=${sub}&seconds=${lifetime}`
     const signers = this.#world.members.filter(({ signs }) => signs)
     if (signers.length === 0) return
-    const answer = await send(this.#world, { member: this.#random.pick(signers), turns: 2, method: 'POST', path, what: '/login', sub })
+    const query = new URLSearchParams({ ...names, seconds: String(lifetime) } as Record<string, string>)
+    const isForeign = path !== '/login'
+    const answer = await send(this.#world, {
+      member: this.#random.pick(signers), turns: 2, method: 'POST', path: `${path}?${query}`, what: path, names
+    })
     if (answer === undefined) return
+    const hasEnded = sid !== undefined && this.#world.ended.includes(sid)
     if (answer.request.status !== 200) {
       // It may be cut off for as long as some clock is ahead.
-      if (outcomeOf(answer.request) === 'refused' || this.#random.chance(0.1)) this.#changeSubject()
+      if ((outcomeOf(answer.request) === 'refused' && !hasEnded) || this.#random.chance(0.1)) this.#changeAll()
       return
     }
-    const { token, jti, id } = answer.body as { token: string, jti: string, id: string }
+    const { token, jti, id = '' } = answer.body as { token: string, jti: string, id?: string }
     const { iat, exp } = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
-    const held = { token, jti, id, sub, iat, exp, lifetime, issue: answer.index }
+    const held: Held = { ...names, token, jti, id, sub, iat, exp, lifetime, issue: answer.index, ...(isForeign && { isForeign }) }
     this.#world.tokens.push(held)
-    if (sub === this.#sub) this.#own.push(held)
+    if (hasEnded) await this.#revoked([held])
+    else if (sub === this.#sub) this.#own.push(held)
   }
 
   async #use (held: Held, member = this.#random.pick(this.#world.members)) {
@@ -131,8 +120,10 @@ export class Client {
 
   async #revokeToken (path: (held: Held) => string, what: string) {
     const target = this.#random.pick(this.#own)
-    const speaker = this.#random.chance(0.5) ? target : this.#random.pick(this.#own)
-    const isDone = await this.#revoke({ kind: 'token', jti: target.jti }, path(target), what, speaker)
+    // Nobody knows whose a token without a record is.
+    if (target.isForeign && what !== '/:jti') return
+    const speaker = target.isForeign || this.#random.chance(0.5) ? target : this.#random.pick(this.#own)
+    const isDone = await this.#revoke({ kind: 'token', jti: target.jti }, HISTORY + path(target), HISTORY + what, speaker)
     if (isDone !== false) this.#forget([target])
     if (isDone) await this.#revoked([target])
     // What it was that failed is left to others to find as they do.
@@ -142,7 +133,8 @@ export class Client {
   async #revokeSubject (kind: 'subject' | 'others', isLast = this.#random.chance(0.3)) {
     const speaker = this.#own.at(-1)
     if (speaker === undefined) return
-    await this.#ended(await this.#askFor(kind, speaker), this.#own.filter((held) => kind === 'subject' || held !== speaker), isLast)
+    const ended = this.#own.filter((held) => kind === 'subject' || (held !== speaker && !held.isForeign))
+    await this.#ended(await this.#askFor(kind, speaker), ended, isLast)
   }
 
   /** Several calls with one token: the cutoff rises with each, or one is enough. */
@@ -165,19 +157,55 @@ export class Client {
 
   #askFor (kind: 'subject' | 'others', speaker: Held) {
     const sub = this.#sub
-    const path = `/sub/${sub}${kind === 'others' ? '?except=current' : ''}`
+    const path = `${HISTORY}/sub/${sub}${kind === 'others' ? '?except=current' : ''}`
     return this.#revoke({ kind, sub }, path, path.replace(sub, ':sub'), speaker)
   }
 
   async #ended (isDone: boolean | undefined, ended: Held[], isLast: boolean) {
-    if (isDone !== false) this.#forget(ended)
-    if (isDone) await this.#revoked(ended)
+    await this.#gone(isDone, ended)
     // A cutoff of which nobody knows whether and when it was made: it says nothing any more what becomes of the subject's tokens.
     if (isDone === undefined || isLast) this.#changeSubject()
   }
 
+  async #gone (isDone: boolean | undefined, ended: Held[]) {
+    if (isDone !== false) this.#forget(ended)
+    if (isDone) await this.#revoked(ended)
+  }
+
+  /** By the route, or by a call of the application; then somebody logs in to what has ended, here or at the provider. */
+  async #endSession () {
+    const speaker = this.#own.findLast(({ sid }) => sid !== undefined)
+    if (speaker?.sid === undefined) return
+    const { sid, sub } = speaker
+    const target: Target = { kind: 'session', sid }
+    const isDone = this.#random.chance(0.7)
+      ? await this.#revoke(target, `${HISTORY}/sid/${sid}`, `${HISTORY}/sid/:sid`, speaker)
+      : await this.#revoke(target, '/logout', '/logout', speaker, 'POST')
+    const ended = this.#own.filter((held) => held.sid === sid)
+    this.#sid = this.#newName()
+    if (isDone) this.#world.ended.push(sid)
+    await this.#gone(isDone, ended)
+    if (isDone && this.#random.chance(0.5)) await this.#issue({ sub, sid }, this.#random.chance(0.8) ? '/provider/login' : '/login')
+  }
+
+  /** By any token, because the application lets it, or by a call of the application: once, or until the clock is behind. */
+  async #endTenant () {
+    const tenant = this.#tenant
+    const target: Target = { kind: 'claim', tenant }
+    const times = this.#random.chance(0.1) ? Math.round(this.#random.between(4, 8)) : 1
+    for (let left = times; left > 0 && tenant === this.#tenant; left--) {
+      const speaker = this.#own.at(-1)
+      const isDone = speaker === undefined || this.#random.chance(0.3)
+        ? await this.#revoke(target, `/ends/${tenant}`, '/ends/:tenant', undefined, 'POST')
+        : await this.#revoke(target, `${HISTORY}/by/tenant/${tenant}`, `${HISTORY}/by/:claim/:value`, speaker)
+      await this.#gone(isDone, this.#own.filter((held) => held.tenant === tenant))
+      if (isDone === undefined || this.#random.chance(0.3)) this.#tenant = this.#newName()
+      else if (left > 1) await this.#issue({ sub: this.#sub, tenant })
+    }
+  }
+
   /** Whether it was acknowledged; false: certainly not made. */
-  async #revoke (target: Target, path: string, what: string, held: Held): Promise<boolean | undefined> {
+  async #revoke (target: Target, path: string, what: string, held?: Held, method = 'DELETE'): Promise<boolean | undefined> {
     const tries = this.#random.chance(0.6) ? MAX_TRIES : 1
     let outcome: boolean | undefined = false
     let member: Member | undefined
@@ -185,7 +213,7 @@ export class Client {
       // The same process may remember the attempt before; another one finds what it has left.
       if (member === undefined || this.#random.chance(0.5)) member = this.#random.pick(this.#world.members)
       const answer = await send(this.#world, {
-        member, turns: REVOCATION_TURNS, method: 'DELETE', path: HISTORY + path, what: HISTORY + what, held, target
+        member, turns: REVOCATION_TURNS, method, path, what, target, ...(held && { held })
       })
       if (answer === undefined) continue
       switch (outcomeOf(answer.request)) {
@@ -193,6 +221,8 @@ export class Client {
         case 'unavailable':
         case 'unreachable': outcome = undefined
           break
+        case 'refused': this.#forget(held === undefined ? [] : [held])
+          return outcome
         default: return outcome
       }
       await sleep(this.#random.between(0, 300))
@@ -212,12 +242,19 @@ export class Client {
     this.#own = this.#own.filter((held) => !gone.includes(held) && isAlive(held))
   }
 
+  #changeAll () {
+    this.#changeSubject()
+    this.#tenant = this.#newName()
+  }
+
+  /** With a session of its own. */
   #changeSubject () {
-    this.#sub = `${this.#name}-${this.#subjects++}`
+    this.#sub = this.#newName()
+    this.#sid = this.#newName()
     this.#own = []
   }
-}
 
-export function isAlive ({ exp }: Token): boolean {
-  return Date.now() < exp * 1000
+  #newName (): string {
+    return `${this.#name}-${this.#named++}`
+  }
 }

@@ -17,12 +17,20 @@ export interface Ahead {
   until: Milliseconds
 }
 
-/** A line of the audit log: a process says that it revoked a token, or a subject. */
-export interface Telling {
+/** What a token can be revoked by. */
+export interface Names {
+  jti?: string | undefined
+  sub?: string | undefined
+  /** Of its session. */
+  sid?: string | undefined
+  /** The value of its listed claim. */
+  tenant?: string | undefined
+}
+
+/** A line of the audit log: a process says that it revoked a token, or all of a subject, a session or a tenant. */
+export interface Telling extends Names {
   at: Milliseconds
-  jti?: string
-  sub?: string
-  /** Seconds since the epoch, of a subject. */
+  /** Seconds since the epoch, of what is no single token. */
   cutoff?: number
   /** Seconds since the epoch, of a token. */
   revokedAt?: number
@@ -56,11 +64,13 @@ export interface Fault extends Interval {
   what?: string
 }
 
-export interface Token {
+export interface Token extends Names {
   jti: string
-  /** Of its record. */
+  /** Of its record, where it has one. */
   id: string
   sub: string
+  /** Signed as an identity provider does: no cutoff was looked at, and it has no record. */
+  isForeign?: boolean
   /** Seconds since the epoch. */
   iat: number
   exp: number
@@ -76,6 +86,11 @@ export type Target =
   | { kind: 'subject', sub: string }
   /** All recorded tokens of the subject but the one that speaks. */
   | { kind: 'others', sub: string }
+  | { kind: 'session', sid: string }
+  | { kind: 'claim', tenant: string }
+
+/** The cutoff of a session: whatever iat its tokens have. */
+export const EVERY_IAT = 2 ** 32 - 1
 
 export interface Request extends Interval {
   /** Index of the life of the process that was asked. */
@@ -86,14 +101,14 @@ export interface Request extends Interval {
   /** The jti of the token that it presents. */
   jti?: string
   target?: Target
-  /** Of a log-in: whose. */
-  sub?: string
+  /** Of a log-in: what its token was to have. */
+  names?: Names
   /** 0: the connection failed. */
   status: number
   code?: string
   retryAfter?: string
   error?: string
-  /** Of a subject that was cut off. */
+  /** Of a subject, or a tenant, that was cut off. */
   cutoff?: number
   /** Asked when all faults were long over. */
   settled?: boolean

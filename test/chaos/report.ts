@@ -1,6 +1,7 @@
 import { KINDS, type Verdict, type Violation } from './checker.ts'
 import { overlap, outcomeOf, OUTCOMES, type Fault, type History, type Request } from './history.ts'
 import { FAULTS } from './plan.ts'
+import { namesIn } from './revocations.ts'
 import type { Told } from './tellings.ts'
 import type { Milliseconds } from '../../lib/time.ts'
 
@@ -14,17 +15,28 @@ export function report (history: History, { violations, knownTwice }: Verdict): 
   const revocations = requests.filter(({ target }) => target !== undefined)
   const tellings = runs.flatMap((run) => run.tellings)
   const acknowledged = revocations.filter((request) => outcomeOf(request) === 'accepted')
+  const ended = (...kinds: string[]) => count(acknowledged, ({ target }) => kinds.includes(target!.kind))
+  const toldOf = (name: 'sub' | 'sid' | 'tenant') => count(tellings, (telling) => telling.jti === undefined && telling[name] !== undefined)
+  const endOf = new Map(acknowledged.map(({ target, to }) => [target!.kind === 'session' ? target!.sid : undefined, to]))
   return [
     `requests: ${requests.length}`,
     ...OUTCOMES.map((outcome) => `  ${outcome}: ${count(outcomes, (one) => one === outcome)}`),
     `tokens issued: ${tokens.length}`,
+    `  elsewhere: ${count(tokens, ({ isForeign }) => isForeign === true)}`,
+    `  of sessions: ${count(tokens, ({ sid }) => sid !== undefined)}`,
+    `  of sessions that had ended: ${count(tokens, ({ sid, issue }) => sid !== undefined && endOf.get(sid)! < requests[issue]!.from)}`,
+    `  of tenants: ${count(tokens, ({ tenant }) => tenant !== undefined)}`,
     `revocations: ${revocations.length}`,
     `  acknowledged: ${acknowledged.length}`,
     `  not acknowledged: ${revocations.length - acknowledged.length}`,
-    `subjects ended: ${count(acknowledged, ({ target }) => target!.kind !== 'token')}`,
+    `subjects ended: ${ended('subject', 'others')}`,
+    `sessions ended: ${ended('session')}`,
+    `tenants ended: ${ended('claim')}`,
     `tellings: ${tellings.length}`,
-    `  of tokens: ${count(tellings, ({ jti }) => jti !== undefined)}`,
-    `  of subjects: ${count(tellings, ({ jti }) => jti === undefined)}`,
+    `  told of tokens: ${count(tellings, ({ jti }) => jti !== undefined)}`,
+    `  told of subjects: ${toldOf('sub')}`,
+    `  told of sessions: ${toldOf('sid')}`,
+    `  told of tenants: ${toldOf('tenant')}`,
     `  twice as is known: ${knownTwice}`,
     `processes: ${runs.length}`,
     `  with a clock ahead: ${count(runs, ({ ahead }) => ahead !== undefined)}`,
@@ -49,20 +61,20 @@ function told (history: History, { kind, request, revocation, run, token, tellin
     const details = [fault.on, fault.what, fault.copied && `copied ${interval(fault.copied)}`].filter(Boolean)
     return `${interval(fault)}  ${fault.kind} (${details.join(', ')})`
   }
-  const said = ({ at, run, jti, sub, cutoff, revokedAt }: Told) =>
-    `${moment(at)}  ${history.runs[run]!.member}, run ${run}: ${JSON.stringify({ jti, sub, cutoff, revokedAt })}`
+  const said = ({ at, run, jti, sub, sid, tenant, cutoff, revokedAt }: Told) =>
+    `${moment(at)}  ${history.runs[run]!.member}, run ${run}: ${JSON.stringify({ jti, sub, sid, tenant, cutoff, revokedAt })}`
   const issue = token && history.requests[token.issue]!
   const moments = [request?.from, revocation?.from, before?.at, telling?.at].filter((one) => one !== undefined)
   const around = { from: Math.min(...moments, run.to) - 2000, to: request?.to ?? telling?.at ?? run.to }
-  const sub = token?.sub ?? telling?.sub ?? (request?.target !== undefined && 'sub' in request.target ? request.target.sub : undefined)
+  const names = new Set([token, telling, request?.target].flatMap((one) => one === undefined ? [] : namesIn(one)))
   const about = history.requests.filter((one) => one !== revocation && one !== request && one.target !== undefined && one.from <= around.to &&
-    ('jti' in one.target ? one.target.jti === (token?.jti ?? telling?.jti) : one.target.sub === sub))
+    namesIn(one.target).some((name) => names.has(name)))
   const clock = run.ahead === undefined ? '' : `, its clock ${run.ahead.by / 1000} s ahead until ${moment(run.ahead.until)}`
   return [
     `${kind.toUpperCase()}: ${run.member}, a ${run.mode}, ran ${interval(run)}${clock}`,
     ...run.died === undefined ? [] : [`  ended by itself: ${run.died}`],
     ...run.stderr === '' || kind !== 'printed' ? [] : [`  printed: ${run.stderr}`],
-    ...token === undefined ? [] : [`  token ${token.jti} of ${token.sub}, iat ${token.iat}, exp ${token.exp}, asked for ${token.lifetime} s`],
+    ...token === undefined ? [] : [`  token ${namesIn(token).join(', ')}${token.isForeign ? ', signed elsewhere' : ''}, iat ${token.iat}, exp ${token.exp}, asked for ${token.lifetime} s`],
     ...issue === undefined ? [] : [`  issued   ${asked(issue)}`],
     ...revocation === undefined ? [] : [`  revoked  ${asked(revocation)}`],
     ...about.map((one) => `  also     ${asked(one)}`),

@@ -1,5 +1,8 @@
 import type { Durability } from './durability.ts'
-import { outcomeOf, type History, type Request, type Token } from './history.ts'
+import { EVERY_IAT, outcomeOf, type History, type Names, type Request, type Token } from './history.ts'
+
+const NAMES = ['jti', 'sub', 'sid', 'tenant'] as const
+const CUTOFFS = ['subject', 'session', 'claim']
 
 /** What was asked to be revoked: all that has or may have had an effect. */
 export class Revocations {
@@ -13,37 +16,54 @@ export class Revocations {
     for (const request of history.requests) {
       const { target } = request
       if (target === undefined || !['accepted', 'unavailable', 'unreachable'].includes(outcomeOf(request))) continue
-      const name = target.kind === 'token' ? `jti ${target.jti}` : `sub ${target.sub}`
-      this.#byName.set(name, [...this.#byName.get(name) ?? [], request])
+      for (const name of namesIn(target)) this.#byName.set(name, [...this.#byName.get(name) ?? [], request])
     }
   }
 
-  /** Those that may concern a token. */
-  of ({ jti, sub }: { jti?: string | undefined, sub?: string | undefined }): Request[] {
-    return [...this.#byName.get(`jti ${jti}`) ?? [], ...this.#byName.get(`sub ${sub}`) ?? []]
+  /** Those that may concern a token, or whatever else has one of these names. */
+  of (names: Names): Request[] {
+    return namesIn(names).flatMap((name) => this.#byName.get(name) ?? [])
   }
 
-  /** Those that set a subject's cutoff. */
-  cutoffsOf (sub: string): Request[] {
-    return this.of({ sub }).filter(({ target }) => target!.kind === 'subject')
+  /** Those that set a cutoff of a subject, a session or a tenant. */
+  cutoffsOf (names: Names): Request[] {
+    return this.of(names).filter(({ target }) => CUTOFFS.includes(target!.kind))
   }
 
   revokes (revocation: Request, token: Token): 'yes' | 'perhaps' | 'no' {
     const target = revocation.target!
-    if (target.kind === 'others' && revocation.jti === token.jti) return 'no'
+    const asks = revocation.jti === token.jti
+    if (target.kind === 'others' && (asks || token.isForeign)) return 'no'
     // Without an acknowledgement it may have been made, or be made at any later time: a client sends again what it got
     // no answer to, and Redis, once it goes on, executes what has waited in its sockets. A cutoff rises when it is
     // made, so that no iat of the subject is safe from one.
     if (outcomeOf(revocation) !== 'accepted') return 'perhaps'
     if (target.kind === 'token') return 'yes'
+    if (target.kind !== 'others' && isReached(token, revocation)) return 'yes'
+    // Nobody looks for more of a session, which ends wholly, nor of a tenant.
+    if (target.kind === 'session' || target.kind === 'claim') return 'no'
     if (target.kind === 'subject') {
-      if (token.iat <= revocation.cutoff!) return 'yes'
       // A signer's clock was ahead: the call ends the token that asks, and those that are recorded, by their jti.
-      if (revocation.jti === token.jti) return 'yes'
+      if (asks) return 'yes'
+      if (token.isForeign) return 'no'
     }
     const issue = this.#history.requests[token.issue]!
     if (issue.from > revocation.to) return 'no'
     const isRecorded = issue.to < revocation.from && !this.#durability.mayLose(issue, revocation.to)
     return isRecorded ? 'yes' : 'perhaps'
   }
+}
+
+/** Of an acknowledged revocation that set one. */
+export function cutoffOf ({ target, cutoff }: Request): number {
+  return target!.kind === 'session' ? EVERY_IAT : cutoff!
+}
+
+/** Whether the acknowledged cutoff ends a token of its name by the token's iat. */
+export function isReached ({ iat }: Token, revocation: Request): boolean {
+  return iat <= cutoffOf(revocation)
+}
+
+export function namesIn (names: Names): string[] {
+  return NAMES.filter((name) => names[name] !== undefined).map((name) => `${name} ${names[name]}`)
 }

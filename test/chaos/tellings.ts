@@ -1,7 +1,7 @@
 import { shown } from './clocks.ts'
 import type { Durability } from './durability.ts'
-import { outcomeOf, overlap, type History, type Request, type Run, type Telling, type Token } from './history.ts'
-import type { Revocations } from './revocations.ts'
+import { outcomeOf, overlap, type History, type Names, type Request, type Run, type Telling, type Token } from './history.ts'
+import { cutoffOf, namesIn, type Revocations } from './revocations.ts'
 
 export type TellingKind = 'told twice' | 'not told' | 'told and never revoked'
 
@@ -44,8 +44,8 @@ export class Tellings {
       .flatMap(({ tellings }, run) => tellings.map((telling) => ({ ...telling, run })))
       .sort((a, b) => a.at - b.at)
     this.#byToken = groupedBy(all.filter(({ jti }) => jti !== undefined), ({ jti }) => jti!)
-    const ofSubjects = all.filter(({ jti, cutoff }) => jti === undefined && typeof cutoff === 'number')
-    this.#byCutoff = groupedBy(ofSubjects, cutoffName)
+    const ofCutoffs = all.filter(({ jti, cutoff }) => jti === undefined && typeof cutoff === 'number')
+    this.#byCutoff = groupedBy(ofCutoffs, (telling) => cutoffName(telling, telling.cutoff!))
   }
 
   check (): Mistold[] {
@@ -75,34 +75,38 @@ export class Tellings {
         const token = this.#tokens.get(target!.jti)!
         return this.#isTokenTold(token, request) ? [] : [untold(token)]
       }
-      case 'subject': return this.#isCutoffTold(request) ? [] : [untold()]
+      case 'subject':
+      case 'session':
+      case 'claim': return this.#isCutoffTold(request) ? [] : [untold()]
       case 'others': {
         const { sub } = target!
         // What a cutoff ends is left out.
-        if (this.#revocations.cutoffsOf(sub).some(({ from }) => from <= request.to)) return []
+        const isLeftOut = (token: Token) => this.#revocations.cutoffsOf(token).some(({ from }) => from <= request.to)
         const { to } = shown(this.#history, run, request)
         return this.#history.tokens
           .filter((token) => token.sub === sub && token.exp * 1000 > to && this.#revocations.revokes(request, token) === 'yes')
-          .filter((token) => !this.#isTokenTold(token, request))
+          .filter((token) => !isLeftOut(token) && !this.#isTokenTold(token, request))
           .map(untold)
       }
     }
   }
 
-  #isTokenTold (token: Token, request: Request): boolean {
-    return this.#byToken.has(token.jti) ||
-      this.#revocations.of(token).some((other) => other.from <= request.to && this.#owedInVain(other))
+  /** The end of its session, or of its tenant, writes nothing under its jti. */
+  #isTokenTold ({ jti, sub }: Token, request: Request): boolean {
+    return this.#byToken.has(jti) ||
+      this.#revocations.of({ jti, sub }).some((other) => other.from <= request.to && this.#owedInVain(other))
   }
 
   #isCutoffTold (request: Request): boolean {
-    const { target, cutoff } = request
-    const { sub } = target as { sub: string }
-    if (this.#byCutoff.has(cutoffName({ sub, cutoff }))) return true
+    const target = request.target!
+    const cutoff = cutoffOf(request)
+    if (this.#byCutoff.has(cutoffName(target, cutoff))) return true
+    const isOfIt = (telling: Telling) => telling.jti === undefined && cutoffName(telling, 0) === cutoffName(target, 0)
     // Somebody else set it, and owes it still, or told what stood when it was settled: that may have been a later one.
-    return this.#revocations.cutoffsOf(sub)
+    return this.#revocations.cutoffsOf(target)
       .filter((other) => other.from <= request.to && outcomeOf(other) !== 'accepted')
       .some((other) => this.#owedInVain(other) || this.#history.runs[other.run]!.tellings.some((telling) =>
-        telling.sub === sub && telling.at >= other.from && (telling.cutoff ?? 0) >= cutoff!))
+        isOfIt(telling) && telling.at >= other.from && telling.cutoff! >= cutoff))
   }
 
   /** Whether a process may have ended before it could tell what it owed. */
@@ -112,8 +116,8 @@ export class Tellings {
   }
 
   /** What the process was asked that can have made it. */
-  #causesOf ({ jti, sub = this.#tokens.get(jti ?? '')?.sub, at, run }: Told): Request[] {
-    const all = jti === undefined ? this.#revocations.cutoffsOf(sub!) : this.#revocations.of({ jti, sub })
+  #causesOf ({ jti, sub = this.#tokens.get(jti ?? '')?.sub, sid, tenant, at, run }: Told): Request[] {
+    const all = jti === undefined ? this.#revocations.cutoffsOf({ sub, sid, tenant }) : this.#revocations.of({ jti, sub })
     return all.filter((request) => request.run === run && request.from <= at)
   }
 
@@ -144,8 +148,9 @@ export class Tellings {
   }
 }
 
-function cutoffName ({ sub, cutoff }: { sub?: string | undefined, cutoff?: number | undefined }): string {
-  return `${cutoff} ${sub}`
+/** `names`: exactly one, of a subject, a session or a tenant. */
+function cutoffName (names: Names, cutoff: number): string {
+  return `${cutoff} ${namesIn(names).join()}`
 }
 
 function groupedBy<T> (all: T[], name: (one: T) => string): Map<string, T[]> {
