@@ -55,6 +55,8 @@ export class ReplicaStore implements Store {
   readonly #whenComplete = new Promise<void>((resolve) => { this.#complete = resolve })
   #lastFailure: unknown
   #isSuspect = false
+  /** How many parts of the standing cutoffs were read since the last reading that came to its end. */
+  #standingRead = 0
 
   constructor ({ connection, writing, log, options, context }: ReplicaStoreContext) {
     const { clock } = context
@@ -198,7 +200,8 @@ export class ReplicaStore implements Store {
 
   /**
    * Reads the cutoffs that have outlived their entries of the log. They count as logged: a replica that
-   * starts later finds them as well.
+   * starts later finds them as well. Parts that were read before are no progress: what comes after them may
+   * fail again and again, and then the store is lost.
    */
   async #readStanding (isNews: boolean) {
     const parts = readStanding({
@@ -207,8 +210,11 @@ export class ReplicaStore implements Store {
       within: (call) => this.within(call),
       now: () => this.#time.latest
     })
+    let read = 0
     for await (const part of parts) {
       for (const entry of part) this.denials.learn(entry, { isLogged: true, isNews })
+      if (++read <= this.#standingRead) continue
+      this.#standingRead = read
       this.#follower.progressAt = this.#clock.monotonic()
     }
   }
@@ -232,6 +238,7 @@ export class ReplicaStore implements Store {
       }
     }
     this.#repair.ready(withKeys)
+    this.#standingRead = 0
     this.#lastFailure = undefined
     this.#complete()
   }
