@@ -45,7 +45,7 @@ await inSession(async (session) => {
 
 if (!isTrial) {
   await write('results.md', markdown(saved))
-  if (saved.found.steady) await write('results.svg', chart(saved.found.steady))
+  if (saved.found.hs256) await write('results.svg', chart(saved.found.hs256))
 }
 console.log(targetTable(targetsOf(saved.found)))
 if (failed.length > 0) {
