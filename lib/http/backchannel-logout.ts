@@ -23,6 +23,8 @@ export interface LogoutContext extends Pick<RegisterOptions, 'logLevel' | 'logSe
 
 const FORM = 'application/x-www-form-urlencoded'
 const MAX_BODY = 16 * 1024
+/** No part of the application's API: `@fastify/swagger` knows this property, Fastify does not. */
+const HIDDEN: object = { hide: true }
 /** What Fastify says of a body that is too large, of another type, or cut short. */
 const OF_BODY = /^FST_ERR_CTP_/
 /** All of them are there: the rules say so. The application's own would mean its access tokens. */
@@ -114,7 +116,7 @@ function addRoute (scope: FastifyInstance, { path, expected, logouts, verify }: 
   scope.post(path, {
     bodyLimit: MAX_BODY,
     config: { revocation: false },
-    schema: { hide: true }
+    schema: HIDDEN
   }, async (request, reply) => {
     const token = tokenIn(request.body)
     if (token === undefined) return refuse(reply, 'form')

@@ -71,7 +71,8 @@ t.test('Zod: its schemas and those of the routes stand in one document, and both
   await app.ready()
   const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, { security?: unknown, requestBody?: unknown }>> }
   t.strictSame(Object.keys(paths).sort(), [
-    '/users', '/v1/jwt/history', '/v1/jwt/history/id/{id}', '/v1/jwt/history/sub/{sub}', '/v1/jwt/history/{jti}'
+    '/users', '/v1/jwt/history', '/v1/jwt/history/by/{claim}/{value}', '/v1/jwt/history/id/{id}', '/v1/jwt/history/sid/{sid}',
+    '/v1/jwt/history/sub/{sub}', '/v1/jwt/history/{jti}'
   ])
   t.strictSame(paths['/v1/jwt/history/{jti}']!.delete!.security, [{ bearerAuth: [] }])
   t.ok(paths['/users']!.post!.requestBody)
