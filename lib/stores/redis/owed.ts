@@ -1,6 +1,6 @@
 import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import type { Deadline } from '../deadline.ts'
-import { keyOf, merged, type Entry } from '../entry.ts'
+import { keyOf, KINDS, merged, type Entry } from '../entry.ts'
 import type { Written } from '../store.ts'
 
 /** A write whose outcome this process does not know. */
@@ -78,8 +78,11 @@ export class Owed {
     this.#working ??= this.#work()
   }
 
-  settle (entry: Entry) {
-    this.#writes.delete(keyOf(entry))
+  /** `standing`: what stands now. A later cutoff is still owed. */
+  settle (standing: Entry) {
+    const owed = this.of(standing)
+    if (owed !== undefined && KINDS[standing.kind].rises && owed.entry.at > standing.at) return
+    this.#writes.delete(keyOf(standing))
   }
 
   close () {

@@ -83,7 +83,7 @@ export class Writer {
     const before = this.#connections.now()
     const written = await this.#asked(entry, options)
     const first = this.#isOwn(entry, written, this.owed.of(entry), !this.#connections.areStill(before))
-    this.owed.settle(entry)
+    this.owed.settle(written.standing)
     if (first) options.made?.(written.standing, false)
     return { ...written, first }
   }

@@ -67,3 +67,12 @@ t.test('what was settled and is owed anew while it is tried is another one', asy
   await eventually('both are tried', async () => tried.length === 2)
   t.match(tried, [{ ats: new Set([5]) }, { ats: new Set([6]) }])
 })
+
+t.test('an earlier cutoff does not settle a later one', async (t) => {
+  const owed = owedOf(t)
+  owed.add(cutoff(7, 100), undefined)
+  owed.settle(cutoff(6, 100))
+  t.match(owed.of(cutoff(0, 0)), { entry: cutoff(7, 100) })
+  owed.settle(cutoff(7, 100))
+  t.equal(owed.of(cutoff(0, 0)), undefined)
+})
