@@ -1,6 +1,12 @@
-const OF_SYSTEM = /^(?:E(?!RR_)[A-Z_]+|UND_ERR_\w+)$/
-/** What `fetch` throws, what ends a wait, and what JSON that is none throws. */
-const NAMES = ['AbortError', 'TimeoutError', 'SyntaxError']
+/** Of the system, of undici, and of jose where a key set can not be read. */
+const CODES = /^(?:E(?!RR_)[A-Z_]+|UND_ERR_\w+|ERR_JWKS_TIMEOUT|ERR_JOSE_GENERIC)$/
+/**
+ * What `fetch` throws, what ends a wait, what JSON that is none throws, and what jwks-rsa throws where it can
+ * not or does not ask. Anybody can use up its limit, with tokens of unknown keys.
+ */
+const NAMES = ['AbortError', 'TimeoutError', 'SyntaxError', 'JwksError', 'JwksRateLimitError']
+/** Request Timeout, Too Early, Too Many Requests. */
+const LATER = [408, 425, 429]
 
 /**
  * Whether a verification failed because nobody could read the keys now: the network failed, or whoever has
@@ -11,10 +17,15 @@ export function isOfKeys (error: unknown): boolean {
     const { name, message, code, status, statusCode, response } = one as Error & {
       code?: unknown, status?: unknown, statusCode?: unknown, response?: { status?: unknown }
     }
-    if (NAMES.includes(name) || message === 'fetch failed' || OF_SYSTEM.test(String(code))) return true
-    if ([status, statusCode, response?.status].some((status) => Number(status) >= 500)) return true
+    if (NAMES.includes(name) || message === 'fetch failed' || CODES.test(String(code))) return true
+    if ([status, statusCode, response?.status].map(Number).some(isPassing)) return true
   }
   return false
+}
+
+/** Whether the same request may be answered otherwise later. */
+function isPassing (status: number): boolean {
+  return status >= 500 || LATER.includes(status)
 }
 
 /** Whether `secret`, `trusted` or `formatUser` threw, and not `@fastify/jwt` or fast-jwt. */
