@@ -1,4 +1,4 @@
-import { LEAD } from '../stores/entry.ts'
+import { EVERY_IAT, LEAD } from '../stores/entry.ts'
 import type { Milliseconds, Seconds } from '../time.ts'
 import type { CheckedClaims } from './claims.ts'
 
@@ -8,7 +8,7 @@ import type { CheckedClaims } from './claims.ts'
  * refused, too.
  */
 export function isCutOff ({ iat }: CheckedClaims, cutoff: Seconds | null): boolean {
-  return cutoff !== null && (iat === undefined || Math.floor(iat) <= cutoff)
+  return cutoff !== null && (iat === undefined || Math.floor(iat) <= cutoff || cutoff >= EVERY_IAT)
 }
 
 /** The latest `iat` that may be signed now. A cutoff rises by itself up to the same second. */
