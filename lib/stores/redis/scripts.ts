@@ -80,7 +80,7 @@ local function try_to_stand(standing, name)
   keep_standing(standing)
 end
 local function stand(standing, name, ends)
-  redis.call('ZADD', standing, ends == '' and '${EVERY_IAT}' or ends, name)
+  redis.call('ZADD', standing, 'GT', ends == '' and '${EVERY_IAT}' or ends, name)
   keep_standing(standing)
 end
 `
