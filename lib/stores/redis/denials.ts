@@ -68,7 +68,7 @@ export class RedisDenials implements Denials {
     const { budget, mustStand, made } = options
     // The link does not even try where too much is outstanding.
     if (mustStand && this.#link.refusal('operations') !== undefined) {
-      this.#writer.owed.add(entry, ({ standing }) => made?.(standing, false))
+      this.#writer.owed.add(entry, ({ standing }) => made?.(standing, false), true)
     }
     return this.#link.run(() => this.#writer.write(entry, options), { needs: this.canWrite, budget })
   }

@@ -9,6 +9,8 @@ export interface OwedWrite {
   /** The `at` of each attempt. It tells whether one of them made what stands. */
   ats: Set<Seconds>
   made: ((written: Written) => void) | undefined
+  /** Nobody asks for it again. */
+  mustStand: boolean
 }
 
 const INTERVAL: Milliseconds = 1000
@@ -61,20 +63,21 @@ export class Owed {
   }
 
   /** A second attempt at the same entry joins the first, and both are told once. */
-  add (entry: Entry, made: OwedWrite['made']) {
+  add (entry: Entry, made: OwedWrite['made'], mustStand = false) {
     const key = keyOf(entry)
     const standing = this.#writes.get(key)
     if (standing !== undefined) {
       standing.ats.add(entry.at)
       standing.entry = merged(standing.entry, entry)
+      standing.mustStand ||= mustStand
       return
     }
     if (this.#writes.size >= this.#most) {
       if (!this.#isFull) this.#onDisowned()
       this.#isFull = true
-      return
+      if (!mustStand || !this.#giveUpOne()) return
     }
-    this.#writes.set(key, { entry, ats: new Set([entry.at]), made })
+    this.#writes.set(key, { entry, ats: new Set([entry.at]), made, mustStand })
     this.#working ??= this.#work()
   }
 
@@ -83,6 +86,12 @@ export class Owed {
     const owed = this.of(standing)
     if (owed !== undefined && KINDS[standing.kind].rises && owed.entry.at > standing.at) return
     this.#writes.delete(keyOf(standing))
+  }
+
+  /** Gives up the oldest write whose caller may ask again. Gives whether there was one. */
+  #giveUpOne (): boolean {
+    for (const [key, { mustStand }] of this.#writes) if (!mustStand) return this.#writes.delete(key)
+    return false
   }
 
   close () {

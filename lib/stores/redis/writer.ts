@@ -138,7 +138,9 @@ export class Writer {
       // Redis has not written what it refuses, unless the client sent it twice.
       const isRefused = isOfRedis(error) && this.#connections.areStill(connections) &&
         !this.#halfway.has(error)
-      if (!isRefused || mustStand) this.owed.add(entry, ({ standing }) => made?.(standing, false))
+      if (!isRefused || mustStand) {
+        this.owed.add(entry, ({ standing }) => made?.(standing, false), mustStand)
+      }
       throw error
     }
   }

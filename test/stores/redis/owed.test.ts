@@ -68,6 +68,19 @@ t.test('what was settled and is owed anew while it is tried is another one', asy
   t.match(tried, [{ ats: new Set([5]) }, { ats: new Set([6]) }])
 })
 
+t.test('where too many are owed, what must stand takes the place of what its caller may ask for again', async (t) => {
+  const owed = owedOf(t)
+  const holds = (name: string) => owed.of(entry(name)) !== undefined
+  for (let i = 0; i < 100; i++) owed.add(entry(`may-${i}`), undefined)
+  owed.add(entry('one more'), undefined)
+  t.notOk(holds('one more'))
+  owed.add(entry('may-0'), undefined, true)
+  owed.add(entry('must'), undefined, true)
+  t.strictSame(['may-0', 'may-1', 'may-2', 'must'].map(holds), [true, false, true, true], 'what joined one that may go, must stand too')
+  for (let i = 0; i < 200; i++) owed.add(entry(`must-${i}`), undefined, true)
+  t.strictSame(['may-0', 'must', 'must-97', 'must-98'].map(holds), [true, true, true, false], 'there is a bound for these as well')
+})
+
 t.test('an earlier cutoff does not settle a later one', async (t) => {
   const owed = owedOf(t)
   owed.add(cutoff(7, 100), undefined)
