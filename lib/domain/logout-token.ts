@@ -94,7 +94,8 @@ function brokenTime (
   { iat, exp }: Part, { clockTolerance }: LogoutExpectation, now: Milliseconds
 ): LogoutRule | undefined {
   const seconds = now / 1000
-  if (typeof iat !== 'number' || !(iat <= seconds + Math.max(clockTolerance, IAT_AHEAD))) return 'iat'
+  if (typeof iat !== 'number' || !Number.isFinite(iat)) return 'iat'
+  if (iat > seconds + Math.max(clockTolerance, IAT_AHEAD)) return 'iat'
   const isTimely = exp === undefined ? iat >= seconds - MAX_AGE : Number.isFinite(exp)
   if (!isTimely) return 'exp'
 }
