@@ -490,6 +490,31 @@ t.test('a log-out that Redis refuses, or that is not even sent because too much 
   t.strictSame(ours.map((event) => (event as { sid: string }).sid), ['s1', 's2'], 'each is told once; what an administrator was refused by Redis is not')
 })
 
+t.test('what a hook of the application throws is answered as on its other routes', async (t) => {
+  const { app, post } = await scene(t, {}, {
+    before (app) {
+      app.addHook('preHandler', async ({ method }) => {
+        if (method === 'POST') throw Object.assign(new Error('closed for today'), { statusCode: 418 })
+      })
+    }
+  })
+  t.strictSame(answerOf(await post(await provider.logoutToken({ sid: 's1' }))), {
+    statusCode: 418, body: { statusCode: 418, error: "I'm a Teapot", message: 'closed for today' }
+  })
+  await live(t, app, [await provider.accessToken({ sid: 's1' })])
+})
+
+t.test('the route logs as the other routes of the plugin do: by logLevel and logSerializers', async (t) => {
+  const completed = async (more: object) => {
+    const { post, lines } = await scene(t, more)
+    isTaken(t, await post(await provider.logoutToken({ sid: 's1' })))
+    return lines.filter(({ msg }) => msg === 'request completed').map(({ res }) => res)
+  }
+  t.strictSame(await completed({}), [{ statusCode: 200 }])
+  t.strictSame(await completed({ logLevel: 'error' }), [])
+  t.strictSame(await completed({ logSerializers: { res: () => 'an answer' } }), ['an answer'])
+})
+
 t.test('an option of the wrong shape rejects registration and says how to mend it', async (t) => {
   const reject = async (revocation: RevocationOptions, message: RegExp, jwt: object = {}) => {
     await t.rejects(buildApp(t, { jwt: { ...provider.jwt, ...jwt }, revocation }), { code: 'FST_JWT_REVOCATION_BAD_OPTION', message })
