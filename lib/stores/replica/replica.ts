@@ -10,7 +10,7 @@ import { ReplicaDenials } from './denials.ts'
 import { Follower } from './follower.ts'
 import { RedisTime } from './redis-time.ts'
 import { Repair } from './repair.ts'
-import { scanDenylist } from './scan.ts'
+import { scanDenylist, type Scan } from './scan.ts'
 import { SlotsMove } from './slots.ts'
 import { readStanding } from './standing.ts'
 
@@ -203,15 +203,9 @@ export class ReplicaStore implements Store {
    * starts later finds them as well. Parts that were read before are no progress: what comes after them may
    * fail again and again, and then the store is lost.
    */
-  async #readStanding (isNews: boolean) {
-    const parts = readStanding({
-      redis: this.#commands,
-      keys: keysUnder(this.#keyPrefix),
-      within: (call) => this.within(call),
-      now: () => this.#time.latest
-    })
+  async #readStanding (scan: Scan, isNews: boolean) {
     let read = 0
-    for await (const part of parts) {
+    for await (const part of readStanding(scan)) {
       for (const entry of part) this.denials.learn(entry, { isLogged: true, isNews })
       if (++read <= this.#standingRead) continue
       this.#standingRead = read
@@ -221,18 +215,18 @@ export class ReplicaStore implements Store {
 
   async #read (complete: boolean) {
     const isNews = this.#follower.heardAt !== undefined
-    await this.#readStanding(isNews)
+    const scan: Scan = {
+      redis: this.#commands,
+      keyPrefix: this.#keyPrefix,
+      within: (call) => this.within(call),
+      now: () => this.#time.latest
+    }
+    await this.#readStanding(scan, isNews)
     // One node loses log and keys together. On a cluster the log's node may lose what keys of other nodes
     // have.
     const withKeys = !complete || this.#commands.isApart
     if (withKeys) {
-      const parts = scanDenylist({
-        redis: this.#commands,
-        keyPrefix: this.#keyPrefix,
-        within: (call) => this.within(call),
-        now: () => this.#time.latest
-      })
-      for await (const part of parts) {
+      for await (const part of scanDenylist(scan)) {
         for (const entry of part) this.denials.learn(entry, { isLogged: false, isNews })
         this.#follower.progressAt = this.#clock.monotonic()
       }

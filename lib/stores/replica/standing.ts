@@ -1,18 +1,8 @@
 import { nonsense } from '../../errors.ts'
-import type { Milliseconds } from '../../time.ts'
 import type { Entry } from '../entry.ts'
-import type { Command, Commands } from '../redis/commands.ts'
-import type { Keys } from '../redis/keys.ts'
-import { entryOf } from './scan.ts'
-
-export interface Standing {
-  redis: Commands
-  keys: Keys
-  /** Limits the time of a call. */
-  within: <T>(call: () => Promise<T>) => Promise<T>
-  /** The clock of Redis. It may be ahead, so that no end comes too early. */
-  now: () => Milliseconds
-}
+import type { Command } from '../redis/commands.ts'
+import { keysUnder } from '../redis/keys.ts'
+import { entryOf, type Scan } from './scan.ts'
 
 /** How many cutoffs one page has. */
 const PAGE = 500
@@ -21,7 +11,8 @@ const PAGE = 500
  * Reads the cutoffs that are named as standing, the last to end first. So names that are added or trimmed
  * meanwhile make this read some twice, and miss none.
  */
-export async function * readStanding ({ redis, keys, within, now }: Standing): AsyncGenerator<Entry[]> {
+export async function * readStanding ({ redis, keyPrefix, within, now }: Scan): AsyncGenerator<Entry[]> {
+  const keys = keysUnder(keyPrefix)
   for (let first = 0; ; first += PAGE) {
     const names = await within(() => redis.send(['zrevrange', keys.standing, first, first + PAGE - 1]))
     if (!Array.isArray(names)) throw nonsense('about standing cutoffs')

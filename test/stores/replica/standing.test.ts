@@ -3,7 +3,6 @@ import t, { type Test } from 'tap'
 import { EVERY_IAT } from '../../../lib/stores/entry.ts'
 import { outlives } from '../../../lib/stores/redis/answers.ts'
 import type { Commands } from '../../../lib/stores/redis/commands.ts'
-import { keysUnder } from '../../../lib/stores/redis/keys.ts'
 import { readStanding } from '../../../lib/stores/replica/standing.ts'
 import { ownPrefix } from '../../support/app.ts'
 import { eventually, startCluster, startRedis, type RedisServer } from '../../support/redis.ts'
@@ -142,7 +141,7 @@ t.test('what ends after its entry of the log stands, and nothing does where the 
 
 t.test('P4 nonsense in the place of the names fails the reading', async (t) => {
   const parts = readStanding({
-    redis: { send: async () => 'OK' } as unknown as Commands, keys: keysUnder('r:'), within: (call) => call(), now: () => 0
+    redis: { send: async () => 'OK' } as unknown as Commands, keyPrefix: 'r:', within: (call) => call(), now: () => 0
   })
   await t.rejects(parts.next(), { name: 'TypeError', message: 'Redis answered nonsense about standing cutoffs' })
 })
