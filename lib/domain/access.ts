@@ -48,8 +48,8 @@ export interface ClaimRequest {
 
 /**
  * Who may do what (P6): a token acts on itself, on its own subject and on its own session; `authorize` grants
- * the rest. Anybody
- * else learns nothing: an unknown token and a foreign one get the same answer, after the same reads.
+ * the rest. Anybody else learns nothing: an unknown token and a foreign one get the same answer, after the
+ * same reads.
  */
 export class Access {
   readonly #revocation: Decorator
