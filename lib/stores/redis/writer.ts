@@ -6,6 +6,7 @@ import { isOfRedis } from './advice.ts'
 import { longestOf, outlives, toAnswer, ttlArguments, writtenOf, type Answer } from './answers.ts'
 import type { Command, Commands } from './commands.ts'
 import { Connections, type Connection } from './connection.ts'
+import { Held } from './held.ts'
 import type { Keys } from './keys.ts'
 import type { Link } from './link.ts'
 import { toWords } from './log.ts'
@@ -49,7 +50,7 @@ export class Writer {
   readonly #logSpan: Seconds | null
   readonly #longest: Milliseconds | ''
   readonly #minReplicas: number
-  readonly #patience: Milliseconds
+  readonly #held: Held
   readonly #clock: Clock
   readonly owed: Owed
   /** The errors of writes whose first command Redis took. */
@@ -66,8 +67,11 @@ export class Writer {
     this.#longest = longestOf(longest)
     this.#minReplicas = minReplicas
     this.#told = new Told(most)
-    // Two WAITs must end within the caller's time.
-    this.#patience = Math.max(Math.floor(link.deadline.timeout / 3), 1)
+    this.#held = new Held(this.#redis, {
+      minReplicas,
+      timeout: link.deadline.timeout,
+      onTaken: (error) => this.#halfway.add(error)
+    })
     this.#clock = clock
     this.owed = new Owed({
       clock,
@@ -105,7 +109,7 @@ export class Writer {
     const now = this.#clock.wall()
     const key = this.#keys.of({ kind: 'revoked', name: '' })
     const ttl = ttlArguments(Math.ceil(now / 1000) + 1, now)
-    await this.#acknowledged(['eval', REVOKE, 1, key, '{}', ...ttl, '', '', '', '', 'key'])
+    await this.#held.run(['eval', REVOKE, 1, key, '{}', ...ttl, '', '', '', '', 'key'])
     await this.#redis.send(['xlen', this.#keys.log])
   }
 
@@ -197,15 +201,23 @@ export class Writer {
   }
 
   #write (command: Command, entry: Entry): Promise<Answer> {
-    const write = () => this.#writeBoth(command, entry)
+    return this.#proven(() => this.#writeBoth(command, entry))
+  }
+
+  /** Runs writes that concern no entry, in their order on one node. */
+  writeAll (commands: Command[]): Promise<unknown[]> {
+    return this.#proven(() => this.#held.runAll(commands))
+  }
+
+  #proven<T> (write: () => Promise<T>): Promise<T> {
     const { proof } = this.#connection
     return proof === undefined ? write() : proof.during(write)
   }
 
   async #writeBoth (command: Command, entry: Entry): Promise<Answer> {
-    const answer = toAnswer(await this.#acknowledged(command))
+    const answer = toAnswer(await this.#held.run(command))
     // A node may lose its data between the two writes.
-    if (this.#redis.isApart && !await this.#append(entry, answer[2])) await this.#acknowledged(command)
+    if (this.#redis.isApart && !await this.#append(entry, answer[2])) await this.#held.run(command)
     return answer
   }
 
@@ -225,26 +237,10 @@ export class Writer {
   /** Runs a further command of a write. */
   async #further (command: Command): Promise<unknown> {
     try {
-      return await this.#acknowledged(command)
+      return await this.#held.run(command)
     } catch (error) {
       this.#halfway.add(error as Error)
       throw error
     }
-  }
-
-  /** Runs a write and WAIT in one pipeline: WAIT counts what its own connection wrote to its node. */
-  async #acknowledged (command: Command): Promise<unknown> {
-    if (this.#minReplicas === 0) return (await this.#redis.all([command]))[0]
-    const wait: Command = ['wait', this.#minReplicas, this.#patience]
-    const [[error, answer] = [null], [refusal, holders] = [null]] = await this.#redis.inStep([command, wait])
-    if (error) throw error
-    if (refusal) {
-      // The write stands even if Redis refuses the WAIT.
-      this.#halfway.add(refusal)
-      throw refusal
-    }
-    if (Number(holders) >= this.#minReplicas) return answer
-    const held = `${Number(holders)} of the ${this.#minReplicas} replicas`
-    throw new Error(`${held} that option "minReplicas" asks for hold the write`)
   }
 }
