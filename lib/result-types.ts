@@ -1,5 +1,6 @@
 /**
- * One entry of the history. Times are ISO 8601, and null where the token has no `iat` or `exp`.
+ * One entry of the history: a token's, or a session's. Times are ISO 8601, and null where the token has no
+ * `iat` or `exp`.
  * @example
  * const record: TokenRecord | null = await app.revocation.token(id)
  * app.log.info(record?.meta ?? {}, `issued at ${record?.issuedAt}`)
@@ -7,7 +8,9 @@
 export interface TokenRecord {
   /** A random UUID that the plugin chose. Safe to show. */
   id: string
-  /** Absent where the token has none. */
+  /** Present where it is the record of a session that can be refreshed (option `refresh`). */
+  session?: true
+  /** Absent where the token has none. Of a session: its latest access token's. */
   jti?: string
   iss?: string
   sub?: string
@@ -15,7 +18,13 @@ export interface TokenRecord {
   sid?: string
   /** The claims of option `revocableBy` that the token has. */
   claims?: Record<string, string>
+  /** Of a session: when it began. */
   issuedAt: string | null
+  /** When a session was refreshed last. Absent before the first time. */
+  refreshedAt?: string
+  /** When a session was ended, if it was. */
+  endedAt?: string
+  /** Of a session: when its refresh token ends. */
   expiresAt: string | null
   meta?: Record<string, unknown>
 }
@@ -159,6 +168,23 @@ export interface IssuedToken {
 }
 
 /**
+ * What `refresh()` gives, and `issue()` with `refresh: true`.
+ * @example
+ * const { token, refreshToken }: TokenPair = await app.revocation.issue({ sub: 'alice' }, { refresh: true })
+ * await reply.send({ token, refreshToken })
+ */
+export interface TokenPair extends IssuedToken {
+  /** The id of the session's record. */
+  id: string
+  /** The session. Each of its access tokens has it. */
+  sid: string
+  /** 43 characters of base64url: 32 random bytes. It is used once. Only its hash is stored. */
+  refreshToken: string
+  /** ISO 8601. When the session ends: no refresh moves this. */
+  refreshExpiresAt: string
+}
+
+/**
  * For a health route.
  * @example
  * const { available, warnings = [] }: RevocationStatus = app.revocation.status()
@@ -178,6 +204,8 @@ export interface RevocationStatus {
    * sid. Absent where it was not.
    */
   backchannelLogout?: true
+  /** Option `refresh`, in seconds. Absent where it was not given. */
+  refresh?: { expiresIn: number, grace: number }
   /** How many revocations and cutoffs a replica holds. */
   entries?: number
   /** Milliseconds since a replica was in step with Redis. Absent before the first time. */

@@ -2,64 +2,14 @@ import type { Names } from '../domain/names.ts'
 import type { Clock, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import { EVERY_IAT, LEAD, latestCutoff, type Entry } from './entry.ts'
+import { ExpiringMap, type Kept } from './expiring-map.ts'
+import { MemoryRefreshes } from './memory-refreshes.ts'
 import type {
-  CheckCallback, Denials, RecordEntry, Records, Store, StoreContext, WriteOptions, Written
+  CheckCallback, Denials, RecordEntry, Records, SessionEntry, Store, StoreContext, WriteOptions, Written
 } from './store.ts'
-
-interface Kept<V> {
-  value: V
-  /** Infinity means for ever. */
-  keptUntil: Seconds
-}
 
 const SWEEP_INTERVAL = 1000
 const SWEPT_PER_INTERVAL = 1000
-/** More than one, so that writing sweeps a map completely before the map can double. */
-const SWEPT_PER_WRITE = 2
-
-/** A map that drops the entries that have ended. Each sweep looks at a bounded number of them. */
-class ExpiringMap<V> {
-  readonly #entries = new Map<string, Kept<V>>()
-  readonly #now: () => Seconds
-  #cursor = this.#entries.entries()
-
-  constructor (now: () => Seconds) {
-    this.#now = now
-  }
-
-  get size () {
-    return this.#entries.size
-  }
-
-  * entries (): Generator<[key: string, entry: Kept<V>]> {
-    const now = this.#now()
-    for (const [key, entry] of this.#entries) {
-      if (entry.keptUntil > now) yield [key, entry]
-    }
-  }
-
-  get (key: string): Kept<V> | undefined {
-    const entry = this.#entries.get(key)
-    return entry !== undefined && entry.keptUntil > this.#now() ? entry : undefined
-  }
-
-  set (key: string, value: V, keptUntil: Seconds | null) {
-    this.#entries.set(key, { value, keptUntil: keptUntil ?? Infinity })
-    this.sweep(SWEPT_PER_WRITE)
-  }
-
-  sweep (count: number) {
-    const now = this.#now()
-    for (; count > 0; count--) {
-      const { value: pair, done } = this.#cursor.next()
-      if (done) {
-        this.#cursor = this.#entries.entries()
-        return
-      }
-      if (pair[1].keptUntil <= now) this.#entries.delete(pair[0])
-    }
-  }
-}
 
 class MemoryDenials implements Denials {
   readonly revocations: ExpiringMap<Entry>
@@ -77,6 +27,10 @@ class MemoryDenials implements Denials {
   }
 
   checkShared (names: Names, done: CheckCallback) {
+    this.check(names, done)
+  }
+
+  checkEither (names: Names, done: CheckCallback) {
     this.check(names, done)
   }
 
@@ -127,29 +81,39 @@ class MemoryRecords implements Records {
   readonly ids: ExpiringMap<string>
   /** By subject, the ids of its records. Each id stays until its token ends. */
   readonly subjects: ExpiringMap<ExpiringMap<null>>
+  readonly refreshes: MemoryRefreshes
   readonly #now: () => Seconds
   readonly #denials: MemoryDenials
 
   constructor (now: () => Seconds, denials: MemoryDenials) {
     this.#now = now
     this.#denials = denials
+    this.refreshes = new MemoryRefreshes(now, this)
     this.records = new ExpiringMap(now)
     this.ids = new ExpiringMap(now)
     this.subjects = new ExpiringMap(now)
   }
 
-  async save ({ record, identity, subject, others, exp, keptUntil }: RecordEntry) {
+  async save (entry: RecordEntry) {
+    const { record, identity, subject, others, exp, keptUntil, session } = entry
     // A copy, because the caller may change its `meta` later. Redis keeps a copy, too.
     this.records.set(record.id, structuredClone(record), keptUntil)
     const named = this.ids.get(identity)
     const endsLatest = named === undefined || named.keptUntil <= (keptUntil ?? Infinity)
-    if (endsLatest) this.ids.set(identity, record.id, keptUntil)
+    if (session !== undefined) this.#keepSession(record.id, identity, session, keptUntil)
+    else if (endsLatest) this.ids.set(identity, record.id, keptUntil)
     if (subject === undefined) return this.#denials.cutoffOf({ others })
     const standing = this.subjects.get(subject)
     const ids = standing?.value ?? new ExpiringMap(this.#now)
     ids.set(record.id, null, exp)
     this.subjects.set(subject, ids, Math.max(standing?.keptUntil ?? 0, keptUntil ?? Infinity))
     return this.#denials.cutoffOf({ subject, others })
+  }
+
+  #keepSession (id: string, identity: string, session: SessionEntry, keptUntil: Seconds | null) {
+    this.ids.set(identity, id, session.identityKeptUntil)
+    this.ids.set(session.name, id, keptUntil)
+    this.refreshes.keep(session)
   }
 
   async add (entry: RecordEntry) {
@@ -187,6 +151,7 @@ export class MemoryStore implements Store {
   readonly status = { kind: 'memory', available: true, warnings: [] } as const
   readonly denials: MemoryDenials
   readonly records: MemoryRecords
+  readonly refreshes: MemoryRefreshes
   readonly #maps: ReadonlyArray<ExpiringMap<unknown>>
   readonly #clock: Clock
   #stopSweeping = () => {}
@@ -198,7 +163,8 @@ export class MemoryStore implements Store {
     this.records = new MemoryRecords(now, this.denials)
     const { revocations, cutoffs } = this.denials
     const { records, ids, subjects } = this.records
-    this.#maps = [revocations, cutoffs, records, ids, subjects]
+    this.refreshes = this.records.refreshes
+    this.#maps = [revocations, cutoffs, records, ids, subjects, this.refreshes.kept]
   }
 
   budget () {

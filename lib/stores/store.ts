@@ -2,6 +2,7 @@ import type { Names } from '../domain/names.ts'
 import type { Clock, Milliseconds, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import type { Entry } from './entry.ts'
+import type { Found, Refresh, SpentRefresh } from './refresh.ts'
 
 /**
  * `revoked`: whether a revocation of the identity is kept. `cutoff`: the latest of the other names' cutoffs,
@@ -51,6 +52,8 @@ export interface Denials {
   check (names: Names, done: CheckCallback): void
   /** As `check`, but a name counts as revoked only if this process and the shared store both know it. */
   checkShared (names: Names, done: CheckCallback): void
+  /** As `check`, but it always asks the shared store, too: a name counts if either of the two knows it. */
+  checkEither (names: Names, done: CheckCallback): void
   /**
    * Keeps an entry until its `until`. A standing revocation stays, and is never shortened. A cutoff that
    * stands at `at` or later rises by a second, up to `at` + LEAD. It does not rise if it stands at
@@ -71,6 +74,19 @@ export interface RecordEntry {
   exp: number | null
   /** When the store may drop the record; null: never. */
   keptUntil: Seconds | null
+  /** Present where the record is of a session that can be refreshed. */
+  session?: SessionEntry | undefined
+}
+
+/** What a session has beside its record. */
+export interface SessionEntry {
+  /** The name that leads to its record as long as the record is kept. */
+  name: string
+  /** When the store may drop what leads from the identity of its latest token to the record; null: never. */
+  identityKeptUntil: Seconds | null
+  /** Under what its refresh token is kept. */
+  hash: string
+  refresh: Refresh
 }
 
 /** The history. Its methods answer and fail as those of `Denials` do. */
@@ -100,6 +116,29 @@ export interface RecordPage {
   after?: string
 }
 
+export interface SpendOptions {
+  /** How long after its first use a refresh token gives the same successor again. */
+  grace: Milliseconds
+  budget: Budget
+}
+
+/** Refresh tokens. Methods answer and fail as those of `Denials` do. */
+export interface Refreshes {
+  /** What use of a refresh token would mean; null: there is none. Changes nothing. */
+  look (hash: string, options: SpendOptions): Promise<Found<Refresh | SpentRefresh> | null>
+  /** Counts a use that is not refused. `key`: what its successor follows from, if this is the first use. */
+  spend (hash: string, key: string, options: SpendOptions): Promise<Found<SpentRefresh> | null>
+  /**
+   * Keeps the refresh token of a session unless it is kept already, and the session's record. Gives false
+   * where the session has ended: then its record stays as it is.
+   */
+  renew (entry: RecordEntry & { session: SessionEntry }, budget: Budget): Promise<boolean>
+  /** Drops the claims of a spent refresh token, whose successor is kept. */
+  settle (hash: string, spent: SpentRefresh, budget: Budget): Promise<void>
+  /** Says in the record of a session when it ended, unless the record says so already. */
+  end (id: string, endedAt: string): Promise<void>
+}
+
 export interface StoreStatus {
   readonly kind: 'memory' | 'redis'
   /** Whether the store answered the last time that it was asked. */
@@ -116,6 +155,7 @@ export interface StoreStatus {
 export interface Store {
   readonly denials: Denials
   readonly records: Records
+  readonly refreshes: Refreshes
   /** Changes when the store may have lost what it held. A memory of what the store holds is void then. */
   readonly generation: number
   readonly status: StoreStatus

@@ -64,6 +64,10 @@ export class RedisDenials implements Denials {
     this.check(names, done)
   }
 
+  checkEither (names: Names, done: CheckCallback) {
+    this.check(names, done)
+  }
+
   write (entry: Entry, options: WriteOptions = {}): Promise<Written> {
     const { budget, mustStand, made } = options
     // The link does not even try where too much is outstanding.

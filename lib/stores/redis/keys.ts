@@ -11,6 +11,7 @@ export function keysUnder (prefix: string) {
     token: (id: string) => `${prefix}token:${id}`,
     id: (identity: string) => `${prefix}id:${identity}`,
     tokens: (subject: string) => `${prefix}tokens:${subject}`,
+    refresh: (hash: string) => `${prefix}refresh:${hash}`,
     log: `${prefix}log`,
     standing: `${prefix}standing`,
     same: `${prefix}same`

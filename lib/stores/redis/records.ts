@@ -2,7 +2,7 @@ import { BadValue, nonsense } from '../../errors.ts'
 import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import type { TokenRecord } from '../../types.ts'
 import { latestCutoff } from '../entry.ts'
-import type { Budget, RecordEntry, Records } from '../store.ts'
+import type { Budget, RecordEntry, Records, SessionEntry } from '../store.ts'
 import { longestOf, parseCutoff, ttlArguments } from './answers.ts'
 import type { Command, Commands } from './commands.ts'
 import type { Probe } from './health.ts'
@@ -68,14 +68,16 @@ export class RedisRecords implements Records {
   }
 
   async #save (entry: RecordEntry, isFirst: boolean): Promise<Seconds | null> {
-    const { record, identity, subject, others = [] } = entry
+    const { record, identity, subject, others = [], session } = entry
     const end = expireAt(entry)
     const id = this.#keys.id(identity)
-    const commands: Command[] = [
-      ['set', this.#keys.token(record.id), JSON.stringify(record), ...end],
-      isFirst ? ['set', id, record.id, ...end] : nameRecord(id, entry)
-    ]
-    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject))
+    const commands: Command[] = [['set', this.#keys.token(record.id), JSON.stringify(record), ...end]]
+    if (session !== undefined) {
+      commands.push(...this.namesOfSession(entry, session), this.keepRefresh(session))
+    } else {
+      commands.push(isFirst ? ['set', id, record.id, ...end] : nameRecord(id, entry))
+      if (subject !== undefined) commands.push(this.#addToSubject(entry, subject))
+    }
     const cutoffs = subject === undefined ? others : [subject, ...others]
     for (const name of cutoffs) commands.push(['get', this.#keys.of({ kind: 'cutoff', name })])
     const answers = await this.#redis.all(commands)
@@ -119,6 +121,21 @@ export class RedisRecords implements Records {
     return { records, ...(answer.length > limit && { after: ids.at(-1)! }) }
   }
 
+  /** Lets whatever names a session lead to its record. */
+  namesOfSession (entry: RecordEntry, { name, identityKeptUntil }: SessionEntry): Command[] {
+    const { record, identity, subject } = entry
+    const commands: Command[] = [
+      ['set', this.#keys.id(identity), record.id, ...expireAt({ keptUntil: identityKeptUntil })],
+      ['set', this.#keys.id(name), record.id, ...expireAt(entry)]
+    ]
+    if (subject !== undefined) commands.push(this.#addToSubject(entry, subject))
+    return commands
+  }
+
+  keepRefresh ({ hash, refresh }: SessionEntry, ...flags: Array<'NX'>): Command {
+    return ['set', this.#keys.refresh(hash), JSON.stringify(refresh), ...flags, 'EXAT', refresh.end]
+  }
+
   #addToSubject ({ record, exp, keptUntil }: RecordEntry, subject: string): Command {
     const key = this.#keys.tokens(subject)
     const ttl = ttlArguments(keptUntil, this.#clock.wall())
@@ -135,7 +152,7 @@ function endsAsLate (standing: TokenRecord, record: TokenRecord): boolean {
   return record.expiresAt !== null && Date.parse(standing.expiresAt) >= Date.parse(record.expiresAt)
 }
 
-function expireAt ({ keptUntil }: RecordEntry): [] | ['EXAT', Seconds] {
+export function expireAt ({ keptUntil }: Pick<RecordEntry, 'keptUntil'>): [] | ['EXAT', Seconds] {
   return keptUntil === null ? [] : ['EXAT', keptUntil]
 }
 

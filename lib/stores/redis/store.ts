@@ -9,6 +9,7 @@ import { inspect } from './inspection.ts'
 import { keysUnder } from './keys.ts'
 import { Link } from './link.ts'
 import { RedisRecords } from './records.ts'
+import { RedisRefreshes } from './refreshes.ts'
 import { commandsOf } from './topology.ts'
 import { Writer, type WriterOptions } from './writer.ts'
 
@@ -29,6 +30,7 @@ export interface RedisStoreContext {
 export class RedisStore implements Store {
   readonly denials: RedisDenials
   readonly records: RedisRecords
+  readonly refreshes: RedisRefreshes
   readonly link: Link
   readonly #redis: Commands
   readonly #writer: Writer
@@ -67,6 +69,8 @@ export class RedisStore implements Store {
     const { canWrite } = this.denials
     const { link } = this
     this.records = new RedisRecords({ redis, link, keys, longest: options.longest, clock, canRead, canWrite })
+    const { records } = this
+    this.refreshes = new RedisRefreshes({ redis, link, keys, writer: this.#writer, records, canWrite })
   }
 
   budget () {

@@ -40,7 +40,14 @@ export class ReplicaDenials implements Denials {
     const { revoked, cutoff } = this.#known(names)
     // A known revocation holds, however old the copy is.
     if (revoked || !this.#isStale()) return done(null, revoked, cutoff)
-    this.#redis.check(names, (error, revoked, inRedis) => done(error, revoked, latestCutoff(cutoff, inRedis)))
+    this.checkEither(names, done)
+  }
+
+  checkEither (names: Names, done: CheckCallback) {
+    const known = this.#known(names)
+    this.#redis.check(names, (error, revoked, cutoff) => {
+      done(error, revoked || known.revoked, latestCutoff(known.cutoff, cutoff))
+    })
   }
 
   /** Redis may have lost what the copy has, and the log may have lost what a key has. */

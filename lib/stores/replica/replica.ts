@@ -119,6 +119,10 @@ export class ReplicaStore implements Store {
     return this.#redis.records
   }
 
+  get refreshes () {
+    return this.#redis.refreshes
+  }
+
   get generation () {
     return this.#redis.generation
   }

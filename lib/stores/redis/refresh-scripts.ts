@@ -1,0 +1,83 @@
+import { MAX_USES } from '../refresh.ts'
+import { NOW } from './scripts.ts'
+
+/*
+ * The scripts for sessions that can be refreshed. What they change stands at the beginning of a JSON object,
+ * so that they need not read the rest: decoding and encoding it in Lua would change numbers and empty arrays.
+ */
+
+/*
+ * Looks at a refresh token, or uses it. The clock of Redis decides what its first use was how long ago.
+ *
+ * KEYS: 1 key of the refresh token
+ * ARGV: 1 secret: what the successor follows from, if this is the first use; '' changes nothing
+ *       2 grace: in milliseconds
+ * Returns: nil where there is no such token; else its state, and its value.
+ */
+export const USE_REFRESH = `${NOW}
+local key = KEYS[1]
+local secret, grace = ARGV[1], tonumber(ARGV[2])
+local value = redis.call('GET', key)
+if not value then return nil end
+local function set(used, uses, more)
+  value = '{"used":' .. used .. ',"uses":' .. uses .. ',' .. more
+  redis.call('SET', key, value, 'KEEPTTL')
+end
+local used, uses, more = string.match(value, '^{"used":([%d.]+),"uses":(%d+),(.*)$')
+if not used then
+  if secret ~= '' then
+    set(string.format('%.3f', now() / 1000), 1, '"key":"' .. secret .. '",' .. string.sub(value, 2))
+  end
+  return {'fresh', value}
+end
+if now() - used * 1000 >= grace then return {'reused', value} end
+if tonumber(uses) >= ${MAX_USES} then return {'exhausted', value} end
+if secret ~= '' then set(used, uses + 1, more) end
+return {'again', value}`
+
+/*
+ * Drops what a spent refresh token is not asked for again: the claims, which come last.
+ *
+ * KEYS: 1 key of the refresh token
+ * ARGV: 1 rest: what is left behind the key of its successor
+ * Returns: 1.
+ */
+export const SETTLE_REFRESH = `
+local key = KEYS[1]
+local rest = ARGV[1]
+local head = string.match(redis.call('GET', key) or '', '^{"used":[%d.]+,"uses":%d+,"key":"[%w_-]+",')
+if head then redis.call('SET', key, head .. rest, 'KEEPTTL') end
+return 1`
+
+/** How the record of a session begins that has ended. */
+const ENDED = '{"endedAt":'
+
+/*
+ * Keeps the record of a session, unless it has ended.
+ *
+ * KEYS: 1 key of the record
+ * ARGV: 1 record   2 ends: when the record is dropped, in seconds since the epoch; '' means never
+ * Returns: 1, or 0 where the session has ended.
+ */
+export const SAVE_SESSION = `
+local key = KEYS[1]
+local record, ends = ARGV[1], ARGV[2]
+if string.sub(redis.call('GET', key) or '', 1, ${ENDED.length}) == '${ENDED}' then return 0 end
+if ends == '' then redis.call('SET', key, record) else redis.call('SET', key, record, 'EXAT', ends) end
+return 1`
+
+/*
+ * Says in the record of a session when it ended, unless the record says so already.
+ *
+ * KEYS: 1 key of the record
+ * ARGV: 1 time: ISO 8601
+ * Returns: 1.
+ */
+export const END_SESSION = `
+local key = KEYS[1]
+local time = ARGV[1]
+local record = redis.call('GET', key)
+if record and string.sub(record, 1, ${ENDED.length}) ~= '${ENDED}' then
+  redis.call('SET', key, '${ENDED}"' .. time .. '",' .. string.sub(record, 2), 'KEEPTTL')
+end
+return 1`
