@@ -32,6 +32,13 @@ export class FST_JWT_NOT_REVOCABLE extends createError<'FST_JWT_NOT_REVOCABLE', 
   }
 }
 
+/** 401: the refresh token is unknown, expired, revoked or was used before. One answer for all of them. */
+export class FST_JWT_REFRESH_INVALID extends createError(
+  'FST_JWT_REFRESH_INVALID', 'Refresh token is not valid, log in again', 401, ...WITHOUT_STACK
+) {
+  readonly headers = challenge('The refresh token is not valid')
+}
+
 /** 503: the store did not answer in time, or its answer made no sense. Trying again is safe. */
 export class FST_JWT_REVOCATION_UNAVAILABLE extends createError<
   'FST_JWT_REVOCATION_UNAVAILABLE', 503, [{ cause: unknown }]

@@ -146,6 +146,12 @@ export interface RevocationOptions {
    */
   routes?: false | RoutesOptions
   /**
+   * Lets `issue()` give refresh tokens, and makes the claim `sid` a session (see `claims`). Default: off.
+   * @example
+   * await app.register(revocation, { refresh: { expiresIn: '30d', grace: '10s' } })
+   */
+  refresh?: RefreshSettings
+  /**
    * The namespace (or several) of `@fastify/jwt` to guard. The first one authenticates the routes, and signs
    * what `issue()` gives unless a call asks for another.
    */
@@ -157,6 +163,24 @@ export interface RevocationOptions {
   recordOnUse?: boolean
   /** The name of the verify decorator, where `@fastify/jwt` was registered with a `jwtVerify` of its own. */
   jwtVerify?: string
+}
+
+/**
+ * Option `refresh`. Processes that share a key prefix need the same.
+ * @example
+ * await app.register(revocation, { refresh: { expiresIn: '7d' } })
+ */
+export interface RefreshSettings {
+  /**
+   * How long a session lasts from its login: seconds, or a string with a unit. No refresh makes it longer.
+   * Default `'30d'`.
+   */
+  expiresIn?: number | string
+  /**
+   * How long a refresh token that was used gives the same successor again, for two tabs at once and for
+   * answers that were lost: seconds, or a string with a unit. Default `'10s'`.
+   */
+  grace?: number | string
 }
 
 /**

@@ -1,5 +1,4 @@
 import { inspect } from 'node:util'
-import { parse as parseDuration } from '@lukeed/ms'
 import type { FastifyJWTOptions } from '@fastify/jwt'
 import type { FastifyRequest, RegisterOptions } from 'fastify'
 import {
@@ -10,6 +9,7 @@ import type { Provider } from './domain/logouts.ts'
 import { badOption } from './errors.ts'
 import type { Authorize, RevocationOptions } from './option-types.ts'
 import { PROVIDERS_WANTED, readProviders } from './provider-options.ts'
+import { readLifetime, readRefresh, REFRESH_WANTED, type Refreshing } from './refresh-options.ts'
 import {
   DEFAULT_PREFIX, isFilled, isObject, readRoutes, ROUTES_WANTED, type Routes
 } from './route-options.ts'
@@ -38,6 +38,8 @@ export interface Settings {
   backchannelLogout: Provider[] | undefined
   /** Whether option `backchannelLogout` was given, be it without a provider. */
   sidless: boolean
+  /** undefined: nothing can be refreshed. */
+  refresh: Refreshing | undefined
   /** undefined: `@fastify/jwt` has been registered before. */
   jwt: FastifyJWTOptions[] | undefined
   /** [undefined]: `@fastify/jwt` was registered without one. */
@@ -88,17 +90,6 @@ function aFunction<T extends Function> (wanted: string): Option<T> {
   return { read: (value) => typeof value === 'function' ? value as T : undefined, wanted }
 }
 
-/**
- * The parser takes a string of digits for milliseconds, and a reader for seconds: such a string needs a unit.
- */
-function readLifetime (value: unknown): Seconds | null | undefined {
-  if (value === 'unbounded') return null
-  const hasUnit = typeof value === 'string' && !/\d\s*$/.test(value)
-  const seconds = hasUnit ? (parseDuration(value) ?? NaN) / 1000 : value
-  const isLifetime = typeof seconds === 'number' && seconds > 0 && Number.isFinite(seconds)
-  return isLifetime ? Math.ceil(seconds) : undefined
-}
-
 function readNamespaces (value: unknown): string[] | undefined {
   const names = Array.isArray(value) ? value : [value]
   const areDifferent = new Set(names).size === names.length
@@ -147,6 +138,7 @@ const OPTIONS = {
     wanted: 'true or false'
   },
   backchannelLogout: { read: readProviders, wanted: PROVIDERS_WANTED },
+  refresh: { read: readRefresh, wanted: REFRESH_WANTED },
   namespace: { read: readNamespaces, wanted: 'a namespace of @fastify/jwt, or an array of different ones' },
   jwtVerify: {
     read: (value: unknown) => isFilled(value) ? value : undefined,
@@ -186,9 +178,11 @@ export function resolveOptions (options: RevocationOptions & RegisterOptions): S
   }
   const backchannelLogout = read(options, 'backchannelLogout')
   const named = read(options, 'claims') ?? DEFAULT_CLAIMS
-  const claims = backchannelLogout === undefined ? named : withSessions(named)
+  const refresh = read(options, 'refresh')
+  const needsSessions = backchannelLogout !== undefined || refresh !== undefined
+  const claims = needsSessions ? withSessions(named) : named
   if (claims === undefined) {
-    throw badOption('option "backchannelLogout" looks for sessions in the claim sid, ' +
+    throw badOption(`option "${refresh ? 'refresh' : 'backchannelLogout'}" has sessions in the claim sid, ` +
       'which option "claims" gives to another name; set option "claims": { sid } to the claim that has them')
   }
   const revocableBy = read(options, 'revocableBy') ?? []
@@ -229,6 +223,7 @@ export function resolveOptions (options: RevocationOptions & RegisterOptions): S
     recordOnUse: read(options, 'recordOnUse') ?? false,
     backchannelLogout,
     sidless: backchannelLogout !== undefined,
+    refresh,
     jwt,
     namespaces,
     jwtVerify

@@ -1,7 +1,7 @@
 import type { RegisterOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { Decorator } from './domain/decorator.ts'
-import { logSpan } from './domain/retention.ts'
+import { logSpan, longestKept } from './domain/retention.ts'
 import { badOption } from './errors.ts'
 import { registerLogout } from './http/backchannel-logout.ts'
 import { Guard } from './http/guard.ts'
@@ -47,12 +47,16 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
     : await registerJwt(app, settings.jwt)
   const signers = guarded.map(signerOver)
   const guards: Guard[] = []
-  const rules = { ...settings, clockTolerance: Math.max(...guarded.map(clockTolerance)) }
-  const longest = logSpan(rules)
+  const rules = {
+    ...settings,
+    clockTolerance: Math.max(...guarded.map(clockTolerance)),
+    refreshLifetime: settings.refresh?.expiresIn
+  }
+  const longest = longestKept(rules)
   const log = storeLog(app, settings)
   const redis = whichRedis(app, settings.redis)
 
-  const { store, close, place } = openStore({ ...settings, redis, logSpan: longest, longest }, {
+  const { store, close, place } = openStore({ ...settings, redis, logSpan: logSpan(rules), longest }, {
     clock: systemClock,
     onLost (error) {
       log.lost(error, place)

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import type { IssueClaims, TokenClaims } from './domain/claims.ts'
 import type {
   ClaimResult, CutoffEvent, CutoffResult, IssuedToken, RevocationResult, RevocationStatus, RevokeResult,
-  SessionResult, TokenRecord, TokensPage
+  SessionResult, TokenPair, TokenRecord, TokensPage
 } from './result-types.ts'
 import type { Milliseconds, Seconds } from './time.ts'
 
@@ -88,6 +88,26 @@ export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'h
   namespace?: string
   /** Kept in the record, never in the token: at most 4,096 bytes of JSON. */
   meta?: Record<string, unknown>
+  /** Begins a session, and also gives a refresh token. Needs option `refresh` of the plugin. Default false. */
+  refresh?: boolean
+}
+
+/**
+ * Options of `refresh()`: sign options of `@fastify/jwt`, and the plugin's own.
+ * @example
+ * const options: RefreshOptions = {
+ *   claims: ({ sub }) => ({ sub, role: 'admin' }),
+ *   meta: { device: 'phone' }
+ * }
+ * await app.revocation.refresh(refreshToken, options)
+ */
+export interface RefreshOptions extends Omit<IssueOptions, 'namespace' | 'refresh'> {
+  /**
+   * The claims of the next access token, or a function of the old ones, which may be async: reload the user
+   * there. What it throws is the answer, and the refresh token stays unused. `iss`, `sub` and the session
+   * stay as they are; `jti`, `iat` and `exp` are left out. Default: the old claims.
+   */
+  claims?: IssueClaims | ((old: TokenClaims) => IssueClaims | Promise<IssueClaims>)
 }
 
 /**
@@ -128,7 +148,21 @@ export interface RevocationDecorator {
    * @example
    * const { token } = await app.revocation.issue({ sub: 'alice' }, { meta: { device: 'phone' } })
    */
+  issue (claims: IssueClaims, options: IssueOptions & { refresh: true }): Promise<TokenPair>
   issue (claims: IssueClaims, options?: IssueOptions): Promise<IssuedToken>
+  /**
+   * Gives the next access token and the next refresh token of a session. A refresh token can be used once; for
+   * `refresh.grace` more it gives the same successor again, to three calls in all. Used later than that it ends
+   * the session, because a thief may have it.
+   *
+   * The access token ends with its session at the latest.
+   * @throws FST_JWT_REFRESH_INVALID where the refresh token is unknown, has expired, was used before, or its
+   * session was ended
+   * @throws TypeError where `claims` change the `iss`, the `sub` or the session
+   * @example
+   * const { token, refreshToken } = await app.revocation.refresh(request.cookies.refresh)
+   */
+  refresh (refreshToken: string | undefined, options?: RefreshOptions): Promise<TokenPair>
   /**
    * Records a token that was signed elsewhere.
    * @throws FST_JWT_NOT_REVOCABLE

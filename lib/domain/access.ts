@@ -196,7 +196,10 @@ function sharesName (claims: CheckedClaims, record: TokenRecord | null) {
 }
 
 function withCurrent (claims: CheckedClaims, token: ListedToken) {
-  return { ...token, current: recordNameOf(token) === recordNameOfClaims(claims) }
+  // A session has one record, whichever of its access tokens asks.
+  const current = recordNameOf(token) === recordNameOfClaims(claims) ||
+    (token.session === true && isSession(claims, token.sid, token.iss))
+  return { ...token, current }
 }
 
 /** The names in `of` that are neither absent nor empty. */

@@ -1,5 +1,7 @@
 import type { Milliseconds, Seconds } from '../time.ts'
-import type { ClaimOptions, RevocationEvents, SubjectOptions, TokensOptions } from '../types.ts'
+import type {
+  ClaimOptions, IssueOptions, RevocationEvents, SubjectOptions, TokensOptions
+} from '../types.ts'
 import { isJti, isName, subOf } from './claims.ts'
 
 /* The arguments of the decorator's methods. A check throws a TypeError that names the method. */
@@ -56,6 +58,12 @@ export function checkTarget (
     throw new TypeError(`${method}() takes as exp a number of seconds since the epoch`)
   }
   return { jti, iss: iss as string, exp: exp as number, iat }
+}
+
+export function checkIssueOptions (options: IssueOptions) {
+  checkObject('issue', 'options', '{ expiresIn }', options)
+  if (options.refresh === undefined || typeof options.refresh === 'boolean') return
+  throw new TypeError('issue() takes as refresh true or false')
 }
 
 /** Gives until when tokens are to be refused, if the options say so. */

@@ -179,7 +179,7 @@ function selectListed (claims: TokenClaims, listed: readonly string[], checked: 
 }
 
 /** The value of a sid or of a listed claim. null and an empty string count as absent. */
-function presentOf (value: unknown): unknown {
+export function presentOf (value: unknown): unknown {
   return value === null || value === '' ? undefined : subOf(value)
 }
 

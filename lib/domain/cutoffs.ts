@@ -1,11 +1,11 @@
 import { EVERY_IAT, type Entry } from '../stores/entry.ts'
 import type { Store, Written } from '../stores/store.ts'
-import type { Clock, Seconds } from '../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../time.ts'
 import type { CutoffEvent } from '../types.ts'
 import type { By } from './audit.ts'
 import type { Rules } from './claims.ts'
 import { cutoffNameOf, type CutoffNames } from './names.ts'
-import { cutoffKeptUntil, SESSION_SPAN } from './retention.ts'
+import { cutoffKeptUntil, isoTime, SESSION_SPAN } from './retention.ts'
 import { orUnavailable } from './unavailable.ts'
 
 export interface CutoffsContext {
@@ -62,6 +62,16 @@ export class Cutoffs {
       mustStand
     })
     // A write that fails may stand.
-    return orUnavailable(writing).finally(() => this.#onChange())
+    const written = await orUnavailable(writing).finally(() => this.#onChange())
+    if (isSession && this.#rules.refreshLifetime !== undefined) await this.#noteEnd(entry.name, now)
+    return written
+  }
+
+  /** The record only tells when the session ended: that it did does not depend on this. */
+  async #noteEnd (name: string, now: Milliseconds) {
+    try {
+      const record = await this.#store.records.of(name)
+      if (record !== null) await this.#store.refreshes.end(record.id, isoTime(now / 1000, Math.floor)!)
+    } catch {}
   }
 }

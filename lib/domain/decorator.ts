@@ -3,22 +3,25 @@ import type { Entry } from '../stores/entry.ts'
 import type { Store } from '../stores/store.ts'
 import type { Clock } from '../time.ts'
 import type {
-  ClaimOptions, ClaimResult, CutoffResult, IssuedToken, IssueOptions, RevocationDecorator, RevocationEvents,
-  RevocationStatus, RevokeResult, SessionOptions, SessionResult, SubjectOptions, TokenRecord, TokensOptions,
-  TokensPage
+  ClaimOptions, ClaimResult, CutoffResult, IssuedToken, IssueOptions, RefreshOptions, RevocationDecorator,
+  RevocationEvents, RevocationStatus, RevokeResult, SessionOptions, SessionResult, SubjectOptions, TokenPair,
+  TokenRecord, TokensOptions, TokensPage
 } from '../types.ts'
 import {
-  checkClaimOptions, checkId, checkIssuer, checkListed, checkListener, checkName, checkObject, checkPage,
+  checkClaimOptions, checkId, checkIssueOptions, checkIssuer, checkListed, checkListener, checkName, checkObject, checkPage,
   checkSubjectOptions, checkTarget
 } from './arguments.ts'
 import { Audit, type AuditLog } from './audit.ts'
 import { Check, type Checked } from './check.ts'
 import { claimsOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { Events } from './events.ts'
-import { History, type HistoryContext } from './history.ts'
+import { History } from './history.ts'
 import { cutoffNamesOf, partsOf } from './names.ts'
 import { Notices } from './notices.ts'
 import { Revoker, revocationOf, withFirst } from './revoke.ts'
+import { Sessions } from './sessions.ts'
+import { Signing, type SigningContext } from './signing.ts'
+import { statusOf, type StatusSettings } from './status.ts'
 import { SUBJECT_PAGE } from './subjects.ts'
 
 /** The requests whose tokens the guards verify. */
@@ -28,8 +31,8 @@ export interface Requests {
   tokenOf (request: object): Promise<string>
 }
 
-export interface RevocationContext extends HistoryContext {
-  mode: 'strict' | 'replica'
+export interface RevocationContext extends SigningContext, StatusSettings {
+  store: Store
   onStoreFailure: 'reject' | 'accept'
   recordOnUse: boolean
   log: AuditLog & { error: (fields: object, message: string) => void }
@@ -49,7 +52,8 @@ export class Decorator implements RevocationDecorator {
   readonly #store: Store
   readonly #clock: Clock
   readonly #check: Check
-  readonly #mode: RevocationContext['mode']
+  readonly #sessions: Sessions
+  readonly #settings: StatusSettings
   readonly #notices: Notices
   readonly #requests: Requests | undefined
   /** The default issuer. undefined: there is none; null: the namespaces have different ones. */
@@ -60,14 +64,15 @@ export class Decorator implements RevocationDecorator {
   constructor (context: RevocationContext) {
     const { store, log, clock } = context
     const audit = new Audit(log, clock)
-    this.history = new History(context)
+    const signing = new Signing(context)
+    this.history = new History({ ...context, signing })
     this.events = new Events((event, error) => {
       log.error({ err: error }, `jwt revocation: a listener of '${event}' threw`)
     })
     this.rules = context.rules
     this.#store = store
     this.#clock = clock
-    this.#mode = context.mode
+    this.#settings = context
     this.#notices = new Notices(log, context.longestJti ?? Infinity)
     this.#requests = context.requests
     this.#issuer = context.issuer
@@ -88,6 +93,9 @@ export class Decorator implements RevocationDecorator {
         if (!isHeard) this.events.emit('revoked', revocation)
       }
     })
+    const { history, revoker: { cutoffs } } = this
+    const { grace = 0 } = context.refresh ?? {}
+    this.#sessions = new Sessions({ ...context, history, signing, cutoffs, audit, grace })
   }
 
   /** Checks a token by its claims. Calls `done` once. It must not throw. */
@@ -100,12 +108,23 @@ export class Decorator implements RevocationDecorator {
     return this.#check.isRevoked(this.checked(claims))
   }
 
+  issue (claims: object, options: IssueOptions & { refresh: true }): Promise<TokenPair>
+  issue (claims: object, options?: IssueOptions): Promise<IssuedToken>
   async issue (claims: object, options: IssueOptions = {}): Promise<IssuedToken> {
     checkObject('issue', 'claims', '{ sub }', claims)
-    checkObject('issue', 'options', '{ expiresIn }', options)
+    checkIssueOptions(options)
     const issued = await this.history.issue(claims as TokenClaims, options)
     this.#notices.jti(issued.jti)
     return issued
+  }
+
+  async refresh (refreshToken: string | undefined, options: RefreshOptions = {}): Promise<TokenPair> {
+    checkObject('refresh', 'options', '{ claims, meta }', options)
+    if (this.#settings.refresh === undefined) {
+      throw new TypeError('refresh() needs option "refresh" of the plugin; ' +
+        "set it, for example to { expiresIn: '30d' }")
+    }
+    return this.#sessions.refresh(refreshToken, options)
   }
 
   async record (claims: TokenClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
@@ -182,19 +201,7 @@ export class Decorator implements RevocationDecorator {
   }
 
   status (): RevocationStatus {
-    const { kind, available, warnings, copy: { entries, stalenessMs } = {} } = this.#store.status
-    const { claims: { jti, sub, sid }, sidless } = this.rules
-    return {
-      mode: this.#mode,
-      store: kind,
-      available,
-      claims: { jti, sub, ...(sid !== undefined && { sid }) },
-      revocableBy: [...this.rules.revocableBy],
-      ...(sidless && { backchannelLogout: true }),
-      ...(entries !== undefined && { entries }),
-      ...(stalenessMs !== undefined && { stalenessMs }),
-      ...(warnings.length > 0 && { warnings: [...warnings] })
-    }
+    return statusOf(this.#store.status, this.rules, this.#settings)
   }
 
   on<E extends keyof RevocationEvents> (event: E, listener: (...args: RevocationEvents[E]) => void): this {

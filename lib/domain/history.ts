@@ -3,26 +3,25 @@ import { FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
 import { LEAD } from '../stores/entry.ts'
 import type { Budget, RecordEntry, Store } from '../stores/store.ts'
 import type { Clock, Seconds } from '../time.ts'
-import type { IssuedToken, IssueOptions, ListedToken, TokenRecord, TokensPage } from '../types.ts'
+import type {
+  IssuedToken, IssueOptions, ListedToken, TokenPair, TokenRecord, TokensPage
+} from '../types.ts'
 import { checkMeta } from './arguments.ts'
-import { BROKEN, checkClaims, claimsOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
-import { culpritOf } from './culprit.ts'
+import type { CheckedClaims, Rules, TokenClaims } from './claims.ts'
 import { isCutOff, latestIat } from './cutoff.ts'
 import { Known } from './known.ts'
 import { hasOwnName, identityOf, namesOf, recordNameOf, type Names } from './names.ts'
-import { entryOfRecord, iatOf, recordNameOfClaims, recordOfClaims } from './records.ts'
-import { signerOf, type Signer, type SignOptions } from './signers.ts'
+import { endedAtOf, entryOfRecord, iatOf, recordNameOfClaims, recordOfClaims } from './records.ts'
+import { beginSession, entryOfSession, pairOf, withSession } from './session.ts'
+import type { SignOptions } from './signers.ts'
+import type { Signed, Signing } from './signing.ts'
 import { orUnavailable, unavailable } from './unavailable.ts'
-import { unverifiable } from './verifiable.ts'
 
-export interface HistoryContext extends Signer {
+export interface HistoryContext {
   store: Store
   rules: Rules
   clock: Clock
-  /** The signer of each namespace. Without a namespace the context itself signs. Default: there are none. */
-  signers?: ReadonlyMap<string | undefined, Signer>
-  /** The default issuer. undefined: there is none; null: the namespaces have different ones. */
-  issuer?: string | null | undefined
+  signing: Signing
 }
 
 /** How many used tokens may be on their way to the store. */
@@ -32,56 +31,54 @@ const MAX_SIGNATURES = 10
 /** A random UUID. History looks for no other id, which could make the key of something else. */
 const RECORD_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i
 
-/** Whether a look-up asks what this process knows, or what the store keeps for all. */
-type Lookup = 'check' | 'checkShared'
+/** Whether a look-up asks what this process knows, what the store keeps for all as well, or either. */
+type Lookup = 'check' | 'checkShared' | 'checkEither'
 
 /** The records of the tokens that have not expired. */
 export class History {
   readonly #store: Store
   readonly #rules: Rules
   readonly #clock: Clock
-  readonly #signer: Signer
-  readonly #signers: ReadonlyMap<string | undefined, Signer>
-  readonly #issuer: string | undefined
+  readonly #signing: Signing
   readonly #known: Known
   #recording = 0
 
-  constructor ({ store, rules, clock, signers = new Map(), issuer, ...signer }: HistoryContext) {
+  constructor ({ store, rules, clock, signing }: HistoryContext) {
     this.#store = store
     this.#rules = rules
     this.#clock = clock
+    this.#signing = signing
     this.#known = new Known(clock, () => store.generation)
-    this.#signer = signer
-    this.#signers = signers
-    this.#issuer = issuer ?? undefined
   }
 
   /**
    * Signs until no cutoff ends the token. A token that is not handed out leaves its record behind. The record
    * says `revoked`, because the cutoff ends its iat, too.
    */
-  async issue (claims: TokenClaims, { meta, namespace, ...signOptions }: IssueOptions): Promise<IssuedToken> {
-    const signer = namespace === undefined ? this.#signer : signerOf(namespace, this.#signers)
-    let options = Object.keys(signOptions).length > 0 ? signOptions : undefined
+  async issue (
+    claims: TokenClaims, { meta, namespace, refresh, ...given }: IssueOptions
+  ): Promise<IssuedToken | TokenPair> {
+    const now = this.#clock.wall()
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
     const id = randomUUID()
     const jti = randomUUID()
-    const at = this.#rules.claims.jti
-    let asked: TokenClaims = { ...claims, [at]: claims[at] ?? jti }
-    // With the default issuer, a cutoff of the subject ends this token as well.
-    if (claims.iss === undefined && this.#issuer !== undefined) asked.iss = this.#issuer
+    const session = refresh ? beginSession(id, claims, namespace, this.#rules, now) : undefined
+    let asked = this.#signing.complete(claims, jti)
+    if (session !== undefined) asked = withSession(asked, session, this.#rules)
+    let options: SignOptions = given
     for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
-      const token = await signer.sign(asked, options)
-      // The signed claims count, not the given ones: sign options may set claims, too.
-      const checked = this.#issuable(claimsOf(token), claims, signOptions, signer)
-      const record = recordOfClaims(checked, checkedMeta, id)
-      if (signatures === 0) await this.#checkGiven(checked, record.jti !== jti)
+      const request = { method: 'issue', given: claims, options, namespace, end: session?.end } as const
+      const signed = await this.#signing.sign(asked, request)
+      const checked = signed.claims
+      if (signatures === 0) await this.#checkGiven(checked, checked.jti !== jti)
       if (checked.iat === undefined) await this.#refuseTimeless(checked)
+      const entry = session === undefined
+        ? this.#entry(recordOfClaims(checked, checkedMeta, id), checked)
+        : entryOfSession(session, checked, null, checkedMeta, this.#rules, this.#clock.wall())
       // A random jti has no record yet.
-      const cutoff = await this.#save(record, checked, record.jti === jti)
-      const { iss } = record
+      const cutoff = await this.#save(entry, checked, checked.jti === jti)
       if (!isCutOff(checked, cutoff)) {
-        return { token, id, jti: checked.jti!, ...(iss && { iss }), expiresAt: record.expiresAt }
+        return session === undefined ? issuedOf(signed, entry.record) : pairOf(signed, session)
       }
       const iat = this.#firstAfter(cutoff!)
       asked = { ...asked, iat }
@@ -97,7 +94,7 @@ export class History {
 
   async record (claims: CheckedClaims, meta?: Record<string, unknown>): Promise<TokenRecord> {
     const record = recordOfClaims(claims, meta === undefined ? undefined : checkMeta(meta), randomUUID())
-    await this.#save(record, claims)
+    await this.#save(this.#entry(record, claims), claims)
     return record
   }
 
@@ -157,7 +154,11 @@ export class History {
 
   async withStatus (record: TokenRecord, how: Lookup = 'check'): Promise<ListedToken> {
     const { revoked, cutoff } = await this.lookUp(namesOf(record, this.#rules.sidless), how)
-    return { ...record, status: revoked || isCutOff(iatOf(record), cutoff) ? 'revoked' : 'active' }
+    if (!revoked && record.endedAt === undefined && !isCutOff(iatOf(record), cutoff)) {
+      return { ...record, status: 'active' }
+    }
+    const ended = record.session ? endedAtOf(record, cutoff, this.#clock.wall()) : undefined
+    return { ...record, ...(ended && { endedAt: ended }), status: 'revoked' }
   }
 
   /** What the store has under these names. Look-ups of one turn of the event loop share a round trip. */
@@ -201,28 +202,24 @@ export class History {
       'sign without "noTimestamp"')
   }
 
-  #issuable (signed: TokenClaims, claims: TokenClaims, options: SignOptions, signer: Signer): CheckedClaims {
-    const { signOptions = {}, verifyOptions = {} } = signer
-    const checked = checkClaims(signed, this.#rules, this.#clock.wall())
-    const rule = typeof checked === 'string'
-      ? checked
-      : checked.jti === undefined ? BROKEN.jti : unverifiable(signed, verifyOptions)
-    if (rule === undefined) return checked as CheckedClaims
-    const culprit = culpritOf(rule, claims, options, signOptions)
-    const origin = culprit && `; that comes from ${culprit}`
-    throw new TypeError(`issue() signed a token that would not be accepted: ${rule}${origin}`)
+  async #save (entry: RecordEntry, claims: CheckedClaims, isFirst = false) {
+    const cutoff = await orUnavailable(this.#store.records.save(entry, isFirst))
+    this.noteRecorded(entry, claims)
+    return cutoff
   }
 
-  async #save (record: TokenRecord, claims: CheckedClaims, isFirst = false) {
-    const entry = this.#entry(record, claims)
-    const cutoff = await orUnavailable(this.#store.records.save(entry, isFirst))
-    this.#known.add(knownAs(entry.identity, claims.exp))
-    return cutoff
+  /** Its use need not record the token again. */
+  noteRecorded ({ identity }: RecordEntry, { exp }: CheckedClaims) {
+    this.#known.add(knownAs(identity, exp))
   }
 
   #entry (record: TokenRecord, claims: CheckedClaims): RecordEntry {
     return entryOfRecord(record, claims, this.#rules, this.#clock.wall())
   }
+}
+
+function issuedOf ({ token, claims: { jti, iss } }: Signed, { id, expiresAt }: TokenRecord): IssuedToken {
+  return { token, id, jti, ...(iss && { iss }), expiresAt }
 }
 
 /**

@@ -1,4 +1,5 @@
 import { FST_JWT_NOT_REVOCABLE } from '../errors.ts'
+import { EVERY_IAT } from '../stores/entry.ts'
 import type { RecordEntry } from '../stores/store.ts'
 import type { Milliseconds, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
@@ -6,9 +7,18 @@ import type { CheckedClaims, Rules } from './claims.ts'
 import { hasOwnName, identityOf, namesOf, recordNameOf } from './names.ts'
 import { isoTime, keptUntil } from './retention.ts'
 
-/** The iat of a record's token, which tells whether a cutoff ends it. */
-export function iatOf ({ issuedAt }: TokenRecord): CheckedClaims {
-  return issuedAt === null ? {} : { iat: Date.parse(issuedAt) / 1000 }
+/** The iat of a record's token, or of a session's latest, which tells whether a cutoff ends it. */
+export function iatOf (record: TokenRecord): CheckedClaims {
+  const refreshedAt = record.refreshedAt ?? record.issuedAt
+  return refreshedAt === null ? {} : { iat: Date.parse(refreshedAt) / 1000 }
+}
+
+/** When a revoked session ended, as far as anybody knows. A session's own cutoff does not tell. */
+export function endedAtOf (
+  { endedAt }: TokenRecord, cutoff: Seconds | null, now: Milliseconds
+): string | undefined {
+  if (endedAt !== undefined || cutoff === null || cutoff >= EVERY_IAT) return endedAt
+  return isoTime(Math.min(cutoff, now / 1000), Math.floor)!
 }
 
 /** The name that leads to the record of a token that has these claims. */

@@ -5,6 +5,8 @@ export interface Lifetimes {
   /** null means unbounded. */
   maxTokenLifetime: Seconds | null
   clockTolerance: Seconds
+  /** How long a session can be refreshed at most. Default: no session can. */
+  refreshLifetime?: Seconds | undefined
 }
 
 /**
@@ -60,12 +62,27 @@ export function keptUntil (exp: number | undefined, lifetimes: Lifetimes, now: M
 export function cutoffKeptUntil (
   at: Seconds, lifetimes: Lifetimes, now: Milliseconds, atLeast: Seconds = 0
 ): Seconds | null {
-  const { maxTokenLifetime: longest } = lifetimes
-  const maxTokenLifetime = longest === null ? null : Math.max(longest, atLeast)
-  return keptUntil(undefined, { ...lifetimes, maxTokenLifetime }, Math.max(now, at * 1000))
+  return keptUntil(undefined, longestOf(lifetimes, atLeast), Math.max(now, at * 1000))
 }
 
-/** How long an entry of the log matters, which is longer than any key is kept; null: for ever. */
+/** Until when a session's record must be kept. It may end long after the furthest access token. */
+export function sessionKeptUntil (end: Seconds, lifetimes: Lifetimes, now: Milliseconds): Seconds | null {
+  return keptUntil(end, longestOf(lifetimes), now)
+}
+
+/** Lifetimes under which refresh tokens count as tokens. A cutoff ends them as well. */
+function longestOf (lifetimes: Lifetimes, atLeast: Seconds = 0): Lifetimes {
+  const { maxTokenLifetime: longest, refreshLifetime = 0 } = lifetimes
+  const maxTokenLifetime = longest === null ? null : Math.max(longest, refreshLifetime, atLeast)
+  return { ...lifetimes, maxTokenLifetime }
+}
+
+/** How long a key is kept at most; null: for ever. */
+export function longestKept (lifetimes: Lifetimes): Seconds | null {
+  return logSpan(longestOf(lifetimes))
+}
+
+/** How long an entry of the log matters; null: for ever. A cutoff that is kept for longer is named elsewhere. */
 export function logSpan ({ maxTokenLifetime, clockTolerance }: Lifetimes): Seconds | null {
   if (maxTokenLifetime === null) return null
   return LEAD + furthestExp(maxTokenLifetime, clockTolerance) + clockTolerance + EXPIRY_MARGIN + LOG_MARGIN

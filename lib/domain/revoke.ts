@@ -95,12 +95,20 @@ export class Revoker {
     return this.revokeKnown({ jti, iss, exp }, record, budget, byOf(claims))
   }
 
-  /** Revokes a token whose records the caller has read. The latest of all known ends counts (P2). */
-  revokeKnown (
+  /**
+   * Revokes a token whose records the caller has read. The latest of all known ends counts (P2). Where it is a
+   * token of a session that can be refreshed, the session ends as well.
+   */
+  async revokeKnown (
     target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record
   ): Promise<Made> {
     const end = latestOf(target.exp, endOf(record), endOf(latest))
-    return this.#revoke(target, record, { end, budget, by })
+    const revoking = this.#revoke(target, record, { end, budget, by })
+    const { session, sid, iss } = record ?? {}
+    if (session === undefined || sid === undefined) return revoking
+    const ending = this.cutoffs.write({ sid, ...(iss && { iss }) }, { by })
+    const [made, ended] = await Promise.all([revoking, ending])
+    return { ...made, first: made.first || ended.first }
   }
 
   /**

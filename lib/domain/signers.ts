@@ -12,12 +12,14 @@ export interface Signer {
 }
 
 /** The signer of a namespace. @throws TypeError where the plugin guards no such namespace */
-export function signerOf (namespace: string, signers: ReadonlyMap<string | undefined, Signer>): Signer {
+export function signerOf (
+  method: string, namespace: string, signers: ReadonlyMap<string | undefined, Signer>
+): Signer {
   const signer = signers.get(namespace)
   if (signer !== undefined) return signer
   const names = [...signers.keys()].filter((name) => name !== undefined)
   const cure = names.length > 0
     ? `give one of ${names.join(', ')}`
     : 'leave it out, or name the namespaces of @fastify/jwt in option "namespace" of the plugin'
-  throw new TypeError(`issue() takes as namespace one that the plugin guards; ${cure}`)
+  throw new TypeError(`${method}() takes as namespace one that the plugin guards; ${cure}`)
 }

@@ -161,6 +161,7 @@ export class Subjects {
 }
 
 function isSpared (record: TokenRecord, { jti, sid }: Spared): boolean {
+  if (record.session && sid !== undefined) return record.sid === sid
   return record.jti === undefined ? record.sid === undefined || record.sid === sid : record.jti === jti
 }
 

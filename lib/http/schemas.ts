@@ -101,6 +101,9 @@ export const ClaimBody = Type.Object({
 
 export const TokenBody = Type.Object({
   id: Id,
+  session: Type.Optional(Type.Boolean({
+    description: 'Whether it is the record of a session that can be refreshed'
+  })),
   jti: Type.Optional(Jti),
   iss: Type.Optional(Issuer),
   sub: Type.Optional(Subject),
@@ -110,8 +113,10 @@ export const TokenBody = Type.Object({
     additionalProperties: { type: 'string' },
     description: 'The claims of option "revocableBy" that the token has'
   })),
-  issuedAt: timeOrNull('When it was issued; null where the token does not say'),
-  expiresAt: timeOrNull('When it ends; null: never'),
+  issuedAt: timeOrNull('When it was issued; null where the token does not say. Of a session: when it began'),
+  refreshedAt: Type.Optional(time('When the session was refreshed last')),
+  endedAt: Type.Optional(time('When the session was ended, if it was')),
+  expiresAt: timeOrNull('When it ends; null: never. Of a session: when it can no longer be refreshed'),
   meta: Type.Optional(Type.Unsafe<Record<string, unknown>>({
     type: 'object', additionalProperties: true, description: 'What the application recorded with it'
   })),

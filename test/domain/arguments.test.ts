@@ -20,7 +20,7 @@ type Value = keyof typeof VALUES
 type Method = Exclude<keyof RevocationDecorator, 'status'>
 /** The compiler asks for each one. */
 const METHODS: Record<Method, true> = {
-  issue: true, record: true, revoke: true, revokeById: true, revokeSubject: true, revokeSession: true, revokeBy: true, isRevoked: true, token: true, tokens: true, on: true, off: true
+  issue: true, refresh: true, record: true, revoke: true, revokeById: true, revokeSubject: true, revokeSession: true, revokeBy: true, isRevoked: true, token: true, tokens: true, on: true, off: true
 }
 
 /** A method with one argument of each kind, and what it says; `takes`: the kinds that are right there. */

@@ -139,7 +139,7 @@ t.test('the use of revoked tokens without a jti is told once a minute for each s
 t.test('a door that is no request tells of no use', async (t) => {
   const clock = new Clock()
   const lines: object[] = []
-  const log = { info () {}, warn: (line: object) => { lines.push(line) }, error () {} }
+  const log = { fatal () {}, info () {}, warn: (line: object) => { lines.push(line) }, error () {} }
   const domain = buildDomain({ store: new MemoryStore({ clock }), clock, log })
   const claims = foreign(clock)
   await domain.revoke({ jti: String(claims.jti) })
@@ -152,7 +152,7 @@ t.test('a door that is no request tells of no use', async (t) => {
 t.test('at most 10,000 tokens are remembered as told of, the latest', async (t) => {
   const clock = new Clock()
   const told: unknown[] = []
-  const audit = new Audit({ info () {}, warn: ({ jti }: { jti?: string }) => { told.push(jti) } }, clock)
+  const audit = new Audit({ fatal () {}, info () {}, warn: ({ jti }: { jti?: string }) => { told.push(jti) } }, clock)
   const use = (i: number) => audit.reused(`token ${i}`, { jti: `token ${i}` })
   const tells = (i: number) => {
     const before = told.length

@@ -394,7 +394,7 @@ t.test('a jump of the wall clock makes a replica neither stale nor fresh', async
 t.test('the use of a revoked token is told again a minute later, though the clock has jumped back in between', async (t) => {
   const clock = new Clock()
   let told = 0
-  const audit = new Audit({ info () {}, warn: () => { told++ } }, clock)
+  const audit = new Audit({ fatal () {}, info () {}, warn: () => { told++ } }, clock)
   audit.reused('a', { jti: 'a' })
   clock.now -= 3600_000
   audit.reused('a', { jti: 'a' })

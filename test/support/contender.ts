@@ -45,7 +45,7 @@ if (process.send !== undefined && REDIS_URL !== undefined) {
     mode: 'strict',
     onStoreFailure: 'reject',
     recordOnUse: false,
-    log: { info () {}, warn () {}, error () {} }
+    log: { fatal () {}, info () {}, warn () {}, error () {} }
   })
   process.on('message', async (order: Order) => {
     const deeds: Deed[] = []

@@ -68,7 +68,7 @@ export function buildDomain ({ clock, ...options }: DomainOptions): Decorator {
     mode: 'strict',
     onStoreFailure: 'reject',
     recordOnUse: false,
-    log: { info () {}, warn () {}, error () {} },
+    log: { fatal () {}, info () {}, warn () {}, error () {} },
     ...options,
     clock
   })

@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto'
+import type { Refresh } from '../stores/refresh.ts'
+import type { RecordEntry, SessionEntry } from '../stores/store.ts'
+import type { Milliseconds, Seconds } from '../time.ts'
+import type { TokenPair, TokenRecord } from '../types.ts'
+import { presentOf, subOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
+import { cutoffNameOf, identityOf, namesOf } from './names.ts'
+import { hashOf, randomSecret } from './refresh-token.ts'
+import { isoTime, keptUntil, sessionKeptUntil } from './retention.ts'
+import type { Signed } from './signing.ts'
+
+const MAX_CLAIMS_BYTES = 4096
+
+/** A session as it goes on: what the next refresh token is kept with, and the token itself. */
+export interface Session {
+  /** The id of its record. */
+  id: string
+  sid: string
+  end: Seconds
+  namespace?: string | undefined
+  /** The claims of the next access token. */
+  claims: TokenClaims
+  refreshToken: string
+}
+
+/** Begins a session. `claims`: those of its access tokens, with the sid if they are to have a certain one. */
+export function beginSession (
+  id: string, claims: TokenClaims, namespace: string | undefined, rules: Rules, now: Milliseconds
+): Session {
+  if (rules.refreshLifetime === undefined) {
+    throw new TypeError('issue() gives refresh tokens where the plugin has option "refresh"; ' +
+      "set it, for example to { expiresIn: '30d' }")
+  }
+  return {
+    id,
+    // Of a sid that can't be one the signing says so.
+    sid: presentOf(claims[rules.claims.sid!]) as string | undefined ?? randomUUID(),
+    end: Math.floor(now / 1000) + rules.refreshLifetime,
+    namespace,
+    claims: keptClaims('issue', claims, rules),
+    refreshToken: randomSecret()
+  }
+}
+
+/** The claims with their session, unless they name it. */
+export function withSession (claims: TokenClaims, { sid }: Session, { claims: names }: Rules): TokenClaims {
+  return presentOf(claims[names.sid!]) === undefined ? { ...claims, [names.sid!]: sid } : claims
+}
+
+/**
+ * The claims that the next access token has as well, as JSON gives them back.
+ * @throws TypeError where they are too many
+ */
+export function keptClaims (method: string, claims: TokenClaims, { claims: names }: Rules): TokenClaims {
+  const { jti: _jti, iat: _iat, exp: _exp, [names.jti]: _own, ...kept } = claims
+  const json = JSON.stringify(kept)
+  if (Buffer.byteLength(json) <= MAX_CLAIMS_BYTES) return JSON.parse(json)
+  throw new TypeError(`${method}() keeps the claims of a session for its next access token: ` +
+    `at most ${MAX_CLAIMS_BYTES} bytes as JSON`)
+}
+
+/** The next claims of a session. @throws TypeError where they are of another one */
+export function nextClaims (given: TokenClaims, refresh: Refresh, rules: Rules): TokenClaims {
+  const claims = keptClaims('refresh', given, rules)
+  const { sub, sid } = rules.claims
+  const fixed = { iss: refresh.iss, [sub]: refresh.sub, [sid!]: refresh.sid }
+  for (const [name, value] of Object.entries(fixed)) {
+    if (presentOf(claims[name]) === undefined) {
+      if (value !== undefined) claims[name] = value
+    } else if (subOf(claims[name]) !== value) throw changed(name)
+  }
+  return claims
+}
+
+/** @throws TypeError where sign options made the token one of another session */
+export function checkSession ({ iss, sub, sid }: CheckedClaims, refresh: Refresh) {
+  const name = iss !== refresh.iss ? 'iss' : sub !== refresh.sub ? 'sub' : 'sid'
+  if (name !== 'sid' || sid !== refresh.sid) throw changed(name)
+}
+
+function changed (name: string): Error {
+  return new TypeError(`refresh() can not change the ${name} of a session; leave it as it is, or log in again`)
+}
+
+/**
+ * The record of a session, and what leads to it, as a store keeps it. `standing`: the record so far; null: the
+ * session begins, or its record was lost.
+ */
+export function entryOfSession (
+  session: Session, signed: CheckedClaims, standing: TokenRecord | null,
+  meta: Record<string, unknown> | undefined, rules: Rules, now: Milliseconds
+): RecordEntry & { session: SessionEntry } {
+  const { id, end, refreshToken, namespace, claims } = session
+  const { jti, iss, sub, sid, claims: listed, exp, iat } = signed
+  const began = standing?.issuedAt
+  const issuedAt = isoTime(iat, Math.floor)!
+  const { meta: kept = meta } = meta === undefined ? standing ?? {} : {}
+  const names = { ...(iss && { iss }), ...(sub && { sub }) }
+  const record: TokenRecord = {
+    id,
+    session: true,
+    jti: jti!,
+    ...names,
+    sid: sid!,
+    ...(listed && { claims: listed }),
+    issuedAt: began ?? issuedAt,
+    ...(began && { refreshedAt: issuedAt }),
+    expiresAt: isoTime(end, Math.ceil),
+    ...(kept && { meta: kept })
+  }
+  const { subject, others } = namesOf(signed)
+  return {
+    record,
+    identity: identityOf(iss, jti!),
+    subject,
+    others,
+    exp: end + rules.clockTolerance,
+    keptUntil: sessionKeptUntil(end, rules, now),
+    session: {
+      name: cutoffNameOf({ sid: sid!, ...(iss && { iss }) }),
+      identityKeptUntil: keptUntil(exp, rules, now),
+      hash: hashOf(refreshToken),
+      refresh: { sid: sid!, ...names, id, iat: iat!, end, ...(namespace && { namespace }), claims }
+    }
+  }
+}
+
+export function pairOf ({ token, claims }: Signed, { id, sid, refreshToken, end }: Session): TokenPair {
+  const { jti, iss, exp } = claims
+  return {
+    token,
+    id,
+    jti,
+    ...(iss && { iss }),
+    expiresAt: isoTime(exp, Math.ceil),
+    sid,
+    refreshToken,
+    refreshExpiresAt: isoTime(end, Math.ceil)!
+  }
+}

@@ -1,0 +1,172 @@
+import { randomUUID } from 'node:crypto'
+import { FST_JWT_REFRESH_INVALID } from '../errors.ts'
+import type { Found, Refresh, SpentRefresh } from '../stores/refresh.ts'
+import type { SpendOptions, Store } from '../stores/store.ts'
+import type { Clock, Milliseconds, Seconds } from '../time.ts'
+import type { RefreshOptions, TokenPair } from '../types.ts'
+import { checkMeta, checkObject } from './arguments.ts'
+import type { Audit, RefreshRefusal } from './audit.ts'
+import { selectClaims, type Rules, type TokenClaims } from './claims.ts'
+import { isCutOff } from './cutoff.ts'
+import type { Cutoffs } from './cutoffs.ts'
+import type { History } from './history.ts'
+import { namesOf, type Named, type Names } from './names.ts'
+import { hashOf, isRefreshToken, randomSecret, successorOf } from './refresh-token.ts'
+import { checkSession, entryOfSession, nextClaims, pairOf } from './session.ts'
+import type { Signing } from './signing.ts'
+import { orUnavailable } from './unavailable.ts'
+
+export interface SessionsContext {
+  store: Store
+  rules: Rules
+  clock: Clock
+  history: History
+  signing: Signing
+  cutoffs: Cutoffs
+  audit: Audit
+  grace: Milliseconds
+}
+
+/** How many successors are looked at for the claims. All of them were used within one grace. */
+const MAX_LINKS = 16
+
+/** Goes on with sessions by their refresh tokens (RFC 9700 §4.14.2). */
+export class Sessions {
+  readonly #store: Store
+  readonly #rules: Rules
+  readonly #clock: Clock
+  readonly #history: History
+  readonly #signing: Signing
+  readonly #cutoffs: Cutoffs
+  readonly #audit: Audit
+  readonly #grace: Milliseconds
+
+  constructor ({ store, rules, clock, history, signing, cutoffs, audit, grace }: SessionsContext) {
+    this.#store = store
+    this.#rules = rules
+    this.#clock = clock
+    this.#history = history
+    this.#signing = signing
+    this.#cutoffs = cutoffs
+    this.#audit = audit
+    this.#grace = grace
+  }
+
+  /**
+   * The next tokens of a session. The order makes each failure harmless. Nothing is spent before the next
+   * access token is signed. The successor is kept before the cutoffs are read: whoever ends the session in
+   * between is heard. A caller who got no answer asks again, and gets the same successor.
+   */
+  async refresh (token: unknown, { claims, meta, ...options }: RefreshOptions): Promise<TokenPair> {
+    const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
+    if (!isRefreshToken(token)) throw this.#refused('malformed')
+    const use = { grace: this.#grace, budget: this.#store.budget() }
+    const hash = hashOf(token)
+    const { refresh } = await this.#usable(await orUnavailable(this.#store.refreshes.look(hash, use)))
+    this.#iatOf(refresh)
+    const old = await this.#claimsOf(token, refresh, use)
+    if (old === undefined) throw this.#refused('lost', refresh)
+    const given = typeof claims === 'function' ? await claims(structuredClone(old)) : claims ?? old
+    checkObject('refresh', 'claims', '{ sub }', given)
+    const next = nextClaims(given as TokenClaims, refresh, this.#rules)
+    const asked = { ...this.#signing.complete(next, randomUUID()), iat: this.#iatOf(refresh) }
+    const { end, namespace } = refresh
+    const request = { method: 'refresh', given: next, options, namespace, end } as const
+    const signed = await this.#signing.sign(asked, request)
+    checkSession(signed.claims, refresh)
+    const names = this.#namesOf(refresh, old, signed.claims)
+
+    const { spent, record } = await this.#spend(hash, refresh, names, use)
+    const session = { ...refresh, claims: next, refreshToken: successorOf(token, spent.key) }
+    const now = this.#clock.wall()
+    const entry = entryOfSession(session, signed.claims, record, checkedMeta, this.#rules, now)
+    const lives = await orUnavailable(this.#store.refreshes.renew(entry, use.budget))
+
+    const [isEnded] = await Promise.all([this.#isEnded(refresh, names), this.#settle(hash, spent, use)])
+    if (isEnded || !lives) {
+      // What was just kept has a later iat than the cutoff that ended the session, and must not outlive it.
+      await this.#end(refresh)
+      throw this.#refused('revoked', refresh)
+    }
+    this.#history.noteRecorded(entry, signed.claims)
+    this.#audit.refreshed(refresh, signed.claims.jti)
+    return pairOf(signed, session)
+  }
+
+  /**
+   * The iat of the next access token: now, and not before the one before, which a cutoff did not end. Refuses
+   * where the session is over by then.
+   */
+  #iatOf (refresh: Refresh): Seconds {
+    const iat = Math.max(Math.floor(this.#clock.wall() / 1000), refresh.iat)
+    if (refresh.end <= iat) throw this.#refused('expired', refresh)
+    return iat
+  }
+
+  /** Spends the refresh token, unless its session has ended. */
+  async #spend (hash: string, refresh: Refresh, names: Names, use: SpendOptions) {
+    const [found, record, isEnded] = await Promise.all([
+      orUnavailable(this.#store.refreshes.spend(hash, randomSecret(), use)),
+      orUnavailable(this.#store.records.byId(refresh.id)),
+      this.#isEnded(refresh, names)
+    ])
+    if (isEnded || record?.endedAt !== undefined) throw this.#refused('revoked', refresh)
+    const { refresh: spent } = await this.#usable(found)
+    return { spent, record }
+  }
+
+  /** Refuses what can not be used. What was used before ends its session. */
+  async #usable<R extends Refresh> (found: Found<R> | null): Promise<Found<R>> {
+    if (found === null) throw this.#refused('unknown')
+    const { state, refresh } = found
+    if (state === 'exhausted') throw this.#refused('exhausted', refresh)
+    if (state !== 'reused') return found
+    if (await this.#end(refresh)) this.#audit.refreshReused(refresh as unknown as SpentRefresh)
+    throw this.#refused('reused', refresh)
+  }
+
+  /**
+   * The claims of a session. Those of a spent refresh token are kept with its successor; undefined: they were
+   * lost.
+   */
+  async #claimsOf (token: string, refresh: Refresh | SpentRefresh, use: SpendOptions) {
+    for (let links = 0; refresh.claims === undefined && links < MAX_LINKS; links++) {
+      if (!('key' in refresh)) return
+      token = successorOf(token, refresh.key)
+      const found = await orUnavailable(this.#store.refreshes.look(hashOf(token), use))
+      if (found === null) return
+      refresh = found.refresh
+    }
+    return refresh.claims
+  }
+
+  /** All that can end the session: what ended it before, and what is to end its next access token. */
+  #namesOf ({ iss, sub, sid }: Refresh, old: TokenClaims, next: Named): Names {
+    const { claims: listed } = selectClaims(old, this.#rules).claims
+    const before = namesOf({ iss, sub, sid, claims: listed })
+    const after = namesOf({ ...next, jti: undefined })
+    return { ...before, others: [...new Set([...before.others!, ...after.others!])] }
+  }
+
+  async #isEnded ({ iat }: Refresh, names: Names): Promise<boolean> {
+    return isCutOff({ iat }, (await this.#history.lookUp(names, 'checkEither')).cutoff)
+  }
+
+  async #settle (hash: string, spent: SpentRefresh, { budget }: SpendOptions) {
+    if (spent.claims === undefined) return
+    // Claims that stay only take room.
+    await this.#store.refreshes.settle(hash, spent, budget).catch(() => {})
+  }
+
+  /** Ends the session of a refresh token. Gives whether this call did. */
+  async #end ({ sid, iss, sub }: Refresh): Promise<boolean> {
+    const names = { sid, ...(iss && { iss }) }
+    const by = { ...names, ...(sub && { sub }) }
+    return (await this.#cutoffs.write(names, { by, mustStand: true })).first
+  }
+
+  #refused (reason: RefreshRefusal, refresh?: Refresh): Error {
+    this.#audit.refreshRefused(reason, refresh)
+    return new FST_JWT_REFRESH_INVALID()
+  }
+}
