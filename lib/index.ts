@@ -10,5 +10,6 @@ export type { LogoutProvider } from './provider-types.ts'
 export type {
   ClaimOptions, ClaimResult, CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken,
   RefreshOptions, RevocationDecorator, RevocationEvents, RevocationResult, RevocationStatus, RevokeResult,
-  SessionOptions, SessionResult, SubjectOptions, TokenClaims, TokenPair, TokenRecord, TokensOptions, TokensPage
+  SessionOptions, SessionResult, SubjectOptions, TokenClaims, TokenPair, TokenRecord, TokensOptions,
+  TokensPage
 } from './types.ts'

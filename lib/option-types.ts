@@ -145,11 +145,7 @@ export interface RevocationOptions {
    * await app.register(revocation, { routes: false })
    */
   routes?: false | RoutesOptions
-  /**
-   * Lets `issue()` give refresh tokens, and makes the claim `sid` a session (see `claims`). Default: off.
-   * @example
-   * await app.register(revocation, { refresh: { expiresIn: '30d', grace: '10s' } })
-   */
+  /** Lets `issue()` give refresh tokens, and makes the claim `sid` a session (see `claims`). Default: off. */
   refresh?: RefreshSettings
   /**
    * The namespace (or several) of `@fastify/jwt` to guard. The first one authenticates the routes, and signs

@@ -10,11 +10,13 @@ export interface Refreshing {
   grace: Milliseconds
 }
 
+/** 30 years: the end of such a session is still a date. */
+const MAX_LIFETIME: Seconds = 30 * 365.25 * 24 * 3600
 const DEFAULTS = { expiresIn: '30d', grace: '10s' }
 
 /**
- * Gives NaN where the value is no duration. The parser takes a string of digits for milliseconds, and a reader
- * for seconds: such a string needs a unit.
+ * Gives NaN where the value is no duration. The parser takes a string of digits for milliseconds, and a
+ * reader for seconds: such a string needs a unit.
  */
 function secondsOf (value: unknown): Seconds {
   if (typeof value === 'number') return value
@@ -36,10 +38,10 @@ export function readRefresh (value: unknown): Refreshing | undefined {
   const lifetime = readLifetime(expiresIn) ?? undefined
   const seconds = secondsOf(grace)
   // A grace as long as the session would never find that a refresh token was stolen.
-  const isGrace = lifetime !== undefined && seconds >= 0 && seconds < lifetime
+  const isGrace = lifetime !== undefined && lifetime <= MAX_LIFETIME && seconds >= 0 && seconds < lifetime
   if (Object.keys(others).length > 0 || !isGrace) return undefined
   return { expiresIn: lifetime, grace: Math.round(seconds * 1000) }
 }
 
-export const REFRESH_WANTED = '{ expiresIn, grace }, each a number of seconds or a duration with a unit, such ' +
-  "as { expiresIn: '30d', grace: '10s' }; expiresIn is positive, and grace is shorter"
+export const REFRESH_WANTED = '{ expiresIn, grace }, each a number of seconds or a duration with a unit, ' +
+  "such as { expiresIn: '30d', grace: '10s' }; expiresIn is at most '30y', and grace is shorter"

@@ -1,5 +1,7 @@
-import type { SignOptions } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
+import type {
+  ClaimOptions, IssueOptions, RefreshOptions, SessionOptions, SubjectOptions, TokensOptions
+} from './call-types.ts'
 import type { IssueClaims, TokenClaims } from './domain/claims.ts'
 import type {
   ClaimResult, CutoffEvent, CutoffResult, IssuedToken, RevocationResult, RevocationStatus, RevokeResult,
@@ -7,108 +9,8 @@ import type {
 } from './result-types.ts'
 import type { Milliseconds, Seconds } from './time.ts'
 
-/**
- * Options of `tokens()`.
- * @example
- * const options: TokensOptions = { iss: 'https://login.example', limit: 20 }
- * const { tokens, cursor } = await app.revocation.tokens('alice', options)
- */
-export interface TokensOptions {
-  /** Default: the default issuer; `''`: tokens without one. */
-  iss?: string
-  /** How many, 1 to 1,000. Default 500. */
-  limit?: number
-  /** The `cursor` of the page before. */
-  cursor?: string
-}
-
-/**
- * Options of `revokeSubject()`.
- * @example
- * const options: SubjectOptions = { except: claims.jti }
- * await app.revocation.revokeSubject('alice', options)
- */
-export interface SubjectOptions {
-  /** Default: the default issuer; `''`: tokens without one. Not with a request. */
-  iss?: string
-  /** The jti of a token to spare. Then no cutoff is set: the other recorded tokens are revoked one by one. */
-  except?: string
-  /**
-   * A ban: ends tokens that are issued until then as well. A date, seconds since the epoch, or Infinity for
-   * ever. Nobody can lift it before. Not with `except`.
-   */
-  until?: Date | number
-}
-
-/**
- * Options of `revokeSession()`.
- * @example
- * const options: SessionOptions = { iss: 'https://login.example' }
- * await app.revocation.revokeSession('a-session-id', options)
- */
-export interface SessionOptions {
-  /** Default: the default issuer; `''`: sessions without one. Not with a request. */
-  iss?: string
-}
-
-/**
- * Options of `revokeBy()`.
- * @example
- * const options: ClaimOptions = { until: Infinity }
- * await app.revocation.revokeBy('tenant', 'acme', options)
- */
-export interface ClaimOptions {
-  /** Default: the default issuer; `''`: tokens without one. */
-  iss?: string
-  /**
-   * A ban: ends tokens that are issued until then as well. A date, seconds since the epoch, or Infinity for
-   * ever. Nobody can lift it before.
-   */
-  until?: Date | number
-}
-
 /** Any request that an application handles: the types of its routes, server and logger don't matter. */
 export type AnyRequest = FastifyRequest<any, any, any, any, any, any, any, any>
-
-/**
- * Sign options of `@fastify/jwt`, and the plugin's own.
- * @example
- * const options: IssueOptions = { expiresIn: '15m', meta: { device: 'phone' } }
- * await app.revocation.issue({ sub: 'alice' }, options)
- */
-export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'header'>> {
-  /**
-   * How long the token lives: seconds, or a string with a unit. Default: `sign.expiresIn` of `@fastify/jwt`.
-   */
-  expiresIn?: number | string
-  header?: Partial<NonNullable<SignOptions['header']>>
-  /**
-   * The namespace of `@fastify/jwt` that signs. Default: the only one, or the first of option `namespace`.
-   */
-  namespace?: string
-  /** Kept in the record, never in the token: at most 4,096 bytes of JSON. */
-  meta?: Record<string, unknown>
-  /** Begins a session, and also gives a refresh token. Needs option `refresh` of the plugin. Default false. */
-  refresh?: boolean
-}
-
-/**
- * Options of `refresh()`: sign options of `@fastify/jwt`, and the plugin's own.
- * @example
- * const options: RefreshOptions = {
- *   claims: ({ sub }) => ({ sub, role: 'admin' }),
- *   meta: { device: 'phone' }
- * }
- * await app.revocation.refresh(refreshToken, options)
- */
-export interface RefreshOptions extends Omit<IssueOptions, 'namespace' | 'refresh'> {
-  /**
-   * The claims of the next access token, or a function of the old ones, which may be async: reload the user
-   * there. What it throws is the answer, and the refresh token stays unused. `iss`, `sub` and the session
-   * stay as they are; `jti`, `iat` and `exp` are left out. Default: the old claims.
-   */
-  claims?: IssueClaims | ((old: TokenClaims) => IssueClaims | Promise<IssueClaims>)
-}
 
 /**
  * The events of `app.revocation`, each with what its listeners get.
@@ -133,6 +35,15 @@ export interface RevocationEvents {
  */
 export interface RevocationDecorator {
   /**
+   * Begins a session: the same, and a refresh token for `refresh()`. The access token carries the session in
+   * the claim `sid` (see option `claims`), random unless `claims` have one.
+   * @throws TypeError also where the plugin has no option `refresh`, and where `claims` are more than 4,096
+   * bytes of JSON
+   * @example
+   * const { token, refreshToken, sid } = await app.revocation.issue({ sub: 'alice' }, { refresh: true })
+   */
+  issue (claims: IssueClaims, options: IssueOptions & { refresh: true }): Promise<TokenPair>
+  /**
    * Signs a token with `@fastify/jwt`, gives it a random jti (unless `claims` has one) and records it, in one
    * round trip. Without `iss` it gets the default issuer (see `revoke()`).
    *
@@ -148,19 +59,18 @@ export interface RevocationDecorator {
    * @example
    * const { token } = await app.revocation.issue({ sub: 'alice' }, { meta: { device: 'phone' } })
    */
-  issue (claims: IssueClaims, options: IssueOptions & { refresh: true }): Promise<TokenPair>
   issue (claims: IssueClaims, options?: IssueOptions): Promise<IssuedToken>
   /**
-   * Gives the next access token and the next refresh token of a session. A refresh token can be used once; for
-   * `refresh.grace` more it gives the same successor again, to three calls in all. Used later than that it ends
-   * the session, because a thief may have it.
+   * Gives the next access token and the next refresh token of a session. A refresh token is used once. Within
+   * `refresh.grace` it gives the same successor again, three times in all. Used later than that it ends the
+   * session, because a thief may have it.
    *
    * The access token ends with its session at the latest.
    * @throws FST_JWT_REFRESH_INVALID where the refresh token is unknown, has expired, was used before, or its
    * session was ended
    * @throws TypeError where `claims` change the `iss`, the `sub` or the session
    * @example
-   * const { token, refreshToken } = await app.revocation.refresh(request.cookies.refresh)
+   * const { token, refreshToken: next } = await app.revocation.refresh(refreshToken)
    */
   refresh (refreshToken: string | undefined, options?: RefreshOptions): Promise<TokenPair>
   /**
@@ -271,5 +181,6 @@ export interface RevocationDecorator {
 }
 
 export type { IssueClaims, Milliseconds, Seconds, TokenClaims }
+export type * from './call-types.ts'
 export type * from './option-types.ts'
 export type * from './result-types.ts'

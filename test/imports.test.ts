@@ -16,15 +16,17 @@ const LAYERS = [
   ['plugin.ts'],
   ['warnings.ts', 'which-redis.ts'],
   ['http/'],
-  ['options.ts', 'claim-options.ts', 'provider-options.ts', 'route-options.ts'],
+  ['options.ts', 'claim-options.ts', 'provider-options.ts', 'refresh-options.ts'],
+  ['route-options.ts'],
   ['domain/'],
   ['stores/redis/option.ts'],
   ['stores/open.ts'],
   ['stores/replica/'],
   ['stores/redis/'],
   ['stores/memory.ts'],
+  ['stores/memory-refreshes.ts', 'stores/expiring-map.ts'],
   ['stores/store.ts', 'stores/deadline.ts'],
-  ['stores/entry.ts', 'types.ts', 'option-types.ts', 'provider-types.ts', 'result-types.ts', 'errors.ts', 'time.ts', 'domain/claims.ts', 'domain/names.ts', 'domain/retention.ts']
+  ['stores/entry.ts', 'stores/refresh.ts', 'types.ts', 'call-types.ts', 'option-types.ts', 'provider-types.ts', 'result-types.ts', 'errors.ts', 'time.ts', 'domain/claims.ts', 'domain/names.ts', 'domain/retention.ts']
 ]
 
 /** What only types are imported from leaves nothing in the JavaScript, but a reader has to follow it just the same. */

@@ -12,7 +12,7 @@ import { bearer, buildApp, inSeconds, ownPrefix, SECRET, signed, type BuildOptio
 import { eventually, startRedis } from './support/redis.ts'
 import { settingsOf } from './support/settings.ts'
 
-const NAMES = 'jwt, redis, mode, enforce, keyPrefix, claims, revocableBy, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, backchannelLogout, namespace, jwtVerify'
+const NAMES = 'jwt, redis, mode, enforce, keyPrefix, claims, revocableBy, maxTokenLifetime, tokensWithoutJti, onStoreFailure, storeTimeout, maxStaleness, minReplicas, authorize, skip, routes, recordOnUse, backchannelLogout, refresh, namespace, jwtVerify'
 const PASSWORD = 'hunter2'
 
 const client = { isCluster: false, call: async () => [null], pipeline: () => ({ exec: async () => [] }) }
@@ -55,6 +55,7 @@ t.test('every option has its default, and one that is undefined counts as absent
     recordOnUse: false,
     backchannelLogout: undefined,
     sidless: false,
+    refresh: undefined,
     jwt: undefined,
     jwtVerify: undefined
   })
@@ -97,6 +98,11 @@ t.test('an option takes each value it is meant to take', async (t) => {
     ['maxTokenLifetime', '1500ms', 2],
     ['maxTokenLifetime', '1y', 365.25 * 24 * 3600],
     ['maxTokenLifetime', 'unbounded', null],
+    ['refresh', {}, { expiresIn: 30 * 24 * 3600, grace: 10_000 }],
+    ['refresh', { expiresIn: '12h', grace: '1500ms' }, { expiresIn: 12 * 3600, grace: 1500 }],
+    ['refresh', { expiresIn: 0.5, grace: 0 }, { expiresIn: 1, grace: 0 }],
+    ['refresh', { expiresIn: '30y', grace: 0.25 }, { expiresIn: 30 * 365.25 * 24 * 3600, grace: 250 }],
+    ['refresh', { expiresIn: undefined, grace: undefined }, { expiresIn: 30 * 24 * 3600, grace: 10_000 }],
     ['tokensWithoutJti', 'reject'],
     ['tokensWithoutJti', 'accept'],
     ['onStoreFailure', 'reject'],
@@ -140,6 +146,15 @@ t.test('a claim that option claims names is none to list as well', async (t) => 
   t.equal(await got({ jti: 'uti' }, ['tenant', 'oid']), 'none')
 })
 
+t.test('options that need sessions look for them in sid, unless that is another name', async (t) => {
+  for (const [name, value] of [['refresh', {}], ['backchannelLogout', []]] as const) {
+    t.strictSame(settingsOf({ [name]: value }).claims, { jti: 'jti', sub: 'sub', sid: 'sid' })
+    t.strictSame(settingsOf({ [name]: value, claims: { sid: 'session_id' } }).claims, { jti: 'jti', sub: 'sub', sid: 'session_id' })
+    t.strictSame(await refusal(() => resolve({ [name]: value, claims: { sub: 'sid' } })),
+      bad(`option "${name}" has sessions in the claim sid, which option "claims" gives to another name; set option "claims": { sid } to the claim that has them`))
+  }
+})
+
 t.test('an option of the wrong shape is refused with what it must be and what it got', async (t) => {
   const redis = "a URL (redis, rediss, valkey or valkeys), ioredis options, an ioredis-shaped client (with call and pipeline), or 'memory'"
   const lifetime = "a positive number of seconds, a duration with a unit such as '12h', or 'unbounded'"
@@ -149,6 +164,7 @@ t.test('an option of the wrong shape is refused with what it must be and what it
   const routes = "false, or { prefix, security, hide } with a path that starts with '/', OpenAPI security requirements such as [{ bearerAuth: [] }], and true or false"
   const namespace = 'a namespace of @fastify/jwt, or an array of different ones'
   const decorator = 'the name of a request decorator'
+  const refreshWanted = "{ expiresIn, grace }, each a number of seconds or a duration with a unit, such as { expiresIn: '30d', grace: '10s' }; expiresIn is at most '30y', and grace is shorter"
   const claims = '{ jti, sub, sid }, each the name of another claim, and none of iss, aud, exp, iat, nbf; without "sid" no claim counts as a session'
   const listed = "an array of at most 4 different claims, none of jti, sub, sid, iss, aud, exp, iat, nbf or of option \"claims\", and none that begins with '!'"
   const rows: Array<[name: string, wanted: string, value: unknown, got: string]> = [
@@ -192,6 +208,10 @@ t.test('an option of the wrong shape is refused with what it must be and what it
     ['maxTokenLifetime', lifetime, '-12h', "'-12h'"],
     ['maxTokenLifetime', lifetime, '12 parsecs', "'12 parsecs'"],
     ['maxTokenLifetime', lifetime, 'Unbounded', "'Unbounded'"],
+    ...[
+      null, true, '30d', ['30d'], { expiresIn: 0 }, { expiresIn: '30' }, { expiresIn: 'unbounded' }, { expiresIn: '31y' }, { expiresIn: Infinity }, { expiresIn: null },
+      { grace: -1 }, { grace: '10' }, { grace: '30d' }, { grace: NaN }, { grace: null }, { expiresIn: 5, grace: 5 }, { expiresIn: '1h', rotate: true }
+    ].map((value): [string, string, unknown, string] => ['refresh', refreshWanted, value, inspect(value)]),
     ['tokensWithoutJti', "'reject' or 'accept'", 'ignore', "'ignore'"],
     ['tokensWithoutJti', "'reject' or 'accept'", true, 'true'],
     ['onStoreFailure', "'reject' or 'accept'", 'open', "'open'"],

@@ -8,8 +8,8 @@ import type {
   TokenRecord, TokensOptions, TokensPage
 } from '../types.ts'
 import {
-  checkClaimOptions, checkId, checkIssueOptions, checkIssuer, checkListed, checkListener, checkName, checkObject, checkPage,
-  checkSubjectOptions, checkTarget
+  checkClaimOptions, checkId, checkIssueOptions, checkIssuer, checkListed, checkListener, checkName,
+  checkObject, checkPage, checkSubjectOptions, checkTarget
 } from './arguments.ts'
 import { Audit, type AuditLog } from './audit.ts'
 import { Check, type Checked } from './check.ts'

@@ -1,7 +1,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 
 /*
- * Refresh tokens: opaque, because a claim could be confused with an access token's. A store keeps their hashes
+ * Refresh tokens are opaque: a claim could be confused with an access token's. A store keeps their hashes
  * alone, so that whoever reads the store can use none of them.
  */
 
@@ -18,7 +18,7 @@ export function isRefreshToken (value: unknown): value is string {
 }
 
 /** Under what a store keeps a refresh token. No salt, because the token itself is random. */
-export function hashOf (refreshToken: string): string {
+export function refreshHashOf (refreshToken: string): string {
   return createHash('sha256').update(refreshToken).digest('base64url')
 }
 

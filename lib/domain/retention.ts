@@ -82,7 +82,7 @@ export function longestKept (lifetimes: Lifetimes): Seconds | null {
   return logSpan(longestOf(lifetimes))
 }
 
-/** How long an entry of the log matters; null: for ever. A cutoff that is kept for longer is named elsewhere. */
+/** How long an entry of the log matters; null: for ever. A cutoff that is kept longer is named elsewhere. */
 export function logSpan ({ maxTokenLifetime, clockTolerance }: Lifetimes): Seconds | null {
   if (maxTokenLifetime === null) return null
   return LEAD + furthestExp(maxTokenLifetime, clockTolerance) + clockTolerance + EXPIRY_MARGIN + LOG_MARGIN

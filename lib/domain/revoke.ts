@@ -96,8 +96,8 @@ export class Revoker {
   }
 
   /**
-   * Revokes a token whose records the caller has read. The latest of all known ends counts (P2). Where it is a
-   * token of a session that can be refreshed, the session ends as well.
+   * Revokes a token whose records the caller has read. The latest of all known ends counts (P2). A session
+   * that can be refreshed ends with each of its tokens.
    */
   async revokeKnown (
     target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record

@@ -5,7 +5,7 @@ import type { Milliseconds, Seconds } from '../time.ts'
 import type { TokenPair, TokenRecord } from '../types.ts'
 import { presentOf, subOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { cutoffNameOf, identityOf, namesOf } from './names.ts'
-import { hashOf, randomSecret } from './refresh-token.ts'
+import { refreshHashOf, randomSecret } from './refresh-token.ts'
 import { isoTime, keptUntil, sessionKeptUntil } from './retention.ts'
 import type { Signed } from './signing.ts'
 
@@ -79,12 +79,13 @@ export function checkSession ({ iss, sub, sid }: CheckedClaims, refresh: Refresh
 }
 
 function changed (name: string): Error {
-  return new TypeError(`refresh() can not change the ${name} of a session; leave it as it is, or log in again`)
+  return new TypeError(`refresh() can not change the ${name} of a session; ` +
+    'leave it as it is, or begin a new session with issue()')
 }
 
 /**
- * The record of a session, and what leads to it, as a store keeps it. `standing`: the record so far; null: the
- * session begins, or its record was lost.
+ * The record of a session, and what leads to it, as a store keeps it. `standing`: the record so far; null:
+ * the session begins, or its record was lost.
  */
 export function entryOfSession (
   session: Session, signed: CheckedClaims, standing: TokenRecord | null,
@@ -119,7 +120,7 @@ export function entryOfSession (
     session: {
       name: cutoffNameOf({ sid: sid!, ...(iss && { iss }) }),
       identityKeptUntil: keptUntil(exp, rules, now),
-      hash: hashOf(refreshToken),
+      hash: refreshHashOf(refreshToken),
       refresh: { sid: sid!, ...names, id, iat: iat!, end, ...(namespace && { namespace }), claims }
     }
   }

@@ -11,7 +11,7 @@ import { isCutOff } from './cutoff.ts'
 import type { Cutoffs } from './cutoffs.ts'
 import type { History } from './history.ts'
 import { namesOf, type Named, type Names } from './names.ts'
-import { hashOf, isRefreshToken, randomSecret, successorOf } from './refresh-token.ts'
+import { refreshHashOf, isRefreshToken, randomSecret, successorOf } from './refresh-token.ts'
 import { checkSession, entryOfSession, nextClaims, pairOf } from './session.ts'
 import type { Signing } from './signing.ts'
 import { orUnavailable } from './unavailable.ts'
@@ -61,7 +61,7 @@ export class Sessions {
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
     if (!isRefreshToken(token)) throw this.#refused('malformed')
     const use = { grace: this.#grace, budget: this.#store.budget() }
-    const hash = hashOf(token)
+    const hash = refreshHashOf(token)
     const { refresh } = await this.#usable(await orUnavailable(this.#store.refreshes.look(hash, use)))
     this.#iatOf(refresh)
     const old = await this.#claimsOf(token, refresh, use)
@@ -133,7 +133,7 @@ export class Sessions {
     for (let links = 0; refresh.claims === undefined && links < MAX_LINKS; links++) {
       if (!('key' in refresh)) return
       token = successorOf(token, refresh.key)
-      const found = await orUnavailable(this.#store.refreshes.look(hashOf(token), use))
+      const found = await orUnavailable(this.#store.refreshes.look(refreshHashOf(token), use))
       if (found === null) return
       refresh = found.refresh
     }

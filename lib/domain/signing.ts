@@ -48,7 +48,7 @@ export class Signing {
     this.#issuer = issuer ?? undefined
   }
 
-  /** The claims with this jti, unless they have one. With the default issuer, a cutoff ends the token, too. */
+  /** The claims with this jti, unless they have one, and with the default issuer, whose cutoffs end them. */
   complete (claims: TokenClaims, jti: string): TokenClaims {
     const at = this.#rules.claims.jti
     const asked: TokenClaims = { ...claims, [at]: claims[at] ?? jti }
@@ -66,17 +66,21 @@ export class Signing {
     const claims = this.#acceptable(signed, request, signer)
     if (end === Infinity) return { token, claims }
     if (claims.iat === undefined) {
-      throw new TypeError(`${method}() gives no token of a session without an iat; sign without "noTimestamp"`)
+      throw new TypeError(`${method}() gives no token of a session without an iat; ` +
+        'sign without "noTimestamp"')
     }
     if ((claims.exp ?? Infinity) <= end) return { token, claims }
-    if (end <= claims.iat) throw unavailable(`the token would begin at ${claims.iat}, its session ends at ${end}`)
+    if (end <= claims.iat) {
+      throw unavailable(`the token would begin at ${claims.iat}, and its session ends at ${end}`)
+    }
     // Signed again: no access token outlives its session.
     return this.sign(asked, { ...request, options: { ...options, expiresIn: end - claims.iat } })
   }
 
   #acceptable (
-    signed: TokenClaims, { method, given, options }: SignRequest, { signOptions = {}, verifyOptions = {} }: Signer
+    signed: TokenClaims, { method, given, options }: SignRequest, signer: Signer
   ): Signed['claims'] {
+    const { signOptions = {}, verifyOptions = {} } = signer
     const checked = checkClaims(signed, this.#rules, this.#clock.wall())
     const rule = typeof checked === 'string'
       ? checked

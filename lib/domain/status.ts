@@ -10,7 +10,9 @@ export interface StatusSettings {
 }
 
 /** What a health route is told. Processes that share a key prefix can be compared by it. */
-export function statusOf (store: StoreStatus, rules: Rules, { mode, refresh }: StatusSettings): RevocationStatus {
+export function statusOf (
+  store: StoreStatus, rules: Rules, { mode, refresh }: StatusSettings
+): RevocationStatus {
   const { kind, available, warnings, copy: { entries, stalenessMs } = {} } = store
   const { claims: { jti, sub, sid }, sidless } = rules
   return {

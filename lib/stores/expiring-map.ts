@@ -1,6 +1,6 @@
 import type { Seconds } from '../time.ts'
 
-export interface Kept<V> {
+export interface Expiring<V> {
   value: V
   /** Infinity means for ever. */
   keptUntil: Seconds
@@ -11,7 +11,7 @@ const SWEPT_PER_WRITE = 2
 
 /** A map that drops the entries that have ended. Each sweep looks at a bounded number of them. */
 export class ExpiringMap<V> {
-  readonly #entries = new Map<string, Kept<V>>()
+  readonly #entries = new Map<string, Expiring<V>>()
   readonly #now: () => Seconds
   #cursor = this.#entries.entries()
 
@@ -23,14 +23,14 @@ export class ExpiringMap<V> {
     return this.#entries.size
   }
 
-  * entries (): Generator<[key: string, entry: Kept<V>]> {
+  * entries (): Generator<[key: string, entry: Expiring<V>]> {
     const now = this.#now()
     for (const [key, entry] of this.#entries) {
       if (entry.keptUntil > now) yield [key, entry]
     }
   }
 
-  get (key: string): Kept<V> | undefined {
+  get (key: string): Expiring<V> | undefined {
     const entry = this.#entries.get(key)
     return entry !== undefined && entry.keptUntil > this.#now() ? entry : undefined
   }

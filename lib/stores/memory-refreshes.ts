@@ -54,7 +54,8 @@ export class MemoryRefreshes implements Refreshes {
 
   async settle (hash: string, spent: SpentRefresh) {
     const standing = this.kept.get(hash)
-    if (standing !== undefined) this.kept.set(hash, withoutClaims(standing.value), spent.end)
+    if (standing === undefined || !('used' in standing.value)) return
+    this.kept.set(hash, withoutClaims(standing.value), spent.end)
   }
 
   async end (id: string, endedAt: string) {

@@ -2,7 +2,7 @@ import type { Names } from '../domain/names.ts'
 import type { Clock, Seconds } from '../time.ts'
 import type { TokenRecord } from '../types.ts'
 import { EVERY_IAT, LEAD, latestCutoff, type Entry } from './entry.ts'
-import { ExpiringMap, type Kept } from './expiring-map.ts'
+import { ExpiringMap, type Expiring } from './expiring-map.ts'
 import { MemoryRefreshes } from './memory-refreshes.ts'
 import type {
   CheckCallback, Denials, RecordEntry, Records, SessionEntry, Store, StoreContext, WriteOptions, Written
@@ -197,7 +197,7 @@ export class MemoryStore implements Store {
 }
 
 /** The order in which Redis reads a sorted set from its end: by expiry, then by id. */
-function latestFirst ([a, keptA]: [string, Kept<null>], [b, keptB]: [string, Kept<null>]) {
+function latestFirst ([a, keptA]: [string, Expiring<null>], [b, keptB]: [string, Expiring<null>]) {
   return keptB.keptUntil === keptA.keptUntil ? (a < b ? 1 : -1) : keptB.keptUntil - keptA.keptUntil
 }
 

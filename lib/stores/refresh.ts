@@ -1,6 +1,6 @@
 import type { Seconds } from '../time.ts'
 
-/** How often a refresh token gives its successor while its grace lasts: two tabs, and an answer that was lost. */
+/** How often a refresh token gives its successor within its grace: two tabs, and an answer that was lost. */
 export const MAX_USES = 3
 
 /** What is kept of a refresh token that was not used yet. It is dropped at `end`. */

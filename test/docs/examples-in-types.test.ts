@@ -23,15 +23,15 @@ async function appWithJwt () {
 /** Runs an example in a handler, for the token of a request. */
 async function runInHandler (example: Run) {
   const app = await appWithJwt()
-  await app.register(revocationPlugin, { redis: 'memory', claims: { sid: 'sid' }, revocableBy: ['tenant'] })
-  const issued = await app.revocation.issue({ sub: 'alice', sid: 's1' })
+  await app.register(revocationPlugin, { redis: 'memory', refresh: {}, revocableBy: ['tenant'] })
+  const { token, id, refreshToken } = await app.revocation.issue({ sub: 'alice' }, { refresh: true })
   let failure: unknown
   app.get('/', async (request, reply) => {
     const claims = await request.jwtVerify()
-    await example({ app, request, reply, id: issued.id, claims }).catch((error) => { failure = error })
+    await example({ app, request, reply, id, claims, refreshToken }).catch((error) => { failure = error })
     return reply.sent ? reply : 'done'
   })
-  await app.inject({ url: '/', headers: bearer(issued.token) })
+  await app.inject({ url: '/', headers: bearer(token) })
   await app.close()
   if (failure !== undefined) throw failure
 }

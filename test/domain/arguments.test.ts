@@ -11,7 +11,7 @@ const CLAIMS = (method: string, example: string) => `${method}() takes as claims
 const OPTIONS = (method: string, example: string) => `${method}() takes as options an object, such as ${example}`
 const META = 'meta must be an object of at most 4096 bytes as JSON'
 const UNTIL = (method: string) => `${method}() takes as until a Date, seconds since the epoch or Infinity, and none in the past`
-const NAMED = { claims: { sid: 'sid' }, revocableBy: ['tenant', 'role'] }
+const NAMED = { refresh: {}, revocableBy: ['tenant', 'role'] }
 const ID = (method: string) => `${method}() needs the id of a record, a string`
 const EVENTS = (method: string) => `${method}() takes an event, revoked, storeLost, storeBack, and a listener, a function`
 
@@ -27,6 +27,9 @@ const METHODS: Record<Method, true> = {
 const ROWS: Array<[call: string, message: string, takes: Value[], act: (revocation: RevocationDecorator, value: never) => unknown]> = [
   ['issue(x)', CLAIMS('issue', '{ sub }'), [], (r, x) => r.issue(x)],
   ['issue({}, x)', OPTIONS('issue', '{ expiresIn }'), ['undefined'], (r, x) => r.issue({}, x)],
+  ['issue({}, { refresh: x })', 'issue() takes as refresh true or false', ['undefined'], (r, x) => r.issue({}, { refresh: x })],
+  ["refresh('a', x)", OPTIONS('refresh', '{ claims, meta }'), ['undefined'], (r, x) => r.refresh('a', x)],
+  ["refresh('a', { meta: x })", META, ['undefined'], (r, x) => r.refresh('a', { meta: x })],
   ['record(x)', CLAIMS('record', '{ jti, iat, exp }'), [], (r, x) => r.record(x)],
   ['record({…}, x)', META, ['undefined'], (r, x) => r.record({ jti: 'other', iat: inSeconds(0), exp: inSeconds(60) }, x)],
   ['revoke(x)', `revoke() needs a jti: a well-formed string of 1 to 255 characters, ${OR_REQUEST}`, [], (r, x) => r.revoke(x)],

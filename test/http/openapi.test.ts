@@ -106,7 +106,7 @@ for (const version of ['3.0.3', '3.1.0']) {
     const list = document.paths['/v1/jwt/history']!.get!
     t.match(list.parameters!.find(({ name }) => name === 'limit')!.schema, { type: 'integer', minimum: 1, maximum: 100, default: 20 })
     const item = list.responses[200]!.content!['application/json']!.schema.properties!.tokens!.items!
-    t.strictSame(Object.keys(item.properties!).sort(), ['claims', 'current', 'expiresAt', 'id', 'iss', 'issuedAt', 'jti', 'meta', 'sid', 'status', 'sub'])
+    t.strictSame(Object.keys(item.properties!).sort(), ['claims', 'current', 'endedAt', 'expiresAt', 'id', 'iss', 'issuedAt', 'jti', 'meta', 'refreshedAt', 'session', 'sid', 'status', 'sub'])
     t.strictSame([...item.required!].sort(), ['current', 'expiresAt', 'id', 'issuedAt', 'status'])
     t.strictSame(valuesOf(item.properties!.status!).sort(), ['active', 'revoked'])
     const ended = document.paths['/v1/jwt/history/sub/{sub}']!.delete!.responses[200]!.content!['application/json']!.schema

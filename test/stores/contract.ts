@@ -6,6 +6,7 @@ import type { Store } from '../../lib/stores/store.ts'
 import type { TokenRecord } from '../../lib/types.ts'
 import { inSeconds } from '../support/app.ts'
 import { on, type Revoked } from '../support/stores.ts'
+import { refreshContract } from './refresh-contract.ts'
 
 /* What every store keeps of the contracts in lib/stores/store.ts, whatever it keeps it in. */
 
@@ -245,13 +246,13 @@ export function storeContract (t: Test, name: string, subjectOf: (t: Test) => Su
         const record = recordOf(own)
         return store.records.save({ record, identity, subject, others: [session, claim], exp: soon, keptUntil: soon })
       }
-      const checked = (how: 'check' | 'checkShared', names: Names) => new Promise((resolve) => {
+      const checked = (how: 'check' | 'checkShared' | 'checkEither', names: Names) => new Promise((resolve) => {
         store.denials[how](names, (...answer) => resolve(answer))
       })
       t.equal(await save(), null)
       for (const [name, at] of [[session, 3000], [subject, 2000], [claim, 4000]] as const) {
         await on(store).cutOff(name, at, soon)
-        for (const how of ['check', 'checkShared'] as const) {
+        for (const how of ['check', 'checkShared', 'checkEither'] as const) {
           t.strictSame(await checked(how, { identity, subject, others: [session, claim] }), [null, false, Math.max(3000, at)], `${how} after ${name}`)
           t.strictSame(await checked(how, { others: [name] }), [null, false, at])
           t.strictSame(await checked(how, { subject: `other${own}`, others: [`sid:other${own}`] }), [null, false, null], 'and no other')
@@ -285,6 +286,8 @@ export function storeContract (t: Test, name: string, subjectOf: (t: Test) => Su
       t.strictSame(await store.records.byId(rest.id), rest)
       t.strictSame(await store.records.of(identity), rest)
     })
+
+    await refreshContract(t, store)
 
     await t.test('several calls share the time of one', async (t) => {
       const budget = store.budget()

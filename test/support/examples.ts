@@ -71,8 +71,8 @@ function moduleOf ({ code, file }: Example) {
     ? registersJwt({ code })
       ? '{ app, secret }: { app: FastifyInstance, secret: string }'
       : '{ app }: { app: FastifyInstance }'
-    : '{ app, request, reply, id, claims }: { ' +
-      'app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, id: string, ' +
+    : '{ app, request, reply, id, claims, refreshToken }: { ' +
+      'app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, id: string, refreshToken: string, ' +
       'claims: { jti: string, sub: string } }'
   const named = [...published].filter((name) => new RegExp(`\\b${name}\\b`).test(code))
   const imported = named.map((name) => name.startsWith('FST_') ? name : `type ${name}`)

@@ -39,12 +39,15 @@ export class RedisRefreshes implements Refreshes {
   }
 
   look (hash: string, { grace, budget }: SpendOptions) {
-    return this.#run(budget, async () => foundOf<Refresh>(await this.#redis.eval(...this.#use(hash, '', grace))))
+    return this.#run(budget, async () => {
+      return foundOf<Refresh>(await this.#redis.eval(USE_REFRESH, this.#keys.refresh(hash), '', grace))
+    })
   }
 
   spend (hash: string, key: string, { grace, budget }: SpendOptions) {
     return this.#run(budget, async () => {
-      const [answer] = await this.#writer.writeAll([['eval', ...withCount(this.#use(hash, key, grace))]])
+      const use: Command = ['eval', USE_REFRESH, 1, this.#keys.refresh(hash), key, grace]
+      const [answer] = await this.#writer.writeAll([use])
       return foundOf<SpentRefresh>(answer)
     })
   }
@@ -79,17 +82,9 @@ export class RedisRefreshes implements Refreshes {
     })
   }
 
-  #use (hash: string, secret: string, grace: number): [script: string, key: string, ...string[]] {
-    return [USE_REFRESH, this.#keys.refresh(hash), secret, String(grace)]
-  }
-
   #run<T> (budget: Budget | undefined, operation: () => Promise<T>): Promise<T> {
     return this.#link.run(operation, { needs: this.#canWrite, budget })
   }
-}
-
-function withCount ([script, ...others]: [script: string, key: string, ...string[]]) {
-  return [script, 1, ...others] as const
 }
 
 /** Reads what USE_REFRESH answers. */
