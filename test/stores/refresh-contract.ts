@@ -17,7 +17,7 @@ const recordOf = (id: string, more: Partial<TokenRecord> = {}): TokenRecord => (
 export function sessionOf (more: Partial<Refresh> = {}, record: Partial<TokenRecord> = {}): RecordEntry & { session: SessionEntry } {
   const id = record.id ?? randomUUID()
   const end = inSeconds(600)
-  const claims = { a: [], b: {}, n: 12345678901234567, t: '"used":1.5,"uses":2,"key":"x",', e: '{"endedAt":' }
+  const claims = { a: [], b: {}, n: 1e21, t: '"used":1.5,"uses":2,"key":"x",', e: '{"endedAt":' }
   const refresh: Refresh = { sid: 's1', sub: 'alice', id, iat: inSeconds(0), end, claims, ...more }
   const session = { name: `sid:${randomUUID()}`, identityKeptUntil: inSeconds(300), hash: randomUUID(), refresh }
   return { record: recordOf(id, record), identity: randomUUID(), subject: `alice-${id}`, others: [session.name], exp: end, keptUntil: end + 10, session }
