@@ -9,7 +9,7 @@ import { BROKEN, checkClaims, claimsOf, type CheckedClaims, type Rules, type Tok
 import { culpritOf } from './culprit.ts'
 import { isCutOff, latestIat } from './cutoff.ts'
 import { Known } from './known.ts'
-import { hasOwnName, identityOf, namesOf, recordNameOf, type Names } from './names.ts'
+import { identityOf, namesOf, recordNameOf, type Names } from './names.ts'
 import { entryOfRecord, iatOf, recordNameOfClaims, recordOfClaims } from './records.ts'
 import { signerOf, type Signer, type SignOptions } from './signers.ts'
 import { orUnavailable, unavailable } from './unavailable.ts'
@@ -106,7 +106,7 @@ export class History {
    * silently. It skips the token while many others are under way; the token's next request tries again.
    */
   noteUse (claims: CheckedClaims) {
-    if (this.#recording >= MAX_RECORDING || !hasOwnName(claims) || !this.#store.status.available) return
+    if (this.#recording >= MAX_RECORDING || !this.#store.status.available) return
     const name = knownAs(recordNameOfClaims(claims), claims.exp)
     if (this.#known.has(name)) return
     this.#known.add(name)
