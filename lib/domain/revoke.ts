@@ -10,7 +10,7 @@ import { type CheckedClaims, type Rules } from './claims.ts'
 import { isCutOff, reachOf } from './cutoff.ts'
 import { Cutoffs, type CutoffOptions } from './cutoffs.ts'
 import type { History } from './history.ts'
-import { identityOf } from './names.ts'
+import { identityOf, namesOf } from './names.ts'
 import { endOf, iatOf } from './records.ts'
 import { isoTime, keptUntil } from './retention.ts'
 import { Subjects, type Spared } from './subjects.ts'
@@ -120,7 +120,9 @@ export class Revoker {
       throw new FST_JWT_REVOCATION_NOT_FOUND(sentence)
     }
     const claims = iatOf(record)
-    const { cutoff } = await this.#history.lookUp({ subject: identityOf(iss, sub) }, 'checkShared')
+    // What another name has ended is revoked already: there is no need to end the subject for it.
+    const names = namesOf(record, this.#rules.sidless)
+    const { cutoff } = await this.#history.lookUp(names, 'checkShared')
     const isCut = isCutOff(claims, cutoff)
     const until = reachOf(claims, this.#rules, this.#clock.wall())
     const at = isCut ? cutoff! : (await this.#subjects.cutOff(sub, iss, { by, until })).cutoff!

@@ -68,12 +68,17 @@ for (const [store, redis] of Object.entries(STORES)) {
     t.strictSame(await me(app, await bare({ sub: 'bob', tenant: 'acme' })), REVOKED)
     t.match(await me(app, sibling), { statusCode: 200 }, 'the tenant lives')
 
+    const ended = await record({ sub: 'carol', tenant: 'ended' })
+    await app.revocation.revokeBy('tenant', 'ended')
+    t.match(await app.revocation.revokeById(ended.id), { id: ended.id, sub: 'carol', status: 'revoked', first: false }, 'its tenant has ended')
+    t.match(await me(app, await bare({ sub: 'carol', tenant: 'acme' })), { statusCode: 200 }, 'what is revoked already ends nobody else')
+
     const byNothing = await record({ tenant: 'acme' })
     t.match(await call(app, 'DELETE', `${HISTORY}/id/${byNothing.id}`, await bare({ tenant: 'acme' })), { statusCode: 403, body: { code: 'FST_JWT_REVOCATION_FORBIDDEN' } })
     t.match(await call(app, 'DELETE', `${HISTORY}/id/${byNothing.id}`, admin), { statusCode: 404, body: { code: 'FST_JWT_REVOCATION_NOT_FOUND', message: 'The token has no jti, no session and no subject to revoke it by' } })
     t.match(await me(app, sibling), { statusCode: 200 })
-    t.match(heard, [{ sid: 's1', cutoff: 4294967295 }, { sub: 'bob' }])
-    t.equal(heard.length, 2)
+    t.match(heard, [{ sid: 's1', cutoff: 4294967295 }, { sub: 'bob' }, { claim: 'tenant', value: 'ended' }])
+    t.equal(heard.length, 3)
   })
 
   t.test(`except spares the caller's session, and ends the others: ${store}`, async (t) => {
