@@ -125,11 +125,11 @@ export class Revoker {
     const { cutoff } = await this.#history.lookUp(names, 'checkShared')
     const isCut = isCutOff(claims, cutoff)
     const until = reachOf(claims, this.#rules, this.#clock.wall())
-    const at = isCut ? cutoff! : (await this.#subjects.cutOff(sub, iss, { by, until })).cutoff!
-    if (!isCutOff(claims, at)) {
+    if (!isCut && until === undefined && !isCutOff(claims, this.#now())) {
       const sentence = 'The token has no jti and no session, and its iat is too far ahead for a cutoff'
       throw new FST_JWT_REVOCATION_NOT_FOUND(sentence)
     }
+    const at = isCut ? cutoff! : (await this.#subjects.cutOff(sub, iss, { by, until })).cutoff!
     return { revocation: revocationOf(record, Math.min(at, this.#now()), exp), first: !isCut }
   }
 

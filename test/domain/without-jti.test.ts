@@ -156,6 +156,24 @@ for (const [store, redis] of Object.entries(STORES)) {
   })
 }
 
+t.test('a ban that the token asks for reaches itself, whichever of the two is later', async (t) => {
+  const app = await buildApp(t, {
+    revocation: { ...NAMED, ...SUBJECT_ONLY },
+    after (app) {
+      app.post('/ban', async (request) => app.revocation.revokeSubject(request, { until: inSeconds(Number((request.query as { for: string }).for)) }))
+    }
+  })
+  for (const seconds of [20, 3600]) {
+    const [iat, sub] = [inSeconds(50), `banned for ${seconds}`]
+    const [own, later] = [await bare({ sub, iat }), await bare({ sub, iat: iat + 5 })]
+    const answer = answerOf(await app.inject({ method: 'POST', url: `/ban?for=${seconds}`, headers: bearer(own) }))
+    t.match(answer, { statusCode: 200, body: { sub } })
+    t.ok(answer.body.cutoff >= iat && (answer.body.cutoff > iat + 5) === (seconds > 50), 'the later one', answer.body)
+    t.strictSame(await me(app, own), REVOKED)
+    t.equal((await me(app, later)).statusCode, seconds > 50 ? 401 : 200)
+  }
+})
+
 t.test('the record of a token that is too far ahead for a cutoff is not said to be revoked', async (t) => {
   const app = await build(t, { ...SUBJECT_ONLY, maxTokenLifetime: 'unbounded' })
   const claims = { sub: 'alice', iat: Date.now(), exp: inSeconds(600) }
@@ -163,6 +181,8 @@ t.test('the record of a token that is too far ahead for a cutoff is not said to 
   await t.rejects(app.revocation.revokeById(id), {
     code: 'FST_JWT_REVOCATION_NOT_FOUND', statusCode: 404, message: 'The token has no jti and no session, and its iat is too far ahead for a cutoff'
   })
+  const older = { sub: 'alice', iat: inSeconds(-10), exp: inSeconds(600) }
+  t.equal(await app.revocation.isRevoked(older), false, 'and nothing else is revoked for it')
   const { cutoff } = await app.revocation.revokeSubject('alice')
   t.ok(cutoff! < inSeconds(60), 'whoever holds such a token does not lock its owner out', { cutoff })
   t.equal(await app.revocation.isRevoked(claims), false)
