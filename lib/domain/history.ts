@@ -10,7 +10,7 @@ import { checkMeta } from './arguments.ts'
 import type { CheckedClaims, Rules, TokenClaims } from './claims.ts'
 import { isCutOff, latestIat } from './cutoff.ts'
 import { Known } from './known.ts'
-import { hasOwnName, identityOf, namesOf, recordNameOf, type Names } from './names.ts'
+import { identityOf, namesOf, recordNameOf, type Names } from './names.ts'
 import { endedAtOf, entryOfRecord, iatOf, recordNameOfClaims, recordOfClaims } from './records.ts'
 import { beginSession, entryOfSession, pairOf, withSession } from './session.ts'
 import type { SignOptions } from './signers.ts'
@@ -103,7 +103,7 @@ export class History {
    * silently. It skips the token while many others are under way; the token's next request tries again.
    */
   noteUse (claims: CheckedClaims) {
-    if (this.#recording >= MAX_RECORDING || !hasOwnName(claims) || !this.#store.status.available) return
+    if (this.#recording >= MAX_RECORDING || !this.#store.status.available) return
     const name = knownAs(recordNameOfClaims(claims), claims.exp)
     if (this.#known.has(name)) return
     this.#known.add(name)

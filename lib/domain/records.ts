@@ -34,7 +34,9 @@ export function recordOfClaims (
   claims: CheckedClaims, meta: Record<string, unknown> | undefined, id: string
 ): TokenRecord {
   const { jti, iss, sub, sid, claims: listed, exp, iat } = claims
-  if (!hasOwnName(claims)) throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
+  if (sub === undefined && !hasOwnName(claims)) {
+    throw new FST_JWT_NOT_REVOCABLE('it has no jti to record it by')
+  }
   return {
     id,
     ...(jti && { jti }),

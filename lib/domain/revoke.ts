@@ -7,10 +7,10 @@ import type {
 } from '../types.ts'
 import { byOf, type By } from './audit.ts'
 import { type CheckedClaims, type Rules } from './claims.ts'
-import { isCutOff } from './cutoff.ts'
+import { isCutOff, reachOf } from './cutoff.ts'
 import { Cutoffs, type CutoffOptions } from './cutoffs.ts'
 import type { History } from './history.ts'
-import { identityOf } from './names.ts'
+import { identityOf, namesOf } from './names.ts'
 import { endOf, iatOf } from './records.ts'
 import { isoTime, keptUntil } from './retention.ts'
 import { Subjects, type Spared } from './subjects.ts'
@@ -127,9 +127,17 @@ export class Revoker {
       const sentence = 'The token has no jti, no session and no subject to revoke it by'
       throw new FST_JWT_REVOCATION_NOT_FOUND(sentence)
     }
-    const { cutoff } = await this.#history.lookUp({ subject: identityOf(iss, sub) }, 'checkShared')
-    const isCut = isCutOff(iatOf(record), cutoff)
-    const at = isCut ? cutoff! : (await this.#subjects.cutOff(sub, iss, { by })).cutoff!
+    const claims = iatOf(record)
+    // What another name has ended is revoked already: there is no need to end the subject for it.
+    const names = namesOf(record, this.#rules.sidless)
+    const { cutoff } = await this.#history.lookUp(names, 'checkShared')
+    const isCut = isCutOff(claims, cutoff)
+    const until = reachOf(claims, this.#rules, this.#clock.wall())
+    if (!isCut && until === undefined && !isCutOff(claims, this.#now())) {
+      const sentence = 'The token has no jti and no session, and its iat is too far ahead for a cutoff'
+      throw new FST_JWT_REVOCATION_NOT_FOUND(sentence)
+    }
+    const at = isCut ? cutoff! : (await this.#subjects.cutOff(sub, iss, { by, until })).cutoff!
     return { revocation: revocationOf(record, Math.min(at, this.#now()), exp), first: !isCut }
   }
 
@@ -160,14 +168,17 @@ export class Revoker {
   /** Ends the subject of the token that asks, and that token with it. */
   async endOwnSubject (claims: CheckedClaims, options: EndOptions = {}): Promise<CutoffResult> {
     const { sub, sid, iss, jti, iat } = claims
+    const hasOwnEnd = (jti ?? sid) !== undefined
     if (sub === undefined) {
       throw new FST_JWT_NOT_REVOCABLE('it has no sub to revoke all tokens of, sign it with one')
     }
-    // Concurrent requests with one token share one cutoff; otherwise each would raise it by a second.
-    const result = await this.endSubject(sub, iss, { ...options, by: byOf(claims), unlessFrom: iat })
     // The cutoff does not reach a token that was signed by a clock that is ahead.
+    const reach = hasOwnEnd ? undefined : reachOf(claims, this.#rules, this.#clock.wall())
+    const until = reach === undefined ? options.until : Math.max(reach, options.until ?? 0)
+    // Concurrent requests with one token share one cutoff; otherwise each would raise it by a second.
+    const result = await this.endSubject(sub, iss, { ...options, until, by: byOf(claims), unlessFrom: iat })
     const isLeft = result.cutoff !== null && !isCutOff(claims, result.cutoff)
-    if (isLeft && (jti ?? sid) !== undefined) await this.revokeOwn(claims)
+    if (isLeft && hasOwnEnd) await this.revokeOwn(claims)
     return result
   }
 

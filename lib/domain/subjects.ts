@@ -4,7 +4,7 @@ import type { Clock, Seconds } from '../time.ts'
 import type { CutoffResult, TokenRecord } from '../types.ts'
 import type { By } from './audit.ts'
 import { isJti, type Rules } from './claims.ts'
-import { isCutOff, latestIat } from './cutoff.ts'
+import { isCutOff, latestIat, reachOf } from './cutoff.ts'
 import type { CutoffOptions, Cutoffs } from './cutoffs.ts'
 import type { History } from './history.ts'
 import { areNone, cutoffNameOf, identityOf, namesOf, recordNameOf } from './names.ts'
@@ -62,6 +62,8 @@ export class Subjects {
     const ended = new Set<string>()
     let cutoff: Seconds = 0
     let before: Seconds | null = null
+    /** The latest `iat` of a token that only a later cutoff ends. */
+    let furthest: Seconds = 0
     const older = new Set<string>()
     const cutOff = async () => {
       // The cutoff does not depend on the records: it is written even if they can not be read.
@@ -78,16 +80,26 @@ export class Subjects {
       // The cutoff does not reach a token that was signed by a clock that is ahead. It does not mean what
       // issue() signed since.
       const isAhead = !isCutOff(claims, cutoff)
-      if (isAhead && !older.has(record.id) && claims.iat! <= latestIat(this.#clock.wall())) return
-      if (isAhead && record.jti === undefined && record.sid === undefined) return
+      const now = this.#clock.wall()
+      if (isAhead && !older.has(record.id) && claims.iat! <= latestIat(now)) return
+      const hasOwnEnd = record.jti !== undefined || record.sid !== undefined
+      const reach = isAhead && !hasOwnEnd ? reachOf(claims, this.#rules, now) : cutoff
+      if (reach === undefined) return
       const names = { ...namesOf(record, this.#rules.sidless), subject: undefined }
-      const others = await this.#history.lookUp(names, 'checkShared')
-      if (others.revoked || isCutOff(claims, others.cutoff)) return
+      if (!areNone(names)) {
+        const others = await this.#history.lookUp(names, 'checkShared')
+        if (others.revoked || isCutOff(claims, others.cutoff)) return
+      }
       if (this.#counts(record)) ended.add(recordNameOf(record))
-      if (isAhead) ahead.push(record)
+      if (isAhead && hasOwnEnd) ahead.push(record)
+      furthest = Math.max(furthest, reach)
     }, cutOff)
     while (!(await pages.next()).done) {
       await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#revoke(record, options.by) })
+    }
+    if (furthest > cutoff) {
+      const { standing } = await this.#cutoffs.write(names, { by: options.by, until: furthest })
+      cutoff = standing.at
     }
     return { ...names, cutoff, revoked: ended.size }
   }

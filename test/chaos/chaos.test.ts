@@ -7,6 +7,7 @@ import {
 import {
   clockOf, commandOf, COMMANDS, FAULTS, LINK_FAULTS, MAX_SIGNING_AHEAD, plan, PROCESS_FAULTS, thingOf, type FaultKind, type PlannedFault
 } from './plan.ts'
+import { Member } from './member.ts'
 import { Random } from './random.ts'
 
 const [STRICT, REPLICA, OTHER_REPLICA] = [0, 1, 2]
@@ -402,4 +403,13 @@ t.test('the strength of a fault says which command is forbidden, and what a cloc
     if (rightAfter === undefined) t.ok(by >= 1000 && by <= MAX_SIGNING_AHEAD, `tokens of a clock ${by} ms ahead are good elsewhere`)
     else t.ok(by > 65_000 && by <= 3_600_000 && rightAfter === 1500, `to a clock ${by} ms ahead every token has expired`)
   }
+})
+
+t.test('no process ends an idle connection, because a client may take it up in that moment', async (t) => {
+  const runs: Run[] = []
+  const member = new Member(t, 'a', 'strict', { redis: 'memory' }, runs)
+  await member.start()
+  const { headers } = await fetch(`http://127.0.0.1:${member.address!.port}/does-not-verify`)
+  t.match(headers.get('connection'), 'keep-alive')
+  t.equal(headers.get('keep-alive'), null, 'it names no time after which it would')
 })

@@ -113,13 +113,28 @@ t.test('a token that was recorded already is not recorded again', async (t) => {
   t.strictSame(await recorded(app, 'alice'), before)
 })
 
+const UNUSABLE = [undefined, '', 1, null, 'a'.repeat(256), '\ud800']
+
+t.test('an unusable jti counts as none: all that has one subject and one iat is recorded once', async (t) => {
+  const { app, sends } = await watchedApp(t, { tokensWithoutJti: 'accept' })
+  const claims = { sub: 'alice', iat: inSeconds(-10), exp: inSeconds(60) }
+  const writes = await sends(async () => {
+    for (const jti of UNUSABLE) t.equal(await use(app, await signed({ ...claims, jti })), 200)
+  })
+  t.strictSame(writes.filter((name) => WRITES.includes(name)), ['set', 'eval', 'set'])
+  const [listed, ...others] = await recorded(app, 'alice')
+  t.match(listed, { sub: 'alice', status: 'active', issuedAt: new Date(claims.iat * 1000).toISOString() })
+  t.notOk(Object.hasOwn(listed!, 'jti'))
+  t.strictSame(others, [])
+})
+
 t.test('what could not be used is not recorded', async (t) => {
   const { app, sends, keyPrefix } = await watchedApp(t, { tokensWithoutJti: 'accept' })
   const nothing = async (token: string, status: number, what: string) => {
     t.strictSame(await sends(async () => t.equal(await use(app, token), status, what)), [], what)
   }
   const claims = { sub: 'alice', exp: inSeconds(60) }
-  for (const jti of [undefined, '', 1, null, 'a'.repeat(256), '\ud800']) await nothing(await signed({ ...claims, jti }), 200, `a jti of ${JSON.stringify(jti)?.slice(0, 9)}`)
+  for (const jti of UNUSABLE) await nothing(await signed({ exp: claims.exp, jti }), 200, `no subject, and a jti of ${JSON.stringify(jti)?.slice(0, 9)}`)
   await nothing(await signed({ ...claims, jti: 'a', exp: inSeconds(-60) }), 401, 'an expired one')
   await nothing(await signed({ ...claims, jti: 'b' }, 'a secret of somebody else, of more than 32 bytes'), 401, 'a forged one')
   await nothing(await signed({ sub: 'alice', jti: 'c' }), 401, 'one that can not be revoked')

@@ -68,12 +68,17 @@ for (const [store, redis] of Object.entries(STORES)) {
     t.strictSame(await me(app, await bare({ sub: 'bob', tenant: 'acme' })), REVOKED)
     t.match(await me(app, sibling), { statusCode: 200 }, 'the tenant lives')
 
+    const ended = await record({ sub: 'carol', tenant: 'ended' })
+    await app.revocation.revokeBy('tenant', 'ended')
+    t.match(await app.revocation.revokeById(ended.id), { id: ended.id, sub: 'carol', status: 'revoked', first: false }, 'its tenant has ended')
+    t.match(await me(app, await bare({ sub: 'carol', tenant: 'acme' })), { statusCode: 200 }, 'what is revoked already ends nobody else')
+
     const byNothing = await record({ tenant: 'acme' })
     t.match(await call(app, 'DELETE', `${HISTORY}/id/${byNothing.id}`, await bare({ tenant: 'acme' })), { statusCode: 403, body: { code: 'FST_JWT_REVOCATION_FORBIDDEN' } })
     t.match(await call(app, 'DELETE', `${HISTORY}/id/${byNothing.id}`, admin), { statusCode: 404, body: { code: 'FST_JWT_REVOCATION_NOT_FOUND', message: 'The token has no jti, no session and no subject to revoke it by' } })
     t.match(await me(app, sibling), { statusCode: 200 })
-    t.match(heard, [{ sid: 's1', cutoff: 4294967295 }, { sub: 'bob' }])
-    t.equal(heard.length, 2)
+    t.match(heard, [{ sid: 's1', cutoff: 4294967295 }, { sub: 'bob' }, { claim: 'tenant', value: 'ended' }])
+    t.equal(heard.length, 3)
   })
 
   t.test(`except spares the caller's session, and ends the others: ${store}`, async (t) => {
@@ -96,6 +101,102 @@ for (const [store, redis] of Object.entries(STORES)) {
   })
 }
 
+/** A token that only its subject ends: all that Firebase, and the default profile of Auth0, give. */
+const SUBJECT_ONLY = { tokensWithoutJti: 'accept', revocableBy: [] } satisfies RevocationOptions
+
+for (const [store, redis] of Object.entries(STORES)) {
+  t.test(`a token that only its subject ends is recorded once for its iat, and its record ends the subject: ${store}`, async (t) => {
+    const app = await build(t, { ...SUBJECT_ONLY, ...redis() })
+    const [iat, exp] = [inSeconds(-10), inSeconds(600)]
+    const [one, twin, other, bobs] = [
+      await bare({ sub: 'alice', iat, exp }), await bare({ sub: 'alice', iat, exp, scope: 'openid' }), await bare({ sub: 'alice', iat: iat + 1, exp }),
+      await bare({ sub: 'bob' })
+    ]
+    t.match(await me(app, one), { statusCode: 200 })
+    await listed(app, 'alice', 1)
+    for (const token of [one, twin, other, bobs, one, twin, other]) t.match(await me(app, token), { statusCode: 200 })
+    const records = await listed(app, 'alice', 2)
+    t.strictSame(records.map(({ issuedAt }) => Date.parse(issuedAt!) / 1000).sort(), [iat, iat + 1])
+    t.ok(records.every((record) => !('jti' in record) && record.sub === 'alice' && record.status === 'active'))
+    const { body } = await call(app, 'GET', HISTORY, one)
+    t.strictSame(body.tokens.filter(({ current }: { current: boolean }) => current).map(({ issuedAt }: { issuedAt: string }) => Date.parse(issuedAt) / 1000), [iat])
+
+    const path = `${HISTORY}/id/${records[0]!.id}`
+    t.match(await call(app, 'DELETE', path, bobs), { statusCode: 403, body: { code: 'FST_JWT_REVOCATION_FORBIDDEN' } })
+    t.match(await call(app, 'DELETE', `${HISTORY}/sub/alice?except=current`, one), { statusCode: 200, body: { cutoff: null, revoked: 0 } })
+    for (const token of [one, other]) t.match(await me(app, token), { statusCode: 200 }, 'there is nothing to spare it by, and nothing less to end')
+    const answer = await call(app, 'DELETE', path, other)
+    t.match(answer, { statusCode: 200, body: { id: records[0]!.id, sub: 'alice', status: 'revoked', expiresAt: records[0]!.expiresAt } })
+    t.notOk('jti' in answer.body)
+    for (const token of [one, twin, other, await bare({ sub: 'alice', iat: iat - 1 })]) t.strictSame(await me(app, token), REVOKED)
+    t.match(await app.revocation.revokeById(records[0]!.id), { first: false })
+    t.strictSame((await listed(app, 'alice', 2)).map(({ status }) => status), ['revoked', 'revoked'])
+    for (const token of [bobs, await bare({ sub: 'alice', iat: inSeconds(5) })]) t.match(await me(app, token), { statusCode: 200 }, 'another subject, and a later log-in')
+  })
+
+  t.test(`P3 a token that only its subject ends is revoked where the clock of its signer is ahead: ${store}`, async (t) => {
+    const app = await build(t, { ...SUBJECT_ONLY, ...redis() })
+    const ahead = (sub: string, seconds: number) => bare({ sub, iat: inSeconds(seconds) })
+    const own = await ahead('asks', 50)
+    const asked = await call(app, 'DELETE', `${HISTORY}/sub/asks`, own)
+    t.match(asked, { statusCode: 200, body: { sub: 'asks' } })
+    t.strictSame(await me(app, own), REVOKED, 'it asked')
+
+    const recorded = [await ahead('rests', 30), await ahead('rests', 50), await ahead('rests', -10)]
+    for (const token of recorded) t.match(await me(app, token), { statusCode: 200 })
+    await listed(app, 'rests', 3)
+    t.match(await app.revocation.revokeSubject('rests'), { sub: 'rests', revoked: 3 })
+    for (const token of recorded) t.strictSame(await me(app, token), REVOKED, 'it is recorded')
+    t.match(await app.revocation.revokeSubject('rests'), { sub: 'rests', revoked: 0 })
+
+    const claims = { sub: 'record', iat: inSeconds(40), exp: inSeconds(600) }
+    const { id } = await app.revocation.record(claims)
+    t.match(await app.revocation.revokeById(id), { id, sub: 'record', first: true })
+    t.strictSame(await me(app, await signed(claims)), REVOKED, 'its record is revoked')
+  })
+}
+
+t.test('a ban that the token asks for reaches itself, whichever of the two is later', async (t) => {
+  const app = await buildApp(t, {
+    revocation: { ...NAMED, ...SUBJECT_ONLY },
+    after (app) {
+      app.post('/ban', async (request) => app.revocation.revokeSubject(request, { until: inSeconds(Number((request.query as { for: string }).for)) }))
+    }
+  })
+  for (const seconds of [20, 3600]) {
+    const [iat, sub] = [inSeconds(50), `banned for ${seconds}`]
+    const [own, later] = [await bare({ sub, iat }), await bare({ sub, iat: iat + 5 })]
+    const answer = answerOf(await app.inject({ method: 'POST', url: `/ban?for=${seconds}`, headers: bearer(own) }))
+    t.match(answer, { statusCode: 200, body: { sub } })
+    t.ok(answer.body.cutoff >= iat && (answer.body.cutoff > iat + 5) === (seconds > 50), 'the later one', answer.body)
+    t.strictSame(await me(app, own), REVOKED)
+    t.equal((await me(app, later)).statusCode, seconds > 50 ? 401 : 200)
+  }
+})
+
+t.test('the record of a token that is too far ahead for a cutoff is not said to be revoked', async (t) => {
+  const app = await build(t, { ...SUBJECT_ONLY, maxTokenLifetime: 'unbounded' })
+  const claims = { sub: 'alice', iat: Date.now(), exp: inSeconds(600) }
+  const { id } = await app.revocation.record(claims)
+  await t.rejects(app.revocation.revokeById(id), {
+    code: 'FST_JWT_REVOCATION_NOT_FOUND', statusCode: 404, message: 'The token has no jti and no session, and its iat is too far ahead for a cutoff'
+  })
+  const older = { sub: 'alice', iat: inSeconds(-10), exp: inSeconds(600) }
+  t.equal(await app.revocation.isRevoked(older), false, 'and nothing else is revoked for it')
+  const { cutoff } = await app.revocation.revokeSubject('alice')
+  t.ok(cutoff! < inSeconds(60), 'whoever holds such a token does not lock its owner out', { cutoff })
+  t.equal(await app.revocation.isRevoked(claims), false)
+})
+
+t.test('nothing is recorded that has no name at all', async (t) => {
+  const app = await build(t, SUBJECT_ONLY)
+  const claims = { iat: inSeconds(-10), exp: inSeconds(600) }
+  t.match(await me(app, await signed(claims)), { statusCode: 200 })
+  await t.rejects(app.revocation.record(claims), {
+    code: 'FST_JWT_NOT_REVOCABLE', statusCode: 401, message: 'Token cannot be revoked and is therefore not accepted: it has no jti to record it by'
+  })
+})
+
 t.test('a token without a jti is refused where it carries nothing else to revoke it by', async (t) => {
   const app = await build(t, {})
   const rule = { statusCode: 401, body: { code: 'FST_JWT_NOT_REVOCABLE', message: /it has no jti, / } }
@@ -104,15 +205,15 @@ t.test('a token without a jti is refused where it carries nothing else to revoke
   await t.rejects(app.revocation.record({ sub: 'alice', iat: inSeconds(0), exp: inSeconds(60) }), { code: 'FST_JWT_NOT_REVOCABLE' })
 })
 
-t.test('a token that is ahead of the cutoff it asks for ends with its session, and so do recorded ones', async (t) => {
+t.test('a token that is ahead of the cutoff it asks for ends, and so do recorded ones', async (t) => {
   const app = await build(t, {})
   const ahead = { sub: 'alice', iat: inSeconds(30) }
   const [own, recorded, lost] = [await bare({ ...ahead, sid: 's1' }), await bare({ ...ahead, sid: 's2' }), await bare({ ...ahead, tenant: 'acme' })]
   for (const token of [own, recorded, lost]) t.match(await me(app, token), { statusCode: 200 })
   await listed(app, 'alice', 3)
-  t.match(await call(app, 'DELETE', `${HISTORY}/sub/alice`, own), { statusCode: 200, body: { revoked: 2 } })
+  t.match(await call(app, 'DELETE', `${HISTORY}/sub/alice`, own), { statusCode: 200, body: { revoked: 3 } })
   for (const token of [own, recorded]) t.strictSame(await me(app, token), REVOKED)
-  t.match(await me(app, lost), { statusCode: 200 }, 'nothing of its own ends this one')
+  t.strictSame(await me(app, lost), REVOKED, 'nothing of its own ends this one: its subject is cut off until its iat')
 })
 
 t.test('an actor without a subject sees the record of the own token', async (t) => {

@@ -160,10 +160,10 @@ export function expireAt ({ keptUntil }: Pick<RecordEntry, 'keptUntil'>): [] | [
 function parseRecord (value: unknown): TokenRecord | null {
   if (value === null) return null
   const record = parsed(String(value))
-  const { id, jti, sid, claims } = record ?? {}
-  // A record without a jti has another name of its own.
+  const { id, jti, sid, sub, claims } = record ?? {}
+  // A record without a jti has another name.
   const isNamed = typeof jti === 'string' ||
-    (jti === undefined && (typeof sid === 'string' || typeof claims === 'object'))
+    (jti === undefined && (typeof (sid ?? sub) === 'string' || typeof claims === 'object'))
   if (typeof id !== 'string' || !isNamed) {
     throw new BadValue('Redis holds no record under the key of a record')
   }

@@ -68,9 +68,12 @@ function rowsOf (header: string): Map<string, string[]> {
   }))
 }
 
-interface Row { name: string, options: string, one: string, session: string, everywhere: string, client: string }
-const rows = [...rowsOf('issuer \\| options')].map(([name, [options = '', one = '', session = '', everywhere = '', client = '']]): Row =>
-  ({ name, options: options === 'none' ? '' : options, one, session, everywhere, client }))
+/** `instead`: what ends with a token where no claim names that alone. */
+interface Row { name: string, options: string, one: string, instead: string, session: string, everywhere: string, client: string }
+const rows = [...rowsOf('issuer \\| options')].map(([name, [options = '', one = '', session = '', everywhere = '', client = '']]): Row => {
+  const [, instead = ''] = /^no: (.*)$/.exec(one) ?? []
+  return { name, options: options === 'none' ? '' : options, one: instead === '' ? one : '', instead, session, everywhere, client }
+})
 const keys = rowsOf('issuer \\| `ISSUER`')
 
 const PAIRS = { RS256: await generateKeyPair('RS256'), ES256: await generateKeyPair('ES256') }
@@ -184,14 +187,11 @@ for (const sample of Object.keys(SAMPLES)) {
       t.match(await call('GET', '/me', foreign.token), { statusCode: 401 }, 'but no token for another application')
 
       const sub = String(first.claims[row.everywhere])
-      const isRecorded = row.one !== '' || row.session !== ''
-      if (isRecorded) await eventually('all are recorded', async () => (await app.revocation.tokens(sub)).tokens.length === 3)
+      await eventually('all are recorded', async () => (await app.revocation.tokens(sub)).tokens.length === 3)
       const { body: { tokens } } = await call('GET', HISTORY, first.token)
-      t.equal(tokens.length, isRecorded ? 3 : 0, 'listed, but not where only the subject revokes')
+      t.equal(tokens.length, 3, 'listed')
       t.ok(tokens.every((record: Claims) => record.status === 'active' && record.sub === sub && record.iss === issuer.iss))
-      if (isRecorded) {
-        t.strictSame(tokens.filter(({ current }: Claims) => current).map(({ jti, sid }: Claims) => [jti, sid]), [[first.claims[row.one], first.claims[row.session]]], 'and each by its names')
-      }
+      t.strictSame(tokens.filter(({ current }: Claims) => current).map(({ jti, sid }: Claims) => [jti, sid]), [[first.claims[row.one], first.claims[row.session]]], 'and each by its names')
 
       const out = await call('POST', '/logout', first.token)
       if (row.one !== '') {
@@ -201,10 +201,11 @@ for (const sample of Object.keys(SAMPLES)) {
         t.match(await call('DELETE', `${HISTORY}/${e(String(second.claims[row.one]))}`, bobs.token), FORBIDDEN)
         t.match(await call('DELETE', `${HISTORY}/${e(String(second.claims[row.one]))}`, other.token), { statusCode: 200 })
         await dead(t, [second.token], 'one, by its route')
-      } else if (row.session !== '') {
+      } else if (row.instead === 'its session') {
         t.match(out, { statusCode: 200, body: { sid: first.claims[row.session], status: 'revoked' } })
         await dead(t, [first.token, second.token], 'the session instead')
       } else {
+        t.equal(row.instead, 'everywhere')
         t.match(out, NOT_REVOCABLE)
         await live(t, [first.token, second.token], 'there is no less than everywhere')
       }
@@ -233,6 +234,25 @@ for (const sample of Object.keys(SAMPLES)) {
       await dead(t, [bobs.token], 'by the request')
     })
   }
+}
+
+for (const row of rows.filter(({ name, instead }) => name !== 'Tiledesk' && (isThorough || instead !== ''))) {
+  t.test(`${row.name}: a record of the list ends its token, or what the row says instead`, async (t) => {
+    const { app, call, token, live, dead } = await scene(t, 'get-jwks.ts', row)
+    const alice = { user: 'alice', sid: randomUUID() }
+    const [first, sibling, phone, bobs] = [await token(alice), await token(alice), await token({ ...alice, sid: randomUUID() }), await token({ user: 'bob', sid: randomUUID() })]
+    await live(t, [first.token], 'accepted')
+    const sub = String(first.claims[row.everywhere])
+    await eventually('it is recorded', async () => (await app.revocation.tokens(sub)).tokens.length === 1)
+    const { body: { tokens: [{ id }] } } = await call('GET', HISTORY, first.token)
+    t.match(await call('DELETE', `${HISTORY}/id/${id}`, bobs.token), FORBIDDEN)
+    t.match(await call('DELETE', `${HISTORY}/id/${id}`, phone.token), { statusCode: 200, body: { id, sub, status: 'revoked' } })
+    await dead(t, [first.token], 'the token')
+    if (row.instead !== '') await dead(t, [sibling.token], 'of its session')
+    if (row.instead === 'everywhere') await dead(t, [phone.token], 'of its subject')
+    await live(t, [...(row.instead === '' ? [sibling.token] : []), ...(row.instead === 'everywhere' ? [] : [phone.token]), bobs.token], 'and no other')
+    t.match((await app.revocation.tokens(sub)).tokens.find((record) => record.id === id), { status: 'revoked' })
+  })
 }
 
 for (const row of rows.filter(({ client }) => client !== '')) {

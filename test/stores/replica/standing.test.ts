@@ -88,6 +88,37 @@ t.test('after a loss the replicas put back what stood, with its name', async (t)
   }
 })
 
+t.test('after a loss a replica that knows what stands by its name alone puts it back, with its name', async (t) => {
+  const { server, cutOff } = await setUp(t)
+  await cutOff('sid:s1', EVERY_IAT, soon(3600))
+  await trimLog(server)
+  const node = await startNode(t, server.url, SETTINGS)
+  await server.cli('FLUSHALL')
+  await eventually('the name is back', async () => (await standing(server)).length === 1)
+  t.strictSame(await standing(server), ['sid:s1'])
+  t.equal(await server.cli('GET', 'r:cutoff:sid:s1'), String(EVERY_IAT))
+  t.ok(Number(await server.cli('TTL', 'r:standing')) > 3500, 'for as long as it stands')
+  await trimLog(server)
+  const late = await startNode(t, server.url, SETTINGS)
+  for (const { ask } of [node, late]) t.equal(await ask('x', 'sid:s1'), 'refused')
+})
+
+t.test('the names alone are lost: a replica puts them back when it reads the log anew, and its keys stay', async (t) => {
+  const { server, cutOff } = await setUp(t)
+  await cutOff('sid:s1', EVERY_IAT, soon(3600))
+  await trimLog(server)
+  const node = await startNode(t, server.url, SETTINGS)
+  const ttl = await server.cli('PEXPIRETIME', 'r:cutoff:sid:s1')
+  await server.cli('DEL', 'r:standing')
+  await trimLog(server)
+  await eventually('the name is back', async () => (await standing(server)).length === 1)
+  t.strictSame(await standing(server), ['sid:s1'])
+  t.ok(Math.abs(Number(await server.cli('PEXPIRETIME', 'r:cutoff:sid:s1')) - Number(ttl)) < 60_000)
+  t.equal(await node.ask('x', 'sid:s1'), 'refused')
+  await trimLog(server)
+  t.equal(await (await startNode(t, server.url, SETTINGS)).ask('x', 'sid:s1'), 'refused', 'one that starts after the entry was trimmed again')
+})
+
 t.test('more than a page stands, and what has ended leaves by the clock of Redis', async (t) => {
   const { server, cutOff } = await setUp(t)
   const client = new Redis(server.url)
@@ -159,6 +190,13 @@ t.test('P8 on a cluster the name is written by a command of its own, before the 
   await client.del(`${keyPrefix}log`)
   const node = await startNode(t, client, { ...SETTINGS, keyPrefix })
   for (let i = 0; i < 20; i++) t.equal(await node.ask('x', `sid:s${i}`), 'refused')
+
+  await on(writer.store).cutOff('bob', soon(0), soon(30))
+  await eventually('it has heard', async () => node.heard.some(({ name }) => name === 'bob'))
+  for (const server of cluster.servers) await server.cli('FLUSHALL')
+  await eventually('after a loss all names are back', async () => await client.zcard(`${keyPrefix}standing`) === 20)
+  t.ok(await client.pttl(`${keyPrefix}standing`) > 3_500_000)
+  t.strictSame((await Promise.all(Array.from({ length: 20 }, (_, i) => client.get(`${keyPrefix}cutoff:sid:s${i}`)))), Array(20).fill(String(EVERY_IAT)))
 
   await client.del(`${keyPrefix}standing`)
   await client.set(`${keyPrefix}standing`, 'x')
