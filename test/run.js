@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { bundlePrograms } from './support/transpile.js'
+import { BUNDLED, bundleAll, PROGRAMS } from './support/bundle.js'
 
 /*
  * Runs test files, several to a process, from JavaScript that was made before: `tap` itself, which measures the coverage
@@ -19,8 +19,8 @@ import { bundlePrograms } from './support/transpile.js'
  *                                     handled, for a third more of CPU
  */
 
-const KEPT = join('.tap', 'transpiled')
 const UNHOOKED = new URL('support/unhooked.js', import.meta.url).href
+const EARLY = pathToFileURL(join(BUNDLED, 'test', 'support', 'early.js')).href
 const TIMES = join('.tap', 'times.json')
 /** Milliseconds. */
 const WORK = 300
@@ -47,10 +47,8 @@ const timeout = Number(values.timeout)
 const jobs = Number(values.jobs ?? CORES + (isBusy() ? 1 : 4))
 const together = Number(values.together ?? (positionals.length > 0 ? 1 : 8))
 
-// On each core a part: before the first run this takes ten seconds.
-await Promise.all(Array.from({ length: CORES }, (_, part) => compile(part)))
-await bundlePrograms()
 const files = positionals.length > 0 ? positionals : await testFiles()
+await bundleAll(files)
 const times = await readFile(TIMES, 'utf8').then(JSON.parse, () => ({}))
 const sum = { total: 0, pass: 0, fail: 0, todo: 0, skip: 0 }
 
@@ -69,7 +67,7 @@ await Promise.all(Array.from({ length: Math.min(jobs, queue.length) }, async () 
   for (let batch = queue.shift(); batch; batch = queue.shift()) await run(batch)
 }))
 await writeFile(TIMES, JSON.stringify(times))
-if (sum.fail > 0 && !values.lines) console.log('# The lines are those of .tap/transpiled: `npm test -- --lines FILE` gives those of the source.')
+if (sum.fail > 0 && !values.lines) console.log('# The lines are those of .tap/bundled: `npm test -- --lines FILE` gives those of the source.')
 console.log(`# ${files.length} files, ${seconds(performance.now() - started)} s`)
 console.log(`# { ${Object.entries(sum).filter(([name, count]) => name === 'total' || name === 'pass' || count > 0).map((entry) => entry.join(': ')).join(', ')} }`)
 if (sum.fail > 0 || sum.total === 0) process.exitCode = 1
@@ -82,13 +80,6 @@ function isBusy () {
     spent = (user + system) / 1000
   }
   return performance.now() - started > 1.3 * WORK
-}
-
-async function compile (part) {
-  const program = fileURLToPath(new URL('support/transpile-all.js', import.meta.url))
-  const child = spawn(process.execPath, [program, String(part), String(CORES)], { stdio: 'inherit' })
-  const [code] = await once(child, 'exit')
-  if (code !== 0) process.exit(1)
 }
 
 async function testFiles () {
@@ -116,7 +107,7 @@ function batches (files) {
 async function run (batch) {
   const isAlone = batch.length === 1
   const began = performance.now()
-  const program = isAlone ? join(KEPT, batch[0].replace(/ts$/, 'js')) : 'test/support/batch.js'
+  const program = isAlone ? join(BUNDLED, batch[0].replace(/ts$/, 'js')) : 'test/support/batch.js'
   const { out, err, code, signal } = await outcome(program, batch)
   const took = performance.now() - began
 
@@ -148,13 +139,14 @@ async function run (batch) {
 
 async function outcome (program, files) {
   const patience = timeout * files.length
-  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [`--import=${UNHOOKED}`], program], {
+  const how = values.lines ? '--enable-source-maps' : `--import=${UNHOOKED}`
+  const child = spawn(process.execPath, [how, `--import=${EARLY}`, program], {
     // tap ends a file itself that takes too long, and says where it was.
     env: {
       ...process.env,
       TAP_TIMEOUT: String(patience),
-      TAP_TRANSPILED: '1',
-      TEST_BATCH: JSON.stringify({ seconds: timeout, folder: KEPT, files })
+      TESTS_BUNDLED: PROGRAMS.join(),
+      TEST_BATCH: JSON.stringify({ seconds: timeout, folder: BUNDLED, files })
     },
     stdio: ['ignore', 'pipe', 'pipe']
   })

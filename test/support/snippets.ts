@@ -22,7 +22,7 @@ export interface Recipe {
 const ROOT = join(import.meta.dirname, '..', '..')
 const LIB = join(ROOT, 'lib', 'index.ts')
 /** What test/run.js made of it: its processes have no hook for TypeScript. */
-const TRANSPILED = join(ROOT, '.tap', 'transpiled', 'lib', 'index.js')
+const BUNDLED = join(ROOT, '.tap', 'bundled', 'lib', 'index.js')
 const MAIN = 'index.ts'
 const REDIS = 'redis://127.0.0.1:6379'
 
@@ -87,7 +87,7 @@ export async function importPlaced (file: string): Promise<unknown> {
   })
   const script = file.replace(/ts$/, 'js')
   const dir = dirname(file)
-  await writeFile(script, process.env.TAP_TRANSPILED ? outputText.replaceAll(relative(dir, LIB), relative(dir, TRANSPILED)) : outputText)
+  await writeFile(script, process.env.TESTS_BUNDLED ? outputText.replaceAll(relative(dir, LIB), relative(dir, BUNDLED)) : outputText)
   return await import(pathToFileURL(script).href)
 }
 
