@@ -20,6 +20,7 @@ import { BUNDLED, bundleAll, PROGRAMS } from './support/bundle.js'
  */
 
 const UNHOOKED = new URL('support/unhooked.js', import.meta.url).href
+const OUTPUT = new URL('support/output.js', import.meta.url).href
 const EARLY = pathToFileURL(join(BUNDLED, 'test', 'support', 'early.js')).href
 const TIMES = join('.tap', 'times.json')
 /** Milliseconds. */
@@ -140,7 +141,7 @@ async function run (batch) {
 async function outcome (program, files) {
   const patience = timeout * files.length
   const how = values.lines ? '--enable-source-maps' : `--import=${UNHOOKED}`
-  const child = spawn(process.execPath, [how, `--import=${EARLY}`, program], {
+  const child = spawn(process.execPath, [how, `--import=${OUTPUT}`, `--import=${EARLY}`, program], {
     // tap ends a file itself that takes too long, and says where it was.
     env: {
       ...process.env,
