@@ -53,7 +53,9 @@ t.test('the keys are those that other services read: the prefix as it is, what i
 
 /** Strings that are likely to be taken for one another, and any others. */
 const confusable = fc.string({ unit: fc.constantFrom('/', '%', '2', 'F', 'f', '5', ':', 'a', '.', ' ', '😀'), maxLength: 6 })
-const name = fc.oneof(confusable, fc.string({ unit: character }), fc.webUrl(), fc.constantFrom('__proto__', '..', 'constructor'))
+// fc.webUrl() makes a table of all characters, which takes a second.
+const url = fc.tuple(fc.domain(), confusable).map(([host, path]) => `https://${host}/${path}`)
+const name = fc.oneof(confusable, fc.string({ unit: character }), url, fc.constantFrom('__proto__', '..', 'constructor'))
 const jti = name.filter((name) => name !== '')
 const issuer = fc.option(name, { nil: undefined })
 
