@@ -27,12 +27,15 @@ const TIMES = join('.tap', 'times.json')
 const WORK = 300
 const CORES = Math.min(availableParallelism(), 8)
 
-/** Files that run alone: they take long, measure the memory of their process, or listen to all of its errors. */
-const ALONE = new Set([
-  'domain/concurrency', 'domain/history', 'faults/cluster-faults', 'faults/clocks', 'faults/faults', 'faults/processes',
-  'faults/replica-faults', 'faults/slow-redis', 'faults/stalls', 'faults/told', 'hostile/bad-tokens',
-  'http/backchannel-logout', 'http/signed-elsewhere', 'stores/redis/advice', 'stores/replica/denylist'
-].map((name) => join('test', `${name}.test.ts`)))
+/**
+ * Files that run alone: they take long, measure the memory of their process, or listen to all of its errors. In the order
+ * in which they start before their times are known.
+ */
+const ALONE = [
+  'faults/replica-faults', 'faults/slow-redis', 'faults/cluster-faults', 'faults/faults', 'faults/told', 'faults/stalls',
+  'http/backchannel-logout', 'stores/redis/advice', 'http/signed-elsewhere', 'stores/stores', 'domain/history', 'faults/clocks',
+  'hostile/bad-tokens', 'stores/replica/denylist', 'faults/processes', 'domain/concurrency'
+].map((name) => join('test', `${name}.test.ts`))
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -54,14 +57,14 @@ const times = await readFile(TIMES, 'utf8').then(JSON.parse, () => ({}))
 const sum = { total: 0, pass: 0, fail: 0, todo: 0, skip: 0 }
 
 // The longest first, so that no core waits for one of them in the end. Before the first run nobody knows them: then files
-// that run alone, most of which wait, take turns with those that work.
-const ranks = { alone: 0, together: 0 }
-const queue = batches(files)
-  .map((batch) => ({
-    batch,
-    time: batch.reduce((time, file) => time + (times[file] ?? Infinity), 0),
-    rank: ranks[batch.length === 1 ? 'alone' : 'together']++
-  }))
+// that run alone, most of which wait, take turns with those that work, of which the stores take longest.
+const all = batches(files)
+const several = all.filter(({ length }) => length > 1)
+const rankOf = (batch) => batch.length > 1
+  ? several.length - several.indexOf(batch)
+  : ALONE.indexOf(batch[0]) + 1 || ALONE.length + 1
+const timeOf = (batch) => batch.reduce((time, file) => time + (times[file] ?? Infinity), 0)
+const queue = all.map((batch) => ({ batch, time: timeOf(batch), rank: rankOf(batch) }))
   .toSorted((a, b) => b.time - a.time || a.rank - b.rank).map(({ batch }) => batch)
 const started = performance.now()
 await Promise.all(Array.from({ length: Math.min(jobs, queue.length) }, async () => {
@@ -95,7 +98,7 @@ function batches (files) {
   for (const file of files) {
     const folder = dirname(file)
     const batch = open.get(folder)
-    if (ALONE.has(file) || together === 1) all.push([file])
+    if (ALONE.includes(file) || together === 1) all.push([file])
     else if (batch && batch.length < together) batch.push(file)
     else {
       open.set(folder, [file])
