@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { bundlePrograms } from './support/transpile.js'
+import { BUNDLED, bundleAll, PROGRAMS } from './support/bundle.js'
 
 /*
  * Runs test files, several to a process, from JavaScript that was made before: `tap` itself, which measures the coverage
@@ -19,19 +19,23 @@ import { bundlePrograms } from './support/transpile.js'
  *                                     handled, for a third more of CPU
  */
 
-const KEPT = join('.tap', 'transpiled')
 const UNHOOKED = new URL('support/unhooked.js', import.meta.url).href
+const OUTPUT = new URL('support/output.js', import.meta.url).href
+const EARLY = pathToFileURL(join(BUNDLED, 'test', 'support', 'early.js')).href
 const TIMES = join('.tap', 'times.json')
 /** Milliseconds. */
 const WORK = 300
 const CORES = Math.min(availableParallelism(), 8)
 
-/** Files that run alone: they take long, measure the memory of their process, or listen to all of its errors. */
-const ALONE = new Set([
-  'domain/concurrency', 'domain/history', 'faults/cluster-faults', 'faults/clocks', 'faults/faults', 'faults/processes',
-  'faults/replica-faults', 'faults/slow-redis', 'faults/stalls', 'faults/told', 'hostile/bad-tokens',
-  'http/backchannel-logout', 'http/signed-elsewhere', 'stores/redis/advice', 'stores/replica/denylist'
-].map((name) => join('test', `${name}.test.ts`)))
+/**
+ * Files that run alone: they take long, measure the memory of their process, or listen to all of its errors. In the order
+ * in which they start before their times are known.
+ */
+const ALONE = [
+  'faults/replica-faults', 'faults/slow-redis', 'faults/cluster-faults', 'faults/faults', 'faults/told', 'faults/stalls',
+  'http/backchannel-logout', 'stores/redis/advice', 'http/signed-elsewhere', 'stores/stores', 'domain/history', 'faults/clocks',
+  'hostile/bad-tokens', 'stores/replica/denylist', 'faults/processes', 'domain/concurrency'
+].map((name) => join('test', `${name}.test.ts`))
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -47,29 +51,27 @@ const timeout = Number(values.timeout)
 const jobs = Number(values.jobs ?? CORES + (isBusy() ? 1 : 4))
 const together = Number(values.together ?? (positionals.length > 0 ? 1 : 8))
 
-// On each core a part: before the first run this takes ten seconds.
-await Promise.all(Array.from({ length: CORES }, (_, part) => compile(part)))
-await bundlePrograms()
 const files = positionals.length > 0 ? positionals : await testFiles()
+await bundleAll(files)
 const times = await readFile(TIMES, 'utf8').then(JSON.parse, () => ({}))
 const sum = { total: 0, pass: 0, fail: 0, todo: 0, skip: 0 }
 
 // The longest first, so that no core waits for one of them in the end. Before the first run nobody knows them: then files
-// that run alone, most of which wait, take turns with those that work.
-const ranks = { alone: 0, together: 0 }
-const queue = batches(files)
-  .map((batch) => ({
-    batch,
-    time: batch.reduce((time, file) => time + (times[file] ?? Infinity), 0),
-    rank: ranks[batch.length === 1 ? 'alone' : 'together']++
-  }))
+// that run alone, most of which wait, take turns with those that work, of which the stores take longest.
+const all = batches(files)
+const several = all.filter(({ length }) => length > 1)
+const rankOf = (batch) => batch.length > 1
+  ? several.length - several.indexOf(batch)
+  : ALONE.indexOf(batch[0]) + 1 || ALONE.length + 1
+const timeOf = (batch) => batch.reduce((time, file) => time + (times[file] ?? Infinity), 0)
+const queue = all.map((batch) => ({ batch, time: timeOf(batch), rank: rankOf(batch) }))
   .toSorted((a, b) => b.time - a.time || a.rank - b.rank).map(({ batch }) => batch)
 const started = performance.now()
 await Promise.all(Array.from({ length: Math.min(jobs, queue.length) }, async () => {
   for (let batch = queue.shift(); batch; batch = queue.shift()) await run(batch)
 }))
 await writeFile(TIMES, JSON.stringify(times))
-if (sum.fail > 0 && !values.lines) console.log('# The lines are those of .tap/transpiled: `npm test -- --lines FILE` gives those of the source.')
+if (sum.fail > 0 && !values.lines) console.log('# The lines are those of .tap/bundled: `npm test -- --lines FILE` gives those of the source.')
 console.log(`# ${files.length} files, ${seconds(performance.now() - started)} s`)
 console.log(`# { ${Object.entries(sum).filter(([name, count]) => name === 'total' || name === 'pass' || count > 0).map((entry) => entry.join(': ')).join(', ')} }`)
 if (sum.fail > 0 || sum.total === 0) process.exitCode = 1
@@ -84,13 +86,6 @@ function isBusy () {
   return performance.now() - started > 1.3 * WORK
 }
 
-async function compile (part) {
-  const program = fileURLToPath(new URL('support/transpile-all.js', import.meta.url))
-  const child = spawn(process.execPath, [program, String(part), String(CORES)], { stdio: 'inherit' })
-  const [code] = await once(child, 'exit')
-  if (code !== 0) process.exit(1)
-}
-
 async function testFiles () {
   const found = await readdir('test', { recursive: true })
   return found.filter((name) => name.endsWith('.test.ts')).map((name) => join('test', name)).sort()
@@ -103,7 +98,7 @@ function batches (files) {
   for (const file of files) {
     const folder = dirname(file)
     const batch = open.get(folder)
-    if (ALONE.has(file) || together === 1) all.push([file])
+    if (ALONE.includes(file) || together === 1) all.push([file])
     else if (batch && batch.length < together) batch.push(file)
     else {
       open.set(folder, [file])
@@ -116,7 +111,7 @@ function batches (files) {
 async function run (batch) {
   const isAlone = batch.length === 1
   const began = performance.now()
-  const program = isAlone ? join(KEPT, batch[0].replace(/ts$/, 'js')) : 'test/support/batch.js'
+  const program = isAlone ? join(BUNDLED, batch[0].replace(/ts$/, 'js')) : 'test/support/batch.js'
   const { out, err, code, signal } = await outcome(program, batch)
   const took = performance.now() - began
 
@@ -148,13 +143,14 @@ async function run (batch) {
 
 async function outcome (program, files) {
   const patience = timeout * files.length
-  const child = spawn(process.execPath, [...values.lines ? ['--enable-source-maps'] : [`--import=${UNHOOKED}`], program], {
+  const how = values.lines ? '--enable-source-maps' : `--import=${UNHOOKED}`
+  const child = spawn(process.execPath, [how, `--import=${OUTPUT}`, `--import=${EARLY}`, program], {
     // tap ends a file itself that takes too long, and says where it was.
     env: {
       ...process.env,
       TAP_TIMEOUT: String(patience),
-      TAP_TRANSPILED: '1',
-      TEST_BATCH: JSON.stringify({ seconds: timeout, folder: KEPT, files })
+      TESTS_BUNDLED: PROGRAMS.join(),
+      TEST_BATCH: JSON.stringify({ seconds: timeout, folder: BUNDLED, files })
     },
     stdio: ['ignore', 'pipe', 'pipe']
   })

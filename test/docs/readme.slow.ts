@@ -39,7 +39,7 @@ t.test('every snippet of the README compiles, and does what the README says on a
   t.match(snippets, /fastify-jwt-revocation/)
   const dir = await place(t, { 'index.ts': unheard + afterwards }, { redis: server.url })
   const file = join(dir, 'index.ts')
-  t.same(mistakesIn([file]), [])
+  t.same(await mistakesIn([file]), [])
 
   const { stdout } = await promisify(execFile)(...node('--import', 'tsx', file), { cwd: root, env: bareEnv() })
   t.same(JSON.parse(stdout.trim().split('\n').at(-1)!), [

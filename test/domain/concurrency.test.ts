@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { answerOf, bearer, buildApp, ownPrefix, REVOKED, SECRET } from '../support/app.ts'
-import { bareEnv, bundle } from '../support/child.ts'
+import { bareEnv, program } from '../support/child.ts'
 import type { Deed, Order } from '../support/contender.ts'
 import { startRedis } from '../support/redis.ts'
 import { isThorough } from '../support/runs.ts'
@@ -13,7 +13,7 @@ const CONTENDER = join(import.meta.dirname, '..', 'support', 'contender.ts')
 
 /** A process that is ready, and what it will have done. */
 async function startContender (t: Test, env: Record<string, string>) {
-  const child = spawn(...bundle(CONTENDER), {
+  const child = spawn(...program(CONTENDER), {
     env: bareEnv(env), stdio: ['ignore', 'inherit', 'inherit', 'ipc']
   })
   t.teardown(() => child.kill('SIGKILL'))

@@ -53,7 +53,9 @@ t.test('the keys are those that other services read: the prefix as it is, what i
 
 /** Strings that are likely to be taken for one another, and any others. */
 const confusable = fc.string({ unit: fc.constantFrom('/', '%', '2', 'F', 'f', '5', ':', 'a', '.', ' ', '😀'), maxLength: 6 })
-const name = fc.oneof(confusable, fc.string({ unit: character }), fc.webUrl(), fc.constantFrom('__proto__', '..', 'constructor'))
+// fc.webUrl() makes a table of all characters, which takes a second.
+const url = fc.tuple(fc.domain(), confusable).map(([host, path]) => `https://${host}/${path}`)
+const name = fc.oneof(confusable, fc.string({ unit: character }), url, fc.constantFrom('__proto__', '..', 'constructor'))
 const jti = name.filter((name) => name !== '')
 const issuer = fc.option(name, { nil: undefined })
 
@@ -128,7 +130,8 @@ const relatives: fc.Arbitrary<[one: AnyNames, other: AnyNames]> = fc.array(jti, 
     fc.record({ sidless: text }),
     fc.record({ claim: text.filter((claim) => readRevocableBy([claim]) !== undefined), value: text })
   )).map(([iss, names]): AnyNames => ({ ...(iss !== undefined && { iss }), ...names }))
-  return fc.tuple(names, names)
+  const twice = names.map((names): [AnyNames, AnyNames] => [names, { ...names }])
+  return fc.oneof({ arbitrary: fc.tuple(names, names), weight: 9 }, twice)
 })
 
 t.test('no name of a subject, a session, a claim option revocableBy takes, or what has no sid can be taken for another', async (t) => {

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { bearer, buildApp, inSeconds, revoked, signed } from '../support/app.ts'
 import { lived } from '../support/lived.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -337,9 +337,25 @@ for (const [what, count, delayMs] of [
     await eventually('it follows', async () => node.store.denials.copy.size === count)
     await proxy.set('pass')
     await eventually('it is back', async () => node.events.length > 1)
-    await sleep(2000)
-    t.same(node.events, ['lost', 'back'])
+    const slowest = await slowestAnswer(t, server, 2000)
+    t.same(node.events.slice(0, 2), ['lost', 'back'])
+    // A machine that keeps Redis or this process waiting so long may lose the store once more.
+    if (slowest < QUICK.maxStaleness / 2) t.same(node.events, ['lost', 'back'])
   })
+}
+
+/** How long Redis, or this process, keeps somebody else waiting in the meantime. */
+async function slowestAnswer (t: Test, { url }: RedisServer, milliseconds: number) {
+  const other = new Redis(url)
+  t.teardown(() => other.disconnect())
+  const until = performance.now() + milliseconds
+  let slowest = 0
+  while (performance.now() < until) {
+    const asked = performance.now()
+    await Promise.all([other.ping(), sleep(10)])
+    slowest = Math.max(slowest, performance.now() - asked)
+  }
+  return slowest
 }
 
 t.test('a start that is closed ends', async (t) => {

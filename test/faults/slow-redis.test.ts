@@ -86,7 +86,7 @@ async function recovers (t: Test, app: FastifyInstance, proxy: Proxy) {
 const FAULTS = { 'answers two seconds late': { delayMs: 1000 }, 'does not answer': 'blackhole' } as const
 
 for (const [what, fault] of Object.entries(FAULTS)) {
-  for (const own of isThorough || fault === 'blackhole' ? [true, false] : [false]) {
+  for (const own of isThorough ? [true, false] : [false]) {
     t.test(`P4 of a Redis that ${what}, ${WAVES * WAVE} requests are each answered in time, and nothing of them stays: ${own ? "the plugin's own client" : 'a given one'}`, async (t) => {
       const { server, proxy, given, app } = await setUp(t, 'strict', own)
       await proxy.set(fault)
@@ -131,6 +131,8 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     })
   }
 
+  // Nor does a replica hear anything in time of either.
+  if (!isThorough && fault !== 'blackhole') continue
   t.test(`P4 a replica of a Redis that ${what} keeps nobody waiting until maxStaleness, then answers 503 in time, and recovers by itself`, async (t) => {
     const { server, proxy, app } = await setUp(t, 'replica', true)
     const revoked = { jti: randomUUID(), sub: 'mallory', iat: inSeconds(0), exp: inSeconds(900) }

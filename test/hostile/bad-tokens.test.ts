@@ -15,7 +15,8 @@ Error.stackTraceLimit = 0
 
 const PASSES = 3
 const AT_ONCE = 200
-const PER_PASS = (isThorough ? 30 : 8) * AT_ONCE
+const PER_PASS = (isThorough ? 30 : 4) * AT_ONCE
+const MANY = isThorough ? 100_000 : 20_000
 
 type Kind = () => string
 
@@ -113,9 +114,9 @@ const UNREVOCABLE: Record<string, Kind> = {
 const HUGE: Record<string, Kind> = {
   'a jti of a megabyte': () => forge(good({ jti: 'x'.repeat(MEGABYTE) })),
   'an iss of a megabyte': () => forge(good({ iss: '字'.repeat(MEGABYTE / 3) })),
-  'a very deep payload and no exp': () => forge(without('exp', `"a":${nested(100_000)}`)),
-  '100,000 claims and no jti': () => forge(good({ jti: undefined, ...Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`claim ${i}`, i])) })),
-  '100,000 times the same claim': () => forge(`{${'"jti":"a",'.repeat(100_000)}"jti":[],"exp":${inSeconds(60)}}`),
+  'a very deep payload and no exp': () => forge(without('exp', `"a":${nested(MANY)}`)),
+  'thousands of claims and no jti': () => forge(good({ jti: undefined, ...Object.fromEntries(Array.from({ length: MANY }, (_, i) => [`claim ${i}`, i])) })),
+  'thousands of times the same claim': () => forge(`{${'"jti":"a",'.repeat(MANY)}"jti":[],"exp":${inSeconds(60)}}`),
   'a megabyte of noise': () => randomBytes(MEGABYTE).toString('base64url'),
   'a megabyte of dots': () => '.'.repeat(MEGABYTE),
   'a megabyte of escapes': () => forge(good({ jti: '\u0001'.repeat(MEGABYTE / 6) })),
@@ -169,7 +170,7 @@ t.test('bad tokens of every kind: none is accepted, nothing is unhandled, Redis 
   // What is remembered up to a bound is full by the second pass.
   const [, first, second] = heaps as [number, number, number]
   // The names of 6000 tokens would be 0.6 MB at least.
-  t.ok(second - first < MEGABYTE / 2, 'nothing stays of 6000 tokens', { first, second })
+  t.ok(second - first < MEGABYTE / 2, 'nothing stays of another pass', { first, second })
   t.comment(`${Math.round(PASSES * PER_PASS / seconds)} tokens/s, heap ${first} then ${second}`)
 })
 
@@ -215,7 +216,7 @@ t.test('tokens of a megabyte are refused like others', async (t) => {
 
 t.test('a flood of forged tokens costs Redis nothing, one of good tokens a read each at most', async (t) => {
   const app = await buildApp(t, { revocation: { redis: server.url, storeTimeout: 10_000 } })
-  const COUNT = 2000
+  const COUNT = isThorough ? 2000 : 1000
   const flood = (make: () => string, status: number) => commandsOf(server, async () => {
     const statuses = new Set<number>()
     for (let i = 0; i < COUNT; i += 100) {

@@ -4,5 +4,5 @@ import { mistakesIn } from '../support/snippets.ts'
 
 t.test('each example of the public types compiles as a user would write it', async (t) => {
   const placed = await placeExamples(t, 'redis://127.0.0.1:6379')
-  t.strictSame(mistakesIn(placed.map(({ path }) => path)), [])
+  t.strictSame(await mistakesIn(placed.map(({ path }) => path)), [])
 })

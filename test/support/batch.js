@@ -1,31 +1,26 @@
-import tap from 'tap'
+import tap from '../../.tap/bundled/node_modules/@tapjs/all/index.js'
 import { setRoot } from './root.js'
 
 /*
  * Runs several test files in one process, one after another: each is a test of tap's root, with a teardown of its own.
  * Starting a process, with tap and Fastify and ioredis, takes longer than most files.
  *
- *   TEST_BATCH='{ "seconds": 600, "folder": ".tap/transpiled", "files": ["test/x.test.ts"] }' node test/support/batch.js
+ *   TEST_BATCH='{ "seconds": 600, "folder": ".tap/bundled", "files": ["test/x.test.ts"] }' node test/support/batch.js
  *
  * `seconds` is what a file may take, and `folder` has the JavaScript of the files.
  */
 
-// Taken before a test moves it.
-const now = performance.now.bind(performance)
 // Not from the command line: tap names the folder of a test's fixtures after that.
 const { seconds, folder, files } = JSON.parse(process.env.TEST_BATCH)
-const placeOf = (file) => new URL(`${folder}/${file.replace(/ts$/, 'js')}`, `file://${process.cwd()}/`).href
-
-// These come before the plugin, which takes its clock and its timers when it is loaded.
-for (const name of ['monotonic', 'intervals', 'time-limits']) await import(placeOf(`test/support/${name}.ts`))
 
 for (const file of files) {
   let counts
-  const started = now()
+  // A test may move the clock of `performance`.
+  const started = process.uptime()
   await tap.test(file, { timeout: seconds * 1000 }, async (t) => {
     counts = t.counts
     setRoot(t)
-    await import(placeOf(file))
+    await import(new URL(`${folder}/${file.replace(/ts$/, 'js')}`, `file://${process.cwd()}/`).href)
   })
-  tap.comment(`ends: ${JSON.stringify({ file, counts: { ...counts }, took: now() - started })}`)
+  tap.comment(`ends: ${JSON.stringify({ file, counts: { ...counts }, took: 1000 * (process.uptime() - started) })}`)
 }

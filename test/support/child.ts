@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { join, relative } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '..', '..')
-let transpiled = false
+/** Those that test/run.js made, and those that this process did. */
+const made = new Set(process.env.TESTS_BUNDLED?.split(','))
 
 /**
  * The command line of Node.js for a process of its own. tap puts a loader into every process that a test starts, which
@@ -13,20 +14,15 @@ export function node (...args: string[]): [file: string, args: string[]] {
 }
 
 /**
- * The same for a file of this repository, as JavaScript: with a hook for TypeScript Node.js takes twice as long to load what
- * it imports. Stacks show the lines of the source.
+ * The same for a file of this repository, as `bundle.js` made it. Where the test shows the lines of the source, so do the
+ * stacks of this one.
  */
-export const program = (file: string, ...args: string[]) => made(file, '.js', args)
-
-/** The same for one that `transpile.js` made a single file of, with all that it imports. */
-export const bundle = (file: string, ...args: string[]) => made(file, '.bundle.js', args)
-
-function made (file: string, extension: string, args: string[]): [file: string, args: string[]] {
-  // Here, once: many processes that start together would each load the compiler.
-  // test/run.js has done it for all.
-  if (!transpiled && !process.env.TAP_TRANSPILED) execFileSync(...node(join(import.meta.dirname, 'transpile-all.js')))
-  transpiled = true
-  return node('--enable-source-maps', join(ROOT, '.tap', 'transpiled', relative(ROOT, file).replace(/\.ts$/, extension)), ...args)
+export function program (file: string, ...args: string[]): [file: string, args: string[]] {
+  const name = relative(ROOT, file).slice(0, -'.ts'.length)
+  // Here: many processes that start together would each load the compiler.
+  if (!made.has(name)) execFileSync(...node(join(import.meta.dirname, 'bundle-program.js'), name))
+  made.add(name)
+  return node(...process.execArgv.filter((arg) => arg === '--enable-source-maps'), join(ROOT, '.tap', 'bundled', `${name}.js`), ...args)
 }
 
 /** Nothing of the test's environment but where programs are. */

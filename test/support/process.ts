@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { bareEnv, bundle } from './child.ts'
+import { bareEnv, program } from './child.ts'
 import type { Owner } from './redis.ts'
 
 export interface AppProcess {
@@ -14,7 +14,7 @@ const SERVER = fileURLToPath(new URL('server.ts', import.meta.url))
 
 /** test/support/server.ts as a process of its own, with nothing of the test's environment. Resolves when it listens. */
 export async function startApp (t: Owner, env: Record<string, string> = {}): Promise<AppProcess> {
-  const child = spawn(...bundle(SERVER), {
+  const child = spawn(...program(SERVER), {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: bareEnv(env)
   })

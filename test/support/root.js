@@ -1,4 +1,4 @@
-import tap from 'tap'
+import tap from '../../.tap/bundled/node_modules/@tapjs/all/index.js'
 
 /*
  * What a test file gets as `tap`, once it is JavaScript: tap's own root. Where several files share a process, each gets

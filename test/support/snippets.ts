@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
+import { transform } from 'esbuild'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import ts from 'typescript'
 import { PATIENCE } from './app.ts'
 import type { Owner } from './redis.ts'
 
@@ -22,12 +22,9 @@ export interface Recipe {
 const ROOT = join(import.meta.dirname, '..', '..')
 const LIB = join(ROOT, 'lib', 'index.ts')
 /** What test/run.js made of it: its processes have no hook for TypeScript. */
-const TRANSPILED = join(ROOT, '.tap', 'transpiled', 'lib', 'index.js')
+const BUNDLED = join(ROOT, '.tap', 'bundled', 'lib', 'index.js')
 const MAIN = 'index.ts'
 const REDIS = 'redis://127.0.0.1:6379'
-
-const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile)
-const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT)
 
 /**
  * The TypeScript of a page: a file for each block whose first line is `// name.ts`, and one of all others in turn, which
@@ -82,17 +79,20 @@ export async function recipe (t: Owner, { url }: { url: string }, page: string, 
 
 /** What a file that was placed exports. */
 export async function importPlaced (file: string): Promise<unknown> {
-  const { outputText } = ts.transpileModule(await readFile(file, 'utf8'), {
-    compilerOptions: { ...options, module: ts.ModuleKind.ESNext, rewriteRelativeImportExtensions: false }
-  })
+  // The compiler would take most of the time of what runs an example.
+  const tsconfigRaw = { compilerOptions: { verbatimModuleSyntax: true } }
+  const { code } = await transform(await readFile(file, 'utf8'), { loader: 'ts', target: 'es2022', tsconfigRaw })
   const script = file.replace(/ts$/, 'js')
   const dir = dirname(file)
-  await writeFile(script, process.env.TAP_TRANSPILED ? outputText.replaceAll(relative(dir, LIB), relative(dir, TRANSPILED)) : outputText)
+  await writeFile(script, process.env.TESTS_BUNDLED ? code.replaceAll(relative(dir, LIB), relative(dir, BUNDLED)) : code)
   return await import(pathToFileURL(script).href)
 }
 
 /** What the compiler says of these files, by the settings of this project. What they import is checked elsewhere. */
-export function mistakesIn (files: string[]): string[] {
+export async function mistakesIn (files: string[]): Promise<string[]> {
+  const { default: ts } = await import('typescript')
+  const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile)
+  const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT)
   const program = ts.createProgram(files, { ...options, noEmit: true })
   return files.flatMap((name) => ts.getPreEmitDiagnostics(program, program.getSourceFile(name)))
     .map(({ file, messageText }) => `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`)

@@ -20,7 +20,7 @@ t.test('each snippet compiles', async (t) => {
     const dir = await place(t, placed)
     files.push(...Object.keys(placed).map((name) => join(dir, name)))
   }
-  t.strictSame(mistakesIn(files), [])
+  t.strictSame(await mistakesIn(files), [])
 })
 
 t.test('an application is tested with node:test and with Vitest, without Redis and under fake timers', async (t) => {
