@@ -10,7 +10,7 @@ import type { CheckedClaims, TokenClaims } from './claims.ts'
 import type { Decorator } from './decorator.ts'
 import { hasOwnName, recordNameOf } from './names.ts'
 import { recordNameOfClaims } from './records.ts'
-import type { Revoked } from './revoke.ts'
+import type { Revoked } from './revocation.ts'
 
 /** Who wants to act on a token: the claims of their own token, and a function that may grant more. */
 export interface Actor {

@@ -18,7 +18,8 @@ import { Events } from './events.ts'
 import { History } from './history.ts'
 import { cutoffNamesOf, partsOf } from './names.ts'
 import { Notices } from './notices.ts'
-import { Revoker, revocationOf, withFirst } from './revoke.ts'
+import { revocationOf, withFirst } from './revocation.ts'
+import { Revoker } from './revoke.ts'
 import { Sessions } from './sessions.ts'
 import { Signing, type SigningContext } from './signing.ts'
 import { statusOf, type StatusSettings } from './status.ts'
@@ -121,8 +122,7 @@ export class Decorator implements RevocationDecorator {
   async refresh (refreshToken: string | undefined, options: RefreshOptions = {}): Promise<TokenPair> {
     checkObject('refresh', 'options', '{ claims, meta }', options)
     if (this.#settings.refresh === undefined) {
-      throw new TypeError('refresh() needs option "refresh" of the plugin; ' +
-        "set it, for example to { expiresIn: '30d' }")
+      throw new TypeError("refresh() needs option \"refresh\" of the plugin, such as { expiresIn: '30d' }")
     }
     return this.#sessions.refresh(refreshToken, options)
   }

@@ -3,7 +3,7 @@ import type { Entry } from '../stores/entry.ts'
 import type { Budget, Store } from '../stores/store.ts'
 import type { Clock, Seconds } from '../time.ts'
 import type {
-  ClaimResult, CutoffEvent, CutoffResult, RevocationResult, RevokeResult, SessionResult, TokenRecord
+  ClaimResult, CutoffEvent, CutoffResult, RevocationResult, SessionResult, TokenRecord
 } from '../types.ts'
 import { byOf, type By } from './audit.ts'
 import { type CheckedClaims, type Rules } from './claims.ts'
@@ -12,7 +12,8 @@ import { Cutoffs, type CutoffOptions } from './cutoffs.ts'
 import type { History } from './history.ts'
 import { identityOf, namesOf } from './names.ts'
 import { endOf, iatOf } from './records.ts'
-import { isoTime, keptUntil } from './retention.ts'
+import { keptUntil } from './retention.ts'
+import { revocationOf, type Made, type RevokedNames } from './revocation.ts'
 import { Subjects, type Spared } from './subjects.ts'
 import { orUnavailable } from './unavailable.ts'
 
@@ -32,15 +33,6 @@ export interface Target {
   iss?: string | undefined
   exp?: number
 }
-
-/** The revocation that stands, and whether this call made it. */
-export interface Made {
-  revocation: Revoked
-  first: boolean
-}
-
-/** A revocation. Without a jti a cutoff ended the token. */
-export type Revoked = Omit<RevokeResult, 'first'>
 
 export interface EndOptions extends CutoffOptions {
   /** A token to leave out. */
@@ -190,7 +182,7 @@ export class Revoker {
   }
 
   /** Revokes a token that has no jti with its session. Nobody keeps when a session was ended first. */
-  async #revokeSession (names: Names & { sid: string }, exp: Seconds | null, by?: By): Promise<Made> {
+  async #revokeSession (names: RevokedNames & { sid: string }, exp: Seconds | null, by?: By): Promise<Made> {
     const { iss, sid } = names
     const { first } = await this.cutoffs.write({ sid, ...(iss && { iss }) }, { by })
     return { revocation: revocationOf(names, this.#now(), exp), first }
@@ -224,30 +216,7 @@ export class Revoker {
   }
 }
 
-type Names = { [name in 'jti' | 'id' | 'iss' | 'sub' | 'sid']?: string | undefined }
-
-export function revocationOf<N extends Names> (
-  names: N, at: Seconds, exp: Seconds | null
-): Revoked & Pick<N, 'jti' & keyof N> {
-  const { jti, id, iss, sub, sid } = names
-  const revocation: Revoked = {
-    ...(jti && { jti }),
-    ...(id && { id }),
-    ...(iss && { iss }),
-    ...(sub && { sub }),
-    ...(sid && { sid }),
-    status: 'revoked',
-    revokedAt: isoTime(at, Math.floor)!,
-    expiresAt: isoTime(exp ?? undefined, Math.ceil)
-  }
-  return revocation as Revoked & Pick<N, 'jti' & keyof N>
-}
-
 function latestOf (...ends: Array<Seconds | undefined>): Seconds | undefined {
   const known = ends.filter((end) => end !== undefined)
   return known.length === 0 ? undefined : Math.max(...known)
-}
-
-export function withFirst ({ revocation, first }: Made): RevokeResult {
-  return { ...revocation, first }
 }

@@ -222,7 +222,7 @@ t.test('other names: option claims, a sid of the caller, an issuer, namespaces',
 t.test('without the option there are no sessions; with it they can be seen in the status', async (t) => {
   const { app } = await build(t, { refresh: undefined as never })
   await t.rejects(login(app), { name: 'TypeError', message: 'issue() gives refresh tokens where the plugin has option "refresh"; set it, for example to { expiresIn: \'30d\' }' })
-  await t.rejects(app.revocation.refresh('x'), { name: 'TypeError', message: 'refresh() needs option "refresh" of the plugin; set it, for example to { expiresIn: \'30d\' }' })
+  await t.rejects(app.revocation.refresh('x'), { name: 'TypeError', message: 'refresh() needs option "refresh" of the plugin, such as { expiresIn: \'30d\' }' })
   t.notOk('refresh' in app.revocation.status())
   const issued = await app.revocation.issue({ sub: 'alice' }, { refresh: false })
   t.strictSame(Object.keys(issued).sort(), ['expiresAt', 'id', 'jti', 'token'])

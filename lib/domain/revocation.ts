@@ -1,0 +1,36 @@
+import type { Seconds } from '../time.ts'
+import type { RevokeResult } from '../types.ts'
+import { isoTime } from './retention.ts'
+
+/** The revocation that stands, and whether this call made it. */
+export interface Made {
+  revocation: Revoked
+  first: boolean
+}
+
+/** A revocation. Without a jti a cutoff ended the token. */
+export type Revoked = Omit<RevokeResult, 'first'>
+
+/** The names of what was revoked, as far as they are known. */
+export type RevokedNames = { [name in 'jti' | 'id' | 'iss' | 'sub' | 'sid']?: string | undefined }
+
+export function revocationOf<N extends RevokedNames> (
+  names: N, at: Seconds, exp: Seconds | null
+): Revoked & Pick<N, 'jti' & keyof N> {
+  const { jti, id, iss, sub, sid } = names
+  const revocation: Revoked = {
+    ...(jti && { jti }),
+    ...(id && { id }),
+    ...(iss && { iss }),
+    ...(sub && { sub }),
+    ...(sid && { sid }),
+    status: 'revoked',
+    revokedAt: isoTime(at, Math.floor)!,
+    expiresAt: isoTime(exp ?? undefined, Math.ceil)
+  }
+  return revocation as Revoked & Pick<N, 'jti' & keyof N>
+}
+
+export function withFirst ({ revocation, first }: Made): RevokeResult {
+  return { ...revocation, first }
+}
