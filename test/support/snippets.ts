@@ -43,6 +43,15 @@ export async function filesOf (page: string): Promise<Record<string, string>> {
   return files
 }
 
+/** A script of a page for browsers: the block of JavaScript whose first line is `// name.js`. */
+export async function scriptOf (page: string, name: string): Promise<string> {
+  const markdown = await readFile(join(ROOT, page), 'utf8')
+  const blocks = [...markdown.matchAll(/^```js\n(.*?)^```/gms)].map(([, code = '']) => code)
+  const script = blocks.find((code) => code.startsWith(`// ${name}\n`))
+  if (script === undefined) throw new Error(`${page} no longer has ${name}`)
+  return script
+}
+
 interface Placing {
   redis?: string
   edits?: Edit[]
