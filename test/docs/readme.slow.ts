@@ -8,7 +8,7 @@ import { filesOf, mistakesIn, place } from '../support/snippets.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 /** All TypeScript of the README is one program: what a reader has when they copied each block in turn. */
-const { 'index.ts': snippets = '' } = await filesOf('README.md')
+const { 'index.ts': snippets = '', ...others } = await filesOf('README.md')
 
 /** What a reader would do next. It prints what became of a token before and after its revocation. */
 const afterwards = `
@@ -37,9 +37,10 @@ t.test('every snippet of the README compiles, and does what the README says on a
   const unheard = snippets.replace('await app.listen({ port: 3000 })\n', '')
   t.not(unheard, snippets)
   t.match(snippets, /fastify-jwt-revocation/)
-  const dir = await place(t, { 'index.ts': unheard + afterwards }, { redis: server.url })
+  t.strictSame(Object.keys(others), ['sessions.ts'])
+  const dir = await place(t, { 'index.ts': unheard + afterwards, ...others }, { redis: server.url })
   const file = join(dir, 'index.ts')
-  t.same(mistakesIn([file]), [])
+  t.same(mistakesIn([file, join(dir, 'sessions.ts')]), [])
 
   const { stdout } = await promisify(execFile)(...node('--import', 'tsx', file), { cwd: root, env: bareEnv() })
   t.same(JSON.parse(stdout.trim().split('\n').at(-1)!), [
