@@ -1,8 +1,10 @@
+import fastifyJwt from '@fastify/jwt'
 import { once } from 'node:events'
 import { compileFunction } from 'node:vm'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { answerOf, bearer, listen, ownClock } from '../../support/app.ts'
+import { answerOf, bearer, buildApp, listen, ownClock, REVOKED } from '../../support/app.ts'
+import { AUDIENCE, postLogout, startProvider } from '../../support/provider.ts'
 import { startRedis } from '../../support/redis.ts'
 import { recipe, scriptOf, type Edit } from '../../support/snippets.ts'
 
@@ -222,4 +224,30 @@ t.test('the code of websockets.md closes the connections of a session, by whatev
     await end({ ...login, sub: door })
     t.strictSame([(await closed)[0], staying.readyState], [1008, WebSocket.OPEN], door)
   }
+})
+
+t.test('a log-out at the provider ends a session that has its sid, refresh token included', async (t) => {
+  const provider = await startProvider(t)
+  const app = await buildApp(t, {
+    before: (app) => app.register(fastifyJwt, { namespace: 'idp', ...provider.jwt } as never),
+    revocation: { backchannelLogout: { issuer: provider.issuer, audience: AUDIENCE, namespace: 'idp', tokenIssuer: '' }, refresh: {} }
+  })
+  const [ended, other] = await Promise.all(['s1', 's2'].map((sid) => app.revocation.issue({ sub: 'alice', sid }, { refresh: true })))
+  const { token, refreshToken } = await app.revocation.refresh(ended!.refreshToken)
+  t.equal((await postLogout(app, await provider.logoutToken({ sid: 's1', sub: 'alice' }))).statusCode, 200)
+  t.strictSame(answerOf(await app.inject({ url: '/me', headers: bearer(token) })), REVOKED)
+  await t.rejects(app.revocation.refresh(refreshToken), LOG_IN_AGAIN.body)
+  t.equal((await app.revocation.refresh(other!.refreshToken)).sid, 's2')
+})
+
+t.test('sign options of the login are not kept, but for the namespace', async (t) => {
+  const app = await buildApp(t, { revocation: { refresh: {} } })
+  const life = ({ token }: { token: string }) => {
+    const { iat, exp } = app.jwt.decode<{ iat: number, exp: number }>(token)!
+    return exp - iat
+  }
+  const login = await app.revocation.issue({ sub: 'alice' }, { refresh: true, expiresIn: '5m' })
+  const next = await app.revocation.refresh(login.refreshToken)
+  const last = await app.revocation.refresh(next.refreshToken, { expiresIn: '5m' })
+  t.strictSame([login, next, last].map(life), [300, 900, 300])
 })
