@@ -93,7 +93,8 @@ export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'h
 }
 
 /**
- * Options of `refresh()`: sign options of `@fastify/jwt`, and the plugin's own.
+ * Options of `refresh()`: sign options of `@fastify/jwt`, and the plugin's own. Those of the login are not
+ * kept, but for its namespace.
  * @example
  * const options: RefreshOptions = {
  *   claims: ({ sub }) => ({ sub, role: 'admin' }),
@@ -104,8 +105,8 @@ export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'h
 export interface RefreshOptions extends Omit<IssueOptions, 'namespace' | 'refresh'> {
   /**
    * The claims of the next access token, or a function of the old ones, which may be async: reload the user
-   * there. What it throws is the answer, and the refresh token stays unused. `iss`, `sub` and the session
-   * stay as they are; `jti`, `iat` and `exp` are left out. Default: the old claims.
+   * there, well within the `grace`. What it throws is the answer, and the refresh token stays unused. `iss`,
+   * `sub` and the session stay as they are; `jti`, `iat` and `exp` are left out. Default: the old claims.
    */
   claims?: IssueClaims | ((old: TokenClaims) => IssueClaims | Promise<IssueClaims>)
 }
@@ -140,7 +141,8 @@ export interface RevocationDecorator {
    * seconds ahead. It is not dead on arrival, and ends when it would have.
    * @throws TypeError where the guard would not accept the token: it has no `exp` or `iat`, or one beyond
    * `maxTokenLifetime`; it lacks a claim that `verify.requiredClaims` of `@fastify/jwt` names; or
-   * `allowedSub`, `allowedJti` or `allowedNonce` does not let it pass
+   * `allowedSub`, `allowedJti` or `allowedNonce` does not let it pass. Also with `refresh`, where the plugin
+   * has no option `refresh`, or the claims are more than 4,096 bytes of JSON
    * @throws FST_JWT_REVOKED where a jti in `claims` is revoked, or the subject is cut off until later than 5
    * seconds from now
    * @throws FST_JWT_REVOCATION_UNAVAILABLE also where the subject was cut off so often that its `iat` would

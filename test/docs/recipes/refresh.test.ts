@@ -174,7 +174,7 @@ t.test('while Redis is down nobody is logged out', async (t) => {
 
 t.test('a refresh reloads the user, and refuses one who is gone without spending anything', async (t) => {
   const server = await startRedis(t)
-  const app = await recipe(t, server, 'refresh.md', { edits: [LONG, ['const users = ', "const users = app.users = "], ['const app = Fastify()', 'const app = Object.assign(Fastify(), { users: new Map() })']] })
+  const app = await recipe(t, server, 'refresh.md', { edits: [LONG, ['const users = ', 'const users = app.users = '], ['const app = Fastify()', 'const app = Object.assign(Fastify(), { users: new Map() })']] })
   const { users } = app as unknown as { users: Map<string, { role: string }> }
   const browser = new Browser(`http://127.0.0.1:${await listen(app)}`)
   await browser.fetch('/login', { method: 'POST' })
