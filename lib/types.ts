@@ -93,8 +93,7 @@ export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'h
 }
 
 /**
- * Options of `refresh()`: sign options of `@fastify/jwt`, and the plugin's own. Those of the login are not
- * kept, but for its namespace.
+ * Options of `refresh()`: sign options of `@fastify/jwt`, and the plugin's own.
  * @example
  * const options: RefreshOptions = {
  *   claims: ({ sub }) => ({ sub, role: 'admin' }),
@@ -105,8 +104,8 @@ export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'h
 export interface RefreshOptions extends Omit<IssueOptions, 'namespace' | 'refresh'> {
   /**
    * The claims of the next access token, or a function of the old ones, which may be async: reload the user
-   * there, well within the `grace`. What it throws is the answer, and the refresh token stays unused. `iss`,
-   * `sub` and the session stay as they are; `jti`, `iat` and `exp` are left out. Default: the old claims.
+   * there. What it throws is the answer, and the refresh token stays unused. `iss`, `sub` and the session
+   * stay as they are; `jti`, `iat` and `exp` are left out. Default: the old claims.
    */
   claims?: IssueClaims | ((old: TokenClaims) => IssueClaims | Promise<IssueClaims>)
 }
