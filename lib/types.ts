@@ -51,7 +51,8 @@ export interface RevocationDecorator {
    * seconds ahead. It is not dead on arrival, and ends when it would have.
    * @throws TypeError where the guard would not accept the token: it has no `exp` or `iat`, or one beyond
    * `maxTokenLifetime`; it lacks a claim that `verify.requiredClaims` of `@fastify/jwt` names; or
-   * `allowedSub`, `allowedJti` or `allowedNonce` does not let it pass
+   * `allowedSub`, `allowedJti` or `allowedNonce` does not let it pass. Also with `refresh`, where the plugin
+   * has no option `refresh`, or the claims are more than 4,096 bytes of JSON
    * @throws FST_JWT_REVOKED where a jti in `claims` is revoked, or the subject is cut off until later than 5
    * seconds from now
    * @throws FST_JWT_REVOCATION_UNAVAILABLE also where the subject was cut off so often that its `iat` would

@@ -8,7 +8,7 @@ import { filesOf, mistakesIn, place } from '../support/snippets.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 /** All TypeScript of the README is one program: what a reader has when they copied each block in turn. */
-const { 'index.ts': snippets = '' } = await filesOf('README.md')
+const { 'index.ts': snippets = '', ...others } = await filesOf('README.md')
 
 /** What a reader would do next. It prints what became of a token before and after its revocation. */
 const afterwards = `
@@ -47,4 +47,10 @@ t.test('every snippet of the README compiles, and does what the README says on a
     [200, 'revoked'], [401, 'FST_JWT_REVOKED'],
     [200, 'revoked'], [401, 'FST_JWT_REVOKED']
   ])
+})
+
+t.test('so does the snippet that is a file of its own; another test runs it', async (t) => {
+  t.strictSame(Object.keys(others), ['sessions.ts'])
+  const dir = await place(t, others)
+  t.strictSame(await mistakesIn([join(dir, 'sessions.ts')]), [])
 })

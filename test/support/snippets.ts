@@ -27,17 +27,27 @@ const MAIN = 'index.ts'
 const REDIS = 'redis://127.0.0.1:6379'
 
 /**
- * The TypeScript of a page: a file for each block whose first line is `// name.ts`, and one of all others in turn, which
- * is what a reader has who copied them.
+ * The TypeScript of a page: a file for each block whose first line is `// name.ts` or `// name.mjs`, and one of all others
+ * in turn, which is what a reader has who copied them.
  */
 export async function filesOf (page: string): Promise<Record<string, string>> {
   const markdown = await readFile(join(ROOT, page), 'utf8')
   const files: Record<string, string> = {}
   for (const [, code = ''] of markdown.matchAll(/^```ts\n(.*?)^```/gms)) {
-    const name = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1] ?? MAIN
+    const [, given] = /^\/\/ (\S+)\.(?:ts|mjs)\n/.exec(code) ?? []
+    const name = given === undefined ? MAIN : `${given}.ts`
     files[name] = `${files[name] ?? ''}${code}\n`
   }
   return files
+}
+
+/** A script of a page for browsers: the block of JavaScript whose first line is `// name.js`. */
+export async function scriptOf (page: string, name: string): Promise<string> {
+  const markdown = await readFile(join(ROOT, page), 'utf8')
+  const blocks = [...markdown.matchAll(/^```js\n(.*?)^```/gms)].map(([, code = '']) => code)
+  const script = blocks.find((code) => code.startsWith(`// ${name}\n`))
+  if (script === undefined) throw new Error(`${page} no longer has ${name}`)
+  return script
 }
 
 interface Placing {
@@ -68,9 +78,9 @@ function edited (code: string, [from, to]: Edit): string {
   return written
 }
 
-/** The application of a recipe, run in this process. */
+/** The application of a recipe, or of a page elsewhere, run in this process. */
 export async function recipe (t: Owner, { url }: { url: string }, page: string, { name = MAIN, edits = [], storeTimeout = PATIENCE }: Recipe = {}): Promise<FastifyInstance> {
-  const { [name]: code = '' } = await filesOf(`docs/recipes/${page}`)
+  const { [name]: code = '' } = await filesOf(join('docs', 'recipes', page))
   const dir = await place(t, { [name]: `${code}\nexport { app }\n` }, { redis: url, edits, storeTimeout })
   const { app } = await importPlaced(join(dir, name)) as { app: FastifyInstance }
   t.after(() => app.close())

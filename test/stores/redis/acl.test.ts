@@ -52,6 +52,18 @@ for (const [name, { granted, revocation }] of Object.entries(FEATURES)) {
   })
 }
 
+t.test('the documented user suffices for refresh tokens', { buffered: true }, async (t) => {
+  const server = await startRedis(t)
+  await server.cli(...acl.wordsOf(acl.STRICT))
+  const { app: { revocation }, lost } = await sceneOn(t, server, { ...PATIENT, refresh: {} })
+  const { sid, refreshToken } = await revocation.issue({ sub: 'alice' }, { refresh: true })
+  const next = await revocation.refresh(refreshToken)
+  await revocation.revokeSession(sid)
+  await t.rejects(revocation.refresh(next.refreshToken), { code: 'FST_JWT_REFRESH_INVALID' })
+  t.match(await revocation.token(next.id), { endedAt: String, refreshedAt: String })
+  t.strictSame([await denials(server), lost], [[], []])
+})
+
 /** What an application does without, and what it goes without then. */
 const DISPENSABLE: Record<string, string> = {
   info: 'the warnings of the start, and the client\'s own look whether Redis is loading',
