@@ -59,10 +59,14 @@ export class Sessions {
    */
   async refresh (token: unknown, { claims, meta, ...options }: RefreshOptions): Promise<TokenPair> {
     const checkedMeta = meta === undefined ? undefined : checkMeta(meta)
+    // Who presents nothing has logged in nowhere, which is nothing to tell.
+    if (token === undefined || token === '') throw new FST_JWT_REFRESH_INVALID()
     if (!isRefreshToken(token)) throw this.#refused('malformed')
-    const use = { grace: this.#grace, budget: this.#store.budget() }
+    const first = { grace: this.#grace, budget: this.#store.budget() }
     const hash = refreshHashOf(token)
-    const { refresh } = await this.#usable(await orUnavailable(this.#store.refreshes.look(hash, use)))
+    const found = await orUnavailable(this.#store.refreshes.look(hash, first))
+    const { refresh, now: since } = await this.#usable(found)
+    const use = { ...first, since }
     this.#iatOf(refresh)
     const old = await this.#claimsOf(token, refresh, use)
     if (old === undefined) throw this.#refused('lost', refresh)

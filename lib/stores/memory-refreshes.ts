@@ -34,14 +34,14 @@ export class MemoryRefreshes implements Refreshes {
   async spend (hash: string, key: string, options: SpendOptions): Promise<Found<SpentRefresh> | null> {
     const found = this.#look(hash, options)
     if (found === null) return null
-    const { state, refresh } = found
+    const { state, refresh, now } = found
     const { used = this.#now(), uses = 0, key: standing = key } = refresh as Partial<SpentRefresh>
     const spent = { ...refresh, used, uses, key: standing }
     if (state === 'fresh' || state === 'again') {
       spent.uses++
       this.kept.set(hash, structuredClone(spent), spent.end)
     }
-    return { state, refresh: spent }
+    return { state, refresh: spent, now }
   }
 
   async renew (entry: RecordEntry & { session: SessionEntry }): Promise<boolean> {
@@ -63,15 +63,18 @@ export class MemoryRefreshes implements Refreshes {
     if (standing !== undefined) standing.value.endedAt ??= endedAt
   }
 
-  #look (hash: string, { grace }: SpendOptions): Found<Refresh> | null {
+  #look (hash: string, options: SpendOptions): Found<Refresh> | null {
     const refresh = this.kept.get(hash)?.value
     if (refresh === undefined) return null
-    return { state: this.#stateOf(refresh, grace), refresh: structuredClone(refresh) }
+    const now = this.#now() * 1000
+    return { state: stateOf(refresh, options, now), refresh: structuredClone(refresh), now }
   }
+}
 
-  #stateOf (refresh: Refresh | SpentRefresh, grace: Milliseconds): RefreshState {
-    if (!('used' in refresh)) return 'fresh'
-    if ((this.#now() - refresh.used) * 1000 >= grace) return 'reused'
-    return refresh.uses < MAX_USES ? 'again' : 'exhausted'
-  }
+function stateOf (
+  refresh: Refresh | SpentRefresh, { grace, since }: SpendOptions, now: Milliseconds
+): RefreshState {
+  if (!('used' in refresh)) return 'fresh'
+  if ((since ?? now) - refresh.used * 1000 >= grace) return 'reused'
+  return refresh.uses < MAX_USES ? 'again' : 'exhausted'
 }

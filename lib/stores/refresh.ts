@@ -1,4 +1,4 @@
-import type { Seconds } from '../time.ts'
+import type { Milliseconds, Seconds } from '../time.ts'
 
 /** How often a refresh token gives its successor within its grace: two tabs, and an answer that was lost. */
 export const MAX_USES = 3
@@ -38,6 +38,8 @@ export type RefreshState = 'fresh' | 'again' | 'exhausted' | 'reused'
 export interface Found<R extends Refresh> {
   state: RefreshState
   refresh: R
+  /** The time of the store. */
+  now: Milliseconds
 }
 
 /** A refresh token whose claims are dropped. */

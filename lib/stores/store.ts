@@ -119,6 +119,11 @@ export interface RecordPage {
 export interface SpendOptions {
   /** How long after its first use a refresh token gives the same successor again. */
   grace: Milliseconds
+  /**
+   * When this use began, by the clock of the store: the grace does not pass while the caller reloads a user.
+   * Default: now.
+   */
+  since?: Milliseconds | undefined
   budget: Budget
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { refreshHashOf } from '../../lib/domain/refresh-token.ts'
@@ -86,6 +87,19 @@ for (const [store, options] of Object.entries(STORES)) {
     for (const { token } of [...pairs, next]) t.match(await me(app, token), { statusCode: 200 }, 'nothing ends')
     await t.resolves(app.revocation.refresh(next.refreshToken))
     t.strictSame(events(lines, 'authn_refresh_refused').map(({ level, reason }) => [level, reason]), [[40, 'exhausted']], 'told once a minute')
+  })
+
+  t.test(`the grace does not pass while the application reloads the user: ${store}`, async (t) => {
+    const { app } = await build(t, { ...options(), refresh: { grace: 0.001 } })
+    const { refreshToken } = await login(app)
+    let goOn!: () => void
+    const reloaded = new Promise<void>((resolve) => { goOn = resolve })
+    const slow = app.revocation.refresh(refreshToken, { claims: async (old) => { await reloaded; return old } })
+    const quick = await app.revocation.refresh(refreshToken, { claims: async (old) => { await setTimeout(20); return old } })
+    await setTimeout(20)
+    goOn()
+    t.equal((await slow).refreshToken, quick.refreshToken)
+    await t.rejects(app.revocation.refresh(refreshToken), INVALID, 'whoever comes now is late')
   })
 
   t.test(`used after its grace it ends the session, and one critical line says so: ${store}`, async (t) => {
@@ -233,7 +247,7 @@ t.test('without the option there are no sessions; with it they can be seen in th
 t.test('what is no refresh token of a living session gets one answer', async (t) => {
   const { app, lines } = await build(t)
   const { token, refreshToken } = await login(app)
-  const wrong: unknown[] = [undefined, null, 5, {}, '', token, refreshToken.slice(1), `${refreshToken}=`, `${refreshToken}\n`, refreshHashOf(refreshToken), randomUUID(), 'a'.repeat(43)]
+  const wrong: unknown[] = [undefined, '', null, 5, {}, token, refreshToken.slice(1), `${refreshToken}=`, `${refreshToken}\n`, refreshHashOf(refreshToken), randomUUID(), 'a'.repeat(43)]
   for (const value of wrong) await t.rejects(app.revocation.refresh(value as string), INVALID, String(value))
   const error = await app.revocation.refresh('x').catch((error) => error)
   t.strictSame(error.headers, { 'www-authenticate': 'Bearer error="invalid_token", error_description="The refresh token is not valid"' })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
-import { MAX_USES, type Refresh } from '../../lib/stores/refresh.ts'
-import type { RecordEntry, SessionEntry, Store } from '../../lib/stores/store.ts'
+import { MAX_USES, type Found, type Refresh } from '../../lib/stores/refresh.ts'
+import type { RecordEntry, Refreshes, SessionEntry, Store } from '../../lib/stores/store.ts'
 import type { TokenRecord } from '../../lib/types.ts'
 import { inSeconds } from '../support/app.ts'
 
@@ -23,9 +23,25 @@ export function sessionOf (more: Partial<Refresh> = {}, record: Partial<TokenRec
   return { record: recordOf(id, record), identity: randomUUID(), subject: `alice-${id}`, others: [session.name], exp: end, keptUntil: end + 10, session }
 }
 
+/** What was found, without the time of the store. */
+function timeless<R extends Refresh> (found: Found<R> | null) {
+  if (found === null) return null
+  const { now: _, ...others } = found
+  return others
+}
+
+const bound = (refreshes: Refreshes) => ({
+  renew: refreshes.renew.bind(refreshes), settle: refreshes.settle.bind(refreshes), end: refreshes.end.bind(refreshes)
+})
+
 export async function refreshContract (t: Test, store: Store) {
-  const { refreshes, records } = store
-  const use = (grace = LONG) => ({ grace, budget: store.budget() })
+  const { records } = store
+  const use = (grace = LONG, since?: number) => ({ grace, since, budget: store.budget() })
+  const refreshes = {
+    ...bound(store.refreshes),
+    look: async (...args: Parameters<Refreshes['look']>) => timeless(await store.refreshes.look(...args)),
+    spend: async (...args: Parameters<Refreshes['spend']>) => timeless(await store.refreshes.spend(...args))
+  }
 
   await t.test('a refresh token is there once its session was saved, and looking spends nothing', async (t) => {
     const entry = sessionOf()
@@ -54,6 +70,20 @@ export async function refreshContract (t: Test, store: Store) {
     }
     t.match(await refreshes.look(hash, use(0)), { state: 'reused', refresh: { used, uses: MAX_USES } }, 'its grace is over')
     t.strictSame(await refreshes.spend(hash, 'more', use(0)), { state: 'reused', refresh: { ...refresh, used, uses: MAX_USES, key: 'first-KEY_1' } })
+  })
+
+  await t.test('a use counts from when it began, by the clock of the store', async (t) => {
+    const entry = sessionOf()
+    const { hash } = entry.session
+    await records.save(entry)
+    const { now } = (await store.refreshes.look(hash, use()))!
+    t.ok(Math.abs(now - Date.now()) < LONG)
+    const { used } = (await refreshes.spend(hash, 'key', use()))!.refresh
+    t.ok(used * 1000 >= Math.floor(now))
+    t.match(await refreshes.spend(hash, 'key', use(0)), { state: 'reused' })
+    t.match(await refreshes.spend(hash, 'key', use(1, used * 1000 - 5)), { state: 'again', refresh: { uses: 2 } }, 'before the first one')
+    t.match(await refreshes.spend(hash, 'key', use(1000, used * 1000 + 999)), { state: 'again', refresh: { uses: 3 } })
+    t.match(await refreshes.spend(hash, 'key', use(1000, used * 1000 + 1001)), { state: 'reused' })
   })
 
   await t.test('of many uses at once one is the first', async (t) => {

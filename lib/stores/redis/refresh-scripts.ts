@@ -7,16 +7,17 @@ import { NOW } from './scripts.ts'
  */
 
 /*
- * Looks at a refresh token, or uses it. The clock of Redis decides what its first use was how long ago.
+ * Looks at a refresh token, or uses it. The clock of Redis decides how long ago its first use was.
  *
  * KEYS: 1 key of the refresh token
  * ARGV: 1 secret: what the successor follows from, if this is the first use; '' changes nothing
- *       2 grace: in milliseconds
- * Returns: nil where there is no such token; else its state, and its value.
+ *       2 grace: in milliseconds   3 since: when this use began, in milliseconds since the epoch, or ''
+ * Returns: nil where there is no such token; else its state, its value, and the clock of Redis in ms.
  */
 export const USE_REFRESH = `${NOW}
 local key = KEYS[1]
-local secret, grace = ARGV[1], tonumber(ARGV[2])
+local secret, grace, since = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = now()
 local value = redis.call('GET', key)
 if not value then return nil end
 local function set(used, uses, more)
@@ -26,14 +27,14 @@ end
 local used, uses, more = string.match(value, '^{"used":([%d.]+),"uses":(%d+),(.*)$')
 if not used then
   if secret ~= '' then
-    set(string.format('%.3f', now() / 1000), 1, '"key":"' .. secret .. '",' .. string.sub(value, 2))
+    set(string.format('%.3f', time / 1000), 1, '"key":"' .. secret .. '",' .. string.sub(value, 2))
   end
-  return {'fresh', value}
+  return {'fresh', value, time}
 end
-if now() - used * 1000 >= grace then return {'reused', value} end
-if tonumber(uses) >= ${MAX_USES} then return {'exhausted', value} end
+if (since or time) - used * 1000 >= grace then return {'reused', value, time} end
+if tonumber(uses) >= ${MAX_USES} then return {'exhausted', value, time} end
 if secret ~= '' then set(used, uses + 1, more) end
-return {'again', value}`
+return {'again', value, time}`
 
 /*
  * Drops what a spent refresh token is not asked for again: the claims, which come last.

@@ -40,13 +40,13 @@ export class RedisRefreshes implements Refreshes {
 
   look (hash: string, { grace, budget }: SpendOptions) {
     return this.#run(budget, async () => {
-      return foundOf<Refresh>(await this.#redis.eval(USE_REFRESH, this.#keys.refresh(hash), '', grace))
+      return foundOf<Refresh>(await this.#redis.eval(USE_REFRESH, this.#keys.refresh(hash), '', grace, ''))
     })
   }
 
-  spend (hash: string, key: string, { grace, budget }: SpendOptions) {
+  spend (hash: string, key: string, { grace, since, budget }: SpendOptions) {
     return this.#run(budget, async () => {
-      const use: Command = ['eval', USE_REFRESH, 1, this.#keys.refresh(hash), key, grace]
+      const use: Command = ['eval', USE_REFRESH, 1, this.#keys.refresh(hash), key, grace, since ?? '']
       const [answer] = await this.#writer.writeAll([use])
       return foundOf<SpentRefresh>(answer)
     })
@@ -90,9 +90,9 @@ export class RedisRefreshes implements Refreshes {
 /** Reads what USE_REFRESH answers. */
 function foundOf<R extends Refresh> (answer: unknown): Found<R> | null {
   if (answer === null) return null
-  const [state, value] = Array.isArray(answer) ? answer : []
+  const [state, value, now] = Array.isArray(answer) ? answer : []
   if (!STATES.includes(state) || typeof value !== 'string') throw nonsense('to a refresh token')
-  return { state, refresh: parseRefresh(value) as R }
+  return { state, refresh: parseRefresh(value) as R, now: Number(now) }
 }
 
 /** @throws BadValue */
