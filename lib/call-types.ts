@@ -84,7 +84,8 @@ export interface IssueOptions extends Partial<Omit<SignOptions, 'expiresIn' | 'h
 }
 
 /**
- * Options of `refresh()`: sign options of `@fastify/jwt`, and the plugin's own.
+ * Options of `refresh()`: sign options of `@fastify/jwt`, and the plugin's own. Those of the login are not
+ * kept, but for its namespace.
  * @example
  * const options: RefreshOptions = {
  *   claims: ({ sub }) => ({ sub, role: 'admin' }),
