@@ -1,11 +1,14 @@
 import { GROUPS, measureInProcess, type Compared } from './measures/in-process.ts'
 import { measurePropagation, type Propagation } from './measures/propagation.ts'
 import { measureRedisBytes, type RedisBytes } from './measures/redis-bytes.ts'
+import { measureRefresh, type RefreshCost } from './measures/refresh.ts'
 import { measureRevocations, type RevocationSample } from './measures/revocations.ts'
 import { measureSockets, type Sockets } from './measures/sockets.ts'
 import { measureStarts, type Starts } from './measures/start.ts'
 import { inProcessSection, socketsSection } from './report/comparisons.ts'
-import { propagationSection, redisBytesSection, revocationsSection, startSection } from './report/others.ts'
+import {
+  propagationSection, redisBytesSection, refreshSection, revocationsSection, startSection
+} from './report/others.ts'
 import type { Settings } from './settings.ts'
 import type { Bench } from './support/bench.ts'
 
@@ -24,6 +27,7 @@ export type Found = Record<Group, Compared> & Record<Load, Sockets> & {
   propagation: Propagation
   start: Starts
   redisBytes: RedisBytes
+  refresh: RefreshCost
 }
 export type SectionName = keyof Found
 
@@ -49,5 +53,6 @@ export const SECTIONS: { [S in SectionName]: Section<Found[S]> } = {
   propagation: { measure: measurePropagation, render: propagationSection },
   start: { measure: measureStarts, render: startSection },
   revocations: { measure: measureRevocations, render: revocationsSection },
-  redisBytes: { measure: measureRedisBytes, render: redisBytesSection }
+  redisBytes: { measure: measureRedisBytes, render: redisBytesSection },
+  refresh: { measure: measureRefresh, render: refreshSection }
 }

@@ -12,6 +12,7 @@ export interface Settings {
   propagation: { followers: number, messages: number, rounds: number, most: number, connections: number }
   start: { entries: number, processes: number }
   redisBytes: { revocations: number }
+  refresh: { sessions: number, refreshes: number }
 }
 
 /** Two equals that differ by more than this: what else was measured beside them is not worth much. */
@@ -25,7 +26,9 @@ const FULL: Settings = {
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
   propagation: { followers: 8, messages: 400, rounds: 2, most: 4, connections: 64 },
   start: { entries: 1_000_000, processes: 3 },
-  redisBytes: { revocations: 50_000 }
+  redisBytes: { revocations: 50_000 },
+  // A month of access tokens of a quarter of an hour.
+  refresh: { sessions: 6, refreshes: 2880 }
 }
 
 const QUICK: Settings = {
@@ -36,7 +39,8 @@ const QUICK: Settings = {
   revocations: { rounds: 1, seconds: 0.5, concurrency: 64 },
   propagation: { followers: 8, messages: 50, rounds: 1, most: 1, connections: 64 },
   start: { entries: 100_000, processes: 1 },
-  redisBytes: { revocations: 5000 }
+  redisBytes: { revocations: 5000 },
+  refresh: { sessions: 4, refreshes: 100 }
 }
 
 export interface Arguments<S extends string> {

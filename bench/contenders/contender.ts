@@ -9,6 +9,8 @@ export interface Contender {
   /** The plugin registers `@fastify/jwt` itself. */
   jwt?: boolean
   mode?: 'strict' | 'replica'
+  /** Its sessions can be refreshed. */
+  refresh?: boolean
   /** How many revocations there are. */
   entries?: number
 }
@@ -40,4 +42,5 @@ const way = (jwt: boolean) => jwt ? 'option jwt' : 'without jwt'
 export const strict = (jwt: boolean): Contender => ({ name: `strict, ${way(jwt)}`, kind: 'ours', mode: 'strict', jwt })
 export const replica = (jwt: boolean, entries: number): Contender =>
   ({ name: `replica, ${way(jwt)}, ${entries.toLocaleString('en')} revoked`, kind: 'ours', mode: 'replica', jwt, entries })
+export const refreshing = (): Contender => ({ ...strict(false), refresh: true })
 export const bothWays = (make: (jwt: boolean) => Contender) => WAYS.map(make)

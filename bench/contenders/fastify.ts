@@ -19,7 +19,7 @@ export interface Running {
 /** The packed one, and no type of it: a checkout need not be built to be checked. */
 const PACKAGE: string = 'fastify-jwt-revocation'
 
-export async function build ({ contender: { kind, cache = false, jwt = false, mode = 'strict' }, keys, redisUrl }: Build): Promise<Running> {
+export async function build ({ contender: { kind, cache = false, jwt = false, mode = 'strict', refresh = false }, keys, redisUrl }: Build): Promise<Running> {
   const app = Fastify()
   let handled = 0
   const options: FastifyJWTOptions = { ...signing(keys), ...(cache && { verify: { cache: true } }) }
@@ -28,7 +28,7 @@ export async function build ({ contender: { kind, cache = false, jwt = false, mo
   if (kind !== 'open' && !jwt) await app.register(fastifyJwt, options)
   if (kind === 'ours') {
     const { revocationPlugin } = await import(PACKAGE) as typeof import('../../lib/index.ts')
-    await app.register(revocationPlugin, { redis: redisUrl, mode, authorize: () => true, ...(jwt && { jwt: options }) })
+    await app.register(revocationPlugin, { redis: redisUrl, mode, authorize: () => true, ...(jwt && { jwt: options }), ...(refresh && { refresh: {} }) })
   }
   if (kind === 'floor') {
     app.addHook('onRequest', (request, _reply, done) => {

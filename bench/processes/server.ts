@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { build, type Running } from '../contenders/fastify.ts'
 import type { Build } from '../contenders/contender.ts'
+import type { TokenPair } from '../../lib/index.ts'
 import { serve } from '../support/serve.ts'
 import { clockOfMachine, shuffled } from '../support/stats.ts'
 import type { Token } from '../support/tokens.ts'
@@ -19,6 +20,13 @@ export type Claims = Omit<Token, 'token'>
 
 /** PUBLISH: a bare message of Redis, which does nothing but arrive; and the same again, for the control. */
 export const MESSAGES = ['revocation', 'PUBLISH', 'PUBLISH again'] as const
+/** So many calls for each of so many sessions, one session at a time. */
+export interface RefreshRun {
+  call: 'issue()' | 'issue() with refresh' | 'refresh()'
+  sessions: number
+  times: number
+}
+
 export type Message = typeof MESSAGES[number]
 /** By the clock that all processes share. */
 export type Moments = Record<Message, Array<number | null>>
@@ -30,6 +38,7 @@ let redisUrl: string
 let watched = new Map<string, Claims>()
 let messages: Redis | undefined
 let arrived: Record<Message, Map<string, number>>
+let pairs: TokenPair[] = []
 
 const handlers = {
   /** Gives the port. */
@@ -88,6 +97,33 @@ const handlers = {
       }
     }))
     return { count, milliseconds: clockOfMachine() - started }
+  },
+
+  /** Gives the milliseconds of each call. */
+  async refreshAll ({ call, sessions, times }: RefreshRun): Promise<number[]> {
+    const { revocation } = running
+    const all: number[] = []
+    const timed = async <T>(act: () => Promise<T>): Promise<T> => {
+      const started = clockOfMachine()
+      const answer = await act()
+      all.push(clockOfMachine() - started)
+      return answer
+    }
+    if (call === 'issue() with refresh') pairs = []
+    for (let session = 0; session < sessions; session++) {
+      const claims = { sub: `user-${session}`, role: 'editor', name: 'Somebody of some name' }
+      for (let time = 0; time < times; time++) {
+        if (call === 'issue()') await timed(() => revocation!.issue(claims))
+        else if (call === 'refresh()') pairs[session] = await timed(() => revocation!.refresh(pairs[session]!.refreshToken))
+        else pairs[session] = await timed(() => revocation!.issue(claims, { refresh: true, meta: { device: 'A browser on a computer' } }))
+      }
+    }
+    return all
+  },
+
+  /** What leads to sessions as long as they last, and to the last access token of each. */
+  lastIdentities (): string[] {
+    return pairs.flatMap(({ jti, sid }) => [jti, `sid:${sid}`])
   },
 
   async revokeMany ({ count }: { count: number }) {

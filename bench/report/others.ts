@@ -1,6 +1,7 @@
 import { MESSAGES } from '../processes/server.ts'
 import { p99Ratio, type Propagation } from '../measures/propagation.ts'
 import type { RedisBytes } from '../measures/redis-bytes.ts'
+import type { RefreshCost } from '../measures/refresh.ts'
 import type { RevocationSample } from '../measures/revocations.ts'
 import { bytesPerEntry, type Starts } from '../measures/start.ts'
 import type { Settings } from '../settings.ts'
@@ -54,5 +55,17 @@ export function redisBytesSection ({ revocations, grown, key, log }: RedisBytes)
   return [
     '## Redis\' memory',
     `${figure(grown)} bytes per revocation, over ${revocations.toLocaleString('en')} of tokens whose jti is a UUID: ${figure(key)} for the key and ${figure(log)} for the log by \`MEMORY USAGE\`, the rest for what Redis keeps of keys and of when they expire.`
+  ].join('\n\n')
+}
+
+export function refreshSection ({ sessions, refreshes, calls, begun, refreshed, spent }: RefreshCost): string {
+  const rows = Object.entries(calls).map(([call, { cpu, redisCpu, milliseconds }]) =>
+    [call, figure(cpu), figure(redisCpu), figure(median(milliseconds)), figure(quantile(milliseconds, 0.99))])
+  return [
+    '## Sessions that are refreshed',
+    `${sessions} sessions, each refreshed ${refreshes.toLocaleString('en')} times, one call at a time. Redis is on the same machine.`,
+    table(['', 'CPU µs', 'CPU µs of Redis', 'p50 ms', 'p99 ms'], rows),
+    `A session takes ${figure(begun)} bytes of Redis after its login, and ${figure(refreshed)} after these refreshes, once all but its last access token have ended. ` +
+    `A spent refresh token takes ${figure(spent)} by \`MEMORY USAGE\`. It is kept until the session ends.`
   ].join('\n\n')
 }

@@ -35,6 +35,30 @@ export class Database {
     return calls
   }
 
+  /** CPU that Redis used, in microseconds. */
+  async cpu (): Promise<number> {
+    const info = await this.redis.info('cpu')
+    return ['sys', 'user'].reduce((sum, name) => sum + Number(new RegExp(`^used_cpu_${name}:([\\d.]+)`, 'm').exec(info)![1]) * 1e6, 0)
+  }
+
+  /** Deletes the keys that match, but for those to keep. */
+  async forget (pattern: string, isKept: (key: string) => boolean = () => false) {
+    for await (const keys of this.redis.scanStream({ match: pattern, count: 1000 }) as AsyncIterable<string[]>) {
+      const over = keys.filter((key) => !isKept(key))
+      if (over.length > 0) await this.redis.del(...over)
+    }
+  }
+
+  /** What MEMORY USAGE says of the first key that matches and has such a value. */
+  async usageOf (pattern: string, isMeant: (value: string) => boolean): Promise<number> {
+    for await (const keys of this.redis.scanStream({ match: pattern, count: 1000 }) as AsyncIterable<string[]>) {
+      for (const key of keys) {
+        if (isMeant(await this.redis.get(key) ?? '')) return Number(await this.redis.memory('USAGE', key))
+      }
+    }
+    throw new Error(`no key ${pattern} is such a one`)
+  }
+
   async usedMemory (): Promise<number> {
     return Number(/^used_memory:(\d+)/m.exec(await this.redis.info('memory'))![1])
   }
