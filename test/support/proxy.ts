@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, connect, type Socket } from 'node:net'
 import { freePort } from './ports.ts'
 import type { Owner } from './redis.ts'
+import { commandsIn } from './resp.ts'
 
 /**
  * - `pass`: hands on everything
@@ -13,9 +14,13 @@ import type { Owner } from './redis.ts'
  * - `replace`: hands on what the function makes of each chunk from the target
  * - `holdAfter`: keeps back what the target answers on a connection from the first chunk of the client on for which the
  *   function gives true, until the mode changes
+ * - `breakAt`: breaks the connection at the command of the client for which the function gives where: `before` the target
+ *   hears it, or `after` the target has run it and before the client is answered. All that the client was sent before has
+ *   been run, and no answer of that moment comes. The mode is `pass` then, and `broken` is called
  */
 export type ProxyMode = 'pass' | 'refuse' | 'blackhole' | 'garbage' | { delayMs: number } | { replace: (chunk: Buffer) => Buffer } |
-  { holdAfter: (sent: Buffer) => boolean }
+  { holdAfter: (sent: Buffer) => boolean } |
+  { breakAt: (command: string) => 'before' | 'after' | undefined, broken?: () => void }
 
 export interface Proxy {
   readonly port: number
@@ -38,7 +43,7 @@ const HOST = '127.0.0.1'
 export async function startProxy (t: Owner, target: { host: string, port: number }): Promise<Proxy> {
   const links = new Set<Link>()
   const server = createServer((client) => {
-    const link = new Link(client, target, () => mode)
+    const link = new Link(client, target, () => mode, () => { mode = 'pass' })
     links.add(link)
     client.once('close', () => links.delete(link))
   })
@@ -101,7 +106,7 @@ class Link {
   /** The answers that are kept back go on when it resolves. */
   #held: { promise: Promise<void>, resolve: () => void } | undefined
 
-  constructor (client: Socket, target: { host: string, port: number }, modeOfAll: () => ProxyMode) {
+  constructor (client: Socket, target: { host: string, port: number }, modeOfAll: () => ProxyMode, pass: () => void) {
     const mode = () => this.#isForgotten ? 'blackhole' : modeOfAll()
     this.#client = client.setNoDelay()
     this.#target = connect(target).setNoDelay()
@@ -113,7 +118,15 @@ class Link {
       // No type of RESP starts with a zero byte, so no client can take this for the beginning of an answer.
       const now = mode()
       if (typeof now === 'object' && 'holdAfter' in now && now.holdAfter(chunk)) this.#held ??= heldBack()
-      if (now === 'garbage') client.write(Buffer.concat([Buffer.from('\0garbage\r\n'), randomBytes(32)]))
+      if (typeof now === 'object' && 'breakAt' in now) {
+        const { broken } = now
+        if (!this.#sendUntil(chunk, now.breakAt)) return
+        pass()
+        this.#target.once('close', () => {
+          this.reset()
+          broken?.()
+        })
+      } else if (now === 'garbage') client.write(Buffer.concat([Buffer.from('\0garbage\r\n'), randomBytes(32)]))
       else this.#toTarget.push(chunk)
     })
     this.#target.on('data', (chunk) => {
@@ -132,6 +145,20 @@ class Link {
 
   forget (): void {
     this.#isForgotten = true
+  }
+
+  /** Sends what comes before the break, and gives whether there is one. */
+  #sendUntil (chunk: Buffer, breakAt: (command: string) => 'before' | 'after' | undefined): boolean {
+    for (const command of commandsIn(chunk)) {
+      const where = breakAt(command.toString())
+      if (where !== 'before') this.#target.write(command)
+      if (where === undefined) continue
+      this.forget()
+      // Redis runs what it was sent before it closes the connection.
+      this.#target.end()
+      return true
+    }
+    return false
   }
 
   reset (): void {
