@@ -98,6 +98,8 @@ export function entryOfSession (
   const { meta: kept = meta } = meta === undefined ? standing ?? {} : {}
   const names = { ...(iss && { iss }), ...(sub && { sub }) }
   const record: TokenRecord = {
+    // First, where the store finds it.
+    ...(began && { refreshedAt: issuedAt }),
     id,
     session: true,
     jti: jti!,
@@ -105,7 +107,6 @@ export function entryOfSession (
     sid: sid!,
     ...(listed && { claims: listed }),
     issuedAt: began ?? issuedAt,
-    ...(began && { refreshedAt: issuedAt }),
     expiresAt: isoTime(end, Math.ceil),
     ...(kept && { meta: kept })
   }

@@ -46,9 +46,12 @@ export class MemoryRefreshes implements Refreshes {
 
   async renew (entry: RecordEntry & { session: SessionEntry }): Promise<boolean> {
     const { session, record } = entry
-    if (this.#records.records.get(record.id)?.value.endedAt !== undefined) return false
+    const { endedAt, refreshedAt = '' } = this.#records.records.get(record.id)?.value ?? {}
+    if (endedAt !== undefined) return false
+    // Of two refreshes at once, the one whose clock is ahead may come first.
+    const latest = refreshedAt > (record.refreshedAt ?? refreshedAt) ? { ...record, refreshedAt } : record
     const refresh = this.kept.get(session.hash)?.value ?? session.refresh
-    await this.#records.save({ ...entry, session: { ...session, refresh } })
+    await this.#records.save({ ...entry, record: latest, session: { ...session, refresh } })
     return true
   }
 

@@ -20,3 +20,13 @@ function endOfReply (chunk: string, at: number): number {
   for (let i = 0; i < elements; i++) end = endOfReply(chunk, end)
   return end
 }
+
+/** The commands of a chunk that a client sent, each as it was sent. */
+export function * commandsIn (chunk: Buffer): Generator<Buffer> {
+  const text = chunk.toString('latin1')
+  for (let at = 0; at < text.length;) {
+    const end = endOfReply(text, at)
+    yield chunk.subarray(at, end)
+    at = end
+  }
+}

@@ -54,7 +54,9 @@ return 1`
 const ENDED = '{"endedAt":'
 
 /*
- * Keeps the record of a session, unless it has ended.
+ * Keeps the record of a session, unless it has ended. Of two refreshes at once, the one whose clock is ahead
+ * may come first: `refreshedAt` stays the latest, by which a log-out of the subject finds a token that its
+ * cutoff does not reach.
  *
  * KEYS: 1 key of the record
  * ARGV: 1 record   2 ends: when the record is dropped, in seconds since the epoch; '' means never
@@ -63,7 +65,11 @@ const ENDED = '{"endedAt":'
 export const SAVE_SESSION = `
 local key = KEYS[1]
 local record, ends = ARGV[1], ARGV[2]
-if string.sub(redis.call('GET', key) or '', 1, ${ENDED.length}) == '${ENDED}' then return 0 end
+local standing = redis.call('GET', key) or ''
+if string.sub(standing, 1, ${ENDED.length}) == '${ENDED}' then return 0 end
+local refreshed = '^{"refreshedAt":"[^"]+"'
+local before, now = string.match(standing, refreshed), string.match(record, refreshed)
+if before and now and before > now then record = before .. string.sub(record, #now + 1) end
 if ends == '' then redis.call('SET', key, record) else redis.call('SET', key, record, 'EXAT', ends) end
 return 1`
 
