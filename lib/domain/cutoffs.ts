@@ -1,5 +1,5 @@
 import { EVERY_IAT, type Entry } from '../stores/entry.ts'
-import type { Store, Written } from '../stores/store.ts'
+import type { Budget, Store, Written } from '../stores/store.ts'
 import type { Clock, Milliseconds, Seconds } from '../time.ts'
 import type { CutoffEvent } from '../types.ts'
 import type { By } from './audit.ts'
@@ -55,7 +55,9 @@ export class Cutoffs {
       ? cutoffKeptUntil(0, this.#rules, now, SESSION_SPAN)
       : cutoffKeptUntil(at, this.#rules, now)
     const entry: Entry = { kind: 'cutoff', name: cutoffNameOf(names), at, exp: null, until: kept }
+    const budget = this.#store.budget()
     const writing = this.#store.denials.write(entry, {
+      budget,
       made: (standing, isHeard) => this.#onMade({ ...names, cutoff: standing.at }, by, isHeard),
       // Whoever says until when means that second, and no later one.
       unlessFrom: last === undefined ? unlessFrom : at,
@@ -63,15 +65,16 @@ export class Cutoffs {
     })
     // A write that fails may stand.
     const written = await orUnavailable(writing).finally(() => this.#onChange())
-    if (isSession && this.#rules.refreshLifetime !== undefined) await this.#noteEnd(entry.name, now)
+    if (isSession && this.#rules.refreshLifetime !== undefined) await this.#noteEnd(entry.name, now, budget)
     return written
   }
 
   /** The record only tells when the session ended: that it did does not depend on this. */
-  async #noteEnd (name: string, now: Milliseconds) {
+  async #noteEnd (name: string, now: Milliseconds, budget: Budget) {
     try {
-      const record = await this.#store.records.of(name)
-      if (record !== null) await this.#store.refreshes.end(record.id, isoTime(now / 1000, Math.floor)!)
+      const record = await this.#store.records.of(name, budget)
+      const endedAt = isoTime(now / 1000, Math.floor)!
+      if (record !== null) await this.#store.refreshes.end(record.id, endedAt, budget)
     } catch {}
   }
 }

@@ -13,7 +13,7 @@ import type { History } from './history.ts'
 import { namesOf, type Named, type Names } from './names.ts'
 import { refreshHashOf, isRefreshToken, randomSecret, successorOf } from './refresh-token.ts'
 import { checkSession, entryOfSession, nextClaims, pairOf } from './session.ts'
-import type { Signing } from './signing.ts'
+import type { Signed, Signing } from './signing.ts'
 import { orUnavailable } from './unavailable.ts'
 
 export interface SessionsContext {
@@ -25,6 +25,18 @@ export interface SessionsContext {
   cutoffs: Cutoffs
   audit: Audit
   grace: Milliseconds
+}
+
+/** What one use of a refresh token is about. */
+interface Rotation {
+  token: string
+  hash: string
+  refresh: Refresh
+  /** The claims of the next access token, and what it was signed with. */
+  next: TokenClaims
+  signed: Signed
+  names: Names
+  meta: Record<string, unknown> | undefined
 }
 
 /** How many successors are looked at for the claims. All of them were used within one grace. */
@@ -80,12 +92,18 @@ export class Sessions {
     checkSession(signed.claims, refresh)
     const names = this.#namesOf(refresh, old, signed.claims)
 
+    const rotation = { token, hash, refresh, next, signed, names, meta: checkedMeta }
+    return orUnavailable(this.#store.within(() => this.#rotate(rotation, use), use.budget))
+  }
+
+  /** Spends the refresh token, keeps its successor, and then looks whether the session has ended. */
+  async #rotate (rotation: Rotation, use: SpendOptions): Promise<TokenPair> {
+    const { token, hash, refresh, next, signed, names, meta } = rotation
     const { spent, record } = await this.#spend(hash, refresh, names, use)
     const session = { ...refresh, claims: next, refreshToken: successorOf(token, spent.key) }
     const now = this.#clock.wall()
-    const entry = entryOfSession(session, signed.claims, record, checkedMeta, this.#rules, now)
-    const lives = await orUnavailable(this.#store.refreshes.renew(entry, use.budget))
-
+    const entry = entryOfSession(session, signed.claims, record, meta, this.#rules, now)
+    const lives = await this.#store.refreshes.renew(entry, use.budget)
     const [isEnded] = await Promise.all([this.#isEnded(refresh, names), this.#settle(hash, spent, use)])
     if (isEnded || !lives) {
       // What was just kept has a later iat than the cutoff that ended the session, and must not outlive it.
@@ -110,8 +128,8 @@ export class Sessions {
   /** Spends the refresh token, unless its session has ended. */
   async #spend (hash: string, refresh: Refresh, names: Names, use: SpendOptions) {
     const [found, record, isEnded] = await Promise.all([
-      orUnavailable(this.#store.refreshes.spend(hash, randomSecret(), use)),
-      orUnavailable(this.#store.records.byId(refresh.id)),
+      this.#store.refreshes.spend(hash, randomSecret(), use),
+      this.#store.records.byId(refresh.id),
       this.#isEnded(refresh, names)
     ])
     if (isEnded || record?.endedAt !== undefined) throw this.#refused('revoked', refresh)

@@ -141,7 +141,7 @@ export interface Refreshes {
   /** Drops the claims of a spent refresh token, whose successor is kept. */
   settle (hash: string, spent: SpentRefresh, budget: Budget): Promise<void>
   /** Says in the record of a session when it ended, unless the record says so already. */
-  end (id: string, endedAt: string): Promise<void>
+  end (id: string, endedAt: string, budget: Budget): Promise<void>
 }
 
 export interface StoreStatus {
@@ -166,8 +166,8 @@ export interface Store {
   readonly status: StoreStatus
   /** The time of one revocation, for all calls that it takes. */
   budget (): Budget
-  /** Gives several calls together the time of one. */
-  within<T> (calls: () => Promise<T>): Promise<T>
+  /** Gives several calls together the time of one, or what is left of it. */
+  within<T> (calls: () => Promise<T>, budget?: Budget): Promise<T>
   /**
    * Resolves once the store has answered or failed to. It never rejects: an application starts without its
    * store.

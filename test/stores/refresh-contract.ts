@@ -138,12 +138,12 @@ export async function refreshContract (t: Test, store: Store) {
     const entry = sessionOf({}, { meta: { device: 'phone' } })
     await records.save(entry)
     const at = '2026-11-03T00:00:00.000Z'
-    await refreshes.end(entry.record.id, at)
-    await refreshes.end(entry.record.id, '2026-11-04T00:00:00.000Z')
+    await refreshes.end(entry.record.id, at, store.budget())
+    await refreshes.end(entry.record.id, '2026-11-04T00:00:00.000Z', store.budget())
     t.strictSame({ ...await records.byId(entry.record.id) }, { endedAt: at, ...entry.record })
     t.equal(await refreshes.renew({ ...entry, record: { ...entry.record, jti: 'other' } }, store.budget()), false)
     t.match(await records.byId(entry.record.id), { endedAt: at, jti: entry.record.jti! })
-    await refreshes.end(randomUUID(), at)
+    await refreshes.end(randomUUID(), at, store.budget())
   })
 
   await t.test('a session whose record was lost gets it back', async (t) => {

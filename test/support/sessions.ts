@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { hashOf } from '../../lib/domain/refresh-token.ts'
+import { refreshHashOf } from '../../lib/domain/refresh-token.ts'
 import type { SpentRefresh } from '../../lib/stores/refresh.ts'
 import type { TokenPair } from '../../lib/types.ts'
 import { answerOf, bearer, REVOKED } from './app.ts'
@@ -16,7 +16,7 @@ export const REFRESH_INVALID = {
 
 /** What is kept of a refresh token; null: nothing is. */
 export async function keptOf (server: RedisServer, keyPrefix: string, refreshToken: string): Promise<SpentRefresh | null> {
-  const value = await server.cli('GET', `${keyPrefix}refresh:${hashOf(refreshToken)}`)
+  const value = await server.cli('GET', `${keyPrefix}refresh:${refreshHashOf(refreshToken)}`)
   return value === '' ? null : JSON.parse(value)
 }
 

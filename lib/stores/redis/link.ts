@@ -37,9 +37,9 @@ export class Link {
     return { left: this.deadline.timeout }
   }
 
-  /** Gives several calls together the time of one. */
-  within<T> (calls: () => Promise<T>): Promise<T> {
-    return this.deadline.run(calls)
+  /** Gives several calls together the time of one, or what is left of it. */
+  within<T> (calls: () => Promise<T>, budget = this.budget()): Promise<T> {
+    return this.deadline.run(calls, budget.left)
   }
 
   /** @throws TooMuch where too many are outstanding, NoAnswer, and what the operation throws */

@@ -76,13 +76,13 @@ export class RedisRefreshes implements Refreshes {
     })
   }
 
-  end (id: string, endedAt: string) {
-    return this.#run(undefined, async () => {
+  end (id: string, endedAt: string, budget: Budget) {
+    return this.#run(budget, async () => {
       await this.#redis.eval(END_SESSION, this.#keys.token(id), endedAt)
     })
   }
 
-  #run<T> (budget: Budget | undefined, operation: () => Promise<T>): Promise<T> {
+  #run<T> (budget: Budget, operation: () => Promise<T>): Promise<T> {
     return this.#link.run(operation, { needs: this.#canWrite, budget })
   }
 }

@@ -1,6 +1,6 @@
 import { nonsense } from '../../errors.ts'
 import type { Milliseconds } from '../../time.ts'
-import type { Store, StoreContext, StoreStatus } from '../store.ts'
+import type { Budget, Store, StoreContext, StoreStatus } from '../store.ts'
 import { isValue } from './batcher.ts'
 import type { Commands } from './commands.ts'
 import { Connections, type Connection } from './connection.ts'
@@ -77,8 +77,8 @@ export class RedisStore implements Store {
     return this.link.budget()
   }
 
-  within<T> (calls: () => Promise<T>) {
-    return this.link.within(calls)
+  within<T> (calls: () => Promise<T>, budget?: Budget) {
+    return this.link.within(calls, budget)
   }
 
   /** Compares connections only when it is asked, because a client that was given gets no listener. */

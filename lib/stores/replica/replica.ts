@@ -5,7 +5,7 @@ import type { Connection } from '../redis/connection.ts'
 import { keysUnder } from '../redis/keys.ts'
 import { RedisStore, type RedisOptions } from '../redis/store.ts'
 import { commandsOf } from '../redis/topology.ts'
-import type { Store, StoreContext, StoreStatus } from '../store.ts'
+import type { Budget, Store, StoreContext, StoreStatus } from '../store.ts'
 import { ReplicaDenials } from './denials.ts'
 import { Follower } from './follower.ts'
 import { RedisTime } from './redis-time.ts'
@@ -137,8 +137,8 @@ export class ReplicaStore implements Store {
     return this.#redis.budget()
   }
 
-  within<T> (calls: () => Promise<T>) {
-    return this.#redis.within(calls)
+  within<T> (calls: () => Promise<T>, budget?: Budget) {
+    return this.#redis.within(calls, budget)
   }
 
   async start () {
