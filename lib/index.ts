@@ -8,8 +8,8 @@ export type {
 } from './option-types.ts'
 export type { LogoutProvider } from './provider-types.ts'
 export type {
-  ClaimOptions, ClaimResult, CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions, ListedToken,
-  RefreshOptions, RevocationDecorator, RevocationEvents, RevocationResult, RevocationStatus, RevokeResult,
-  SessionOptions, SessionResult, SubjectOptions, TokenClaims, TokenPair, TokenRecord, TokensOptions,
-  TokensPage
+  AnyRequest, ClaimOptions, ClaimResult, CutoffEvent, CutoffResult, IssueClaims, IssuedToken, IssueOptions,
+  ListedToken, RefreshOptions, RevocationDecorator, RevocationEvents, RevocationResult, RevocationStatus,
+  RevokeResult, SessionOptions, SessionResult, SubjectOptions, TokenClaims, TokenPair, TokenRecord,
+  TokensOptions, TokensPage
 } from './types.ts'

@@ -9,7 +9,12 @@ import type {
 } from './result-types.ts'
 import type { Milliseconds, Seconds } from './time.ts'
 
-/** Any request that an application handles: the types of its routes, server and logger don't matter. */
+/**
+ * Any request that an application handles: the types of its routes, server and logger don't matter.
+ * @example
+ * const logOut = (of: AnyRequest) => app.revocation.revoke(of)
+ * await logOut(request)
+ */
 export type AnyRequest = FastifyRequest<any, any, any, any, any, any, any, any>
 
 /**

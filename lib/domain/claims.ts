@@ -3,7 +3,12 @@ import type { Milliseconds } from '../time.ts'
 import { hasOwnName } from './names.ts'
 import { EXPIRY_MARGIN, IAT_AHEAD, type Lifetimes } from './retention.ts'
 
-/** The claims of a token, as they were signed. Only the signature has been checked. */
+/**
+ * The claims of a token, as they were signed. Only the signature has been checked.
+ * @example
+ * const verified: TokenClaims = await request.jwtVerify()
+ * const isRevoked = await app.revocation.isRevoked(verified)
+ */
 export interface TokenClaims {
   jti?: unknown
   iss?: unknown
@@ -22,7 +27,12 @@ type Issuable<Payload> = Payload extends object
     : Omit<Payload, FilledIn> & Partial<Pick<Payload, FilledIn & keyof Payload>>
   : never
 
-/** The claims to sign: `FastifyJWT['payload']` where the application declares one, else any object. */
+/**
+ * The claims to sign: `FastifyJWT['payload']` where the application declares one, else any object.
+ * @example
+ * const user: IssueClaims = { sub: 'alice', role: 'editor' }
+ * const { token } = await app.revocation.issue(user)
+ */
 export type IssueClaims = FastifyJWT extends { payload: infer Payload extends object }
   ? Issuable<Payload>
   : object

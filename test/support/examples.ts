@@ -31,7 +31,9 @@ export interface PlacedExample {
   registersJwt: boolean
 }
 
-const sources = await Promise.all((await readdir(LIB)).filter((file) => file.endsWith('types.ts')).map(sourceOf))
+/** What an application gives and gets is there, but for claims. */
+const FILES = [...(await readdir(LIB)).filter((file) => file.endsWith('types.ts')), join('domain', 'claims.ts')]
+const sources = await Promise.all(FILES.map(sourceOf))
 export const documented = sources.flatMap(documentedIn)
 const examples = documented.filter((example): example is Example => example.code !== undefined)
 /** What `index.ts` exports. */

@@ -181,9 +181,9 @@ class Link {
 }
 
 function heldBack () {
-  let resolve!: () => void
-  const promise = new Promise<void>((done) => { resolve = done })
-  return { promise, resolve }
+  let release!: () => void
+  const promise = new Promise<void>((resolve) => { release = resolve })
+  return { promise, resolve: release }
 }
 
 /** One direction: what goes in comes out in order, each chunk when the delay at its arrival is over. */
