@@ -7,7 +7,7 @@ import type { RevocationOptions } from '../../lib/index.ts'
 import { ownPrefix } from '../support/app.ts'
 import { Load } from '../support/load.ts'
 import { Rig, STORE_TIMEOUT } from '../support/outage.ts'
-import { KEPT, outcomesOf } from '../support/promises.ts'
+import { KEPT, outcomesOf, SESSIONS_KEPT, sessionsOf } from '../support/promises.ts'
 import { startProxy } from '../support/proxy.ts'
 import { eventually, startCluster, startRedis } from '../support/redis.ts'
 import { isThorough } from '../support/runs.ts'
@@ -48,9 +48,11 @@ for (const [topology, open] of Object.entries(TOPOLOGIES)) {
           // What is given differs in its connections alone, and minReplicas needs one more.
           if (!isThorough && topology === 'Sentinel' && client !== 'a client of the plugin\'s own' && minReplicas === 0) continue
           await t.test(`${client}, mode ${mode}, minReplicas ${minReplicas}`, async (t) => {
-            const options: RevocationOptions = { mode, minReplicas, keyPrefix: ownPrefix(), storeTimeout: 10_000, maxStaleness: 60_000, recordOnUse: true }
+            const options: RevocationOptions = { mode, minReplicas, keyPrefix: ownPrefix(), storeTimeout: 10_000, maxStaleness: 60_000, recordOnUse: true, refresh: {} }
             const [rig, neighbour] = [await Rig.startWell(t, { redis: connect(t), ...options }), await Rig.startWell(t, { redis: connect(t), ...options })]
-            t.strictSame(await outcomesOf(rig.app, neighbour.app, mode === 'replica' ? 20_000 : 0), KEPT)
+            const patience = mode === 'replica' ? 20_000 : 0
+            t.strictSame(await outcomesOf(rig.app, neighbour.app, patience), KEPT)
+            t.strictSame(await sessionsOf(rig.app, neighbour.app, patience), SESSIONS_KEPT)
             t.strictSame([...rig.lines, ...neighbour.lines], [], 'the stores were there all the time')
           })
         }

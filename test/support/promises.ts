@@ -29,6 +29,16 @@ export const KEPT = {
   'revoked by its subject, in the same second': [ACCEPTED, REFUSED, REFUSED]
 }
 
+/** What `sessionsOf` finds where every promise of sessions is kept. */
+export const SESSIONS_KEPT = {
+  'refreshed here and there': [ACCEPTED, ACCEPTED],
+  'used at once here and there': 'one successor',
+  'listed once': ['active'],
+  'ended by the jti of an older token': [REFUSED, REFUSED],
+  'refreshed after that': ['401 FST_JWT_REFRESH_INVALID Refresh token is not valid, log in again'],
+  'listed after that': ['revoked']
+}
+
 export type Outcomes = { [name in keyof typeof KEPT]: unknown }
 
 /** Status, code and message. */
@@ -105,4 +115,37 @@ export async function outcomesOf (app: FastifyInstance, neighbour: FastifyInstan
   await attempt('issued after that', () => everywhere(fresh.token))
   await attempt('revoked by its subject, in the same second', () => afterDelete(own, fresh.token, fresh.token))
   return outcomes as Outcomes
+}
+
+/** As `outcomesOf`, of a session that both applications refresh. */
+export async function sessionsOf (app: FastifyInstance, neighbour: FastifyInstance, patience: Milliseconds = 0) {
+  const sub = randomUUID()
+  const outcomes: Record<string, unknown> = {}
+  const attempt = async (name: keyof typeof SESSIONS_KEPT, act: () => Promise<unknown>) => {
+    outcomes[name] = await act().catch((error) => [`${error.statusCode} ${error.code} ${error.message}`])
+  }
+  const first = await app.revocation.issue({ sub }, { refresh: true })
+  let pair = first
+  await attempt('refreshed here and there', async () => {
+    const found = []
+    for (const each of [app, neighbour]) {
+      pair = await each.revocation.refresh(pair.refreshToken)
+      found.push(await me(neighbour, pair.token))
+    }
+    return found
+  })
+  await attempt('used at once here and there', async () => {
+    const pairs = await Promise.all([app, neighbour].map((each) => each.revocation.refresh(pair.refreshToken)))
+    pair = pairs[0]!
+    return new Set(pairs.map(({ refreshToken }) => refreshToken)).size === 1 ? 'one successor' : pairs
+  })
+  const listed = async () => (await neighbour.revocation.tokens(sub)).tokens.map(({ status }) => status)
+  await attempt('listed once', listed)
+  await attempt('ended by the jti of an older token', async () => {
+    await app.revocation.revoke({ jti: first.jti })
+    return [await me(app, pair.token), await meAfter(neighbour, pair.token, patience)]
+  })
+  await attempt('refreshed after that', () => neighbour.revocation.refresh(pair.refreshToken))
+  await attempt('listed after that', listed)
+  return outcomes
 }
