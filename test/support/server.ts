@@ -20,7 +20,10 @@ Date.now = () => now() + ahead * 1000
 const app = Fastify({ routerOptions: { maxParamLength: 255 } })
 await app.register(fastifyJwt, { secret: SECRET, sign: { expiresIn: '15m' } })
 await app.register(revocationPlugin, {
-  ...(REDIS_URL && { redis: REDIS_URL }), keyPrefix: KEY_PREFIX, storeTimeout: Number(STORE_TIMEOUT), mode: MODE as 'strict' | 'replica',
+  ...(REDIS_URL && { redis: REDIS_URL }),
+  keyPrefix: KEY_PREFIX,
+  storeTimeout: Number(STORE_TIMEOUT),
+  mode: MODE as 'strict' | 'replica',
   ...(REFRESH && { refresh: JSON.parse(REFRESH) })
 })
 app.post('/login', async () => app.revocation.issue({ sub: 'alice' }))

@@ -178,10 +178,10 @@ async function roundTrips (client: RedisClient & { isCluster: boolean }, act: (r
   const measured = await act(stepped)
   isCounting = true
   const from = watched.flushes.length
-  let isDone = false
-  const done = measured().finally(() => { isDone = true })
+  const state = { isDone: false }
+  const done = measured().finally(() => { state.isDone = true })
   let trips = 0
-  while (!isDone) {
+  while (!state.isDone) {
     // All that goes out at once has gone out, and is answered.
     await watched.idle()
     await watched.idle()
