@@ -181,9 +181,9 @@ class Link {
 }
 
 function heldBack () {
-  let release!: () => void
-  const promise = new Promise<void>((resolve) => { release = resolve })
-  return { promise, resolve: release }
+  let resolve!: () => void
+  const promise = new Promise<void>((_resolve) => { resolve = _resolve })
+  return { promise, resolve }
 }
 
 /** One direction: what goes in comes out in order, each chunk when the delay at its arrival is over. */
