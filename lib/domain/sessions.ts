@@ -12,9 +12,10 @@ import type { Cutoffs } from './cutoffs.ts'
 import type { History } from './history.ts'
 import { namesOf, type Named, type Names } from './names.ts'
 import { refreshHashOf, isRefreshToken, randomSecret, successorOf } from './refresh-token.ts'
+import { IAT_AHEAD } from './retention.ts'
 import { checkSession, entryOfSession, nextClaims, pairOf } from './session.ts'
-import type { Signed, Signing } from './signing.ts'
-import { orUnavailable } from './unavailable.ts'
+import type { Signed, Signing, SignRequest } from './signing.ts'
+import { orUnavailable, unavailable } from './unavailable.ts'
 
 export interface SessionsContext {
   store: Store
@@ -85,10 +86,8 @@ export class Sessions {
     const given = typeof claims === 'function' ? await claims(structuredClone(old)) : claims ?? old
     checkObject('refresh', 'claims', '{ sub }', given)
     const next = nextClaims(given as TokenClaims, refresh, this.#rules)
-    const asked = { ...this.#signing.complete(next, randomUUID()), iat: this.#iatOf(refresh) }
     const { end, namespace } = refresh
-    const request = { method: 'refresh', given: next, options, namespace, end } as const
-    const signed = await this.#signing.sign(asked, request)
+    const signed = await this.#sign(refresh, { method: 'refresh', given: next, options, namespace, end })
     checkSession(signed.claims, refresh)
     const names = this.#namesOf(refresh, old, signed.claims)
 
@@ -113,6 +112,21 @@ export class Sessions {
     this.#history.noteRecorded(entry, signed.claims)
     this.#audit.refreshed(refresh, signed.claims.jti)
     return pairOf(signed, session)
+  }
+
+  /** Signs the next access token. An iat that is ahead of the clock does not move its end. */
+  async #sign (refresh: Refresh, request: SignRequest): Promise<Signed> {
+    const asked = this.#signing.complete(request.given, randomUUID())
+    const iat = this.#iatOf(refresh)
+    const ahead = iat - this.#clock.wall() / 1000
+    if (ahead > this.#rules.clockTolerance + IAT_AHEAD) {
+      throw unavailable(`the clock is ${Math.ceil(ahead)} s behind the last token of the session`)
+    }
+    if (ahead <= 0) return this.#signing.sign({ ...asked, iat }, request)
+    const { claims: { exp } } = await this.#signing.sign(asked, request)
+    if (exp! <= iat) throw unavailable(`the token would end at ${exp}, and the one before began at ${iat}`)
+    const options = { ...request.options, expiresIn: exp! - iat }
+    return this.#signing.sign({ ...asked, iat }, { ...request, options })
   }
 
   /**

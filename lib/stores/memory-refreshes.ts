@@ -78,6 +78,6 @@ function stateOf (
   refresh: Refresh | SpentRefresh, { grace, since }: SpendOptions, now: Milliseconds
 ): RefreshState {
   if (!('used' in refresh)) return 'fresh'
-  if ((since ?? now) - refresh.used * 1000 >= grace) return 'reused'
+  if ((since ?? now) - Math.round(refresh.used * 1000) >= grace) return 'reused'
   return refresh.uses < MAX_USES ? 'again' : 'exhausted'
 }

@@ -5,7 +5,7 @@ import { MemoryStore } from '../../lib/stores/memory.ts'
 import type { Store } from '../../lib/stores/store.ts'
 import type { RedisClient } from '../../lib/types.ts'
 import { ownPrefix } from '../support/app.ts'
-import { buildDomain, claimsOf, Clock, presented, RULES } from '../support/domain.ts'
+import { buildDomain, claimsOf, Clock, presented, RULES, UNAVAILABLE } from '../support/domain.ts'
 import { startRedis } from '../support/redis.ts'
 import { redisStore } from '../support/stores.ts'
 
@@ -115,7 +115,7 @@ for (const [name, open] of Object.entries(STORES)) {
     const clock = new Clock()
     const storeOf = open(t, clock)
     // On memory this clock is the store's as well.
-    const domain = build(storeOf(clock), clock, { maxTokenLifetime: 3600 })
+    const domain = build(storeOf(clock), clock)
     const [lives, ends] = [await domain.issue({ sub: 'alice' }, { refresh: true }), await domain.issue({ sub: 'bob' }, { refresh: true })]
     const [first, second] = [await domain.refresh(lives.refreshToken), await domain.refresh(ends.refreshToken)]
     await domain.revokeSubject('bob')
@@ -125,7 +125,13 @@ for (const [name, open] of Object.entries(STORES)) {
     const next = await domain.refresh(first.refreshToken)
     t.equal(accessOf(next.token).iat, accessOf(first.token).iat, 'no token is older than the one before')
     t.equal(next.refreshExpiresAt, lives.refreshExpiresAt)
+    t.equal(accessOf(next.token).exp, clock.seconds + 900, 'and none ends later for it')
     t.equal(await presented(domain, accessOf(next.token)), 'accepted')
+    clock.now -= 30_000
+    await t.rejects(domain.refresh(next.refreshToken), { ...UNAVAILABLE, cause: { message: /^the clock is 7\d s behind the last token of the session$/ } })
+    clock.now += 30_000
+    await t.rejects(domain.refresh(next.refreshToken, { expiresIn: 40 }), { ...UNAVAILABLE, cause: { message: /^the token would end at \d+, and the one before began at \d+$/ } })
+    t.equal(accessOf((await domain.refresh(next.refreshToken)).token).iat, accessOf(first.token).iat, 'what was refused has spent nothing')
     await domain.revokeSession(lives.sid)
     await t.rejects(domain.refresh(next.refreshToken), INVALID)
   })

@@ -31,7 +31,7 @@ if not used then
   end
   return {'fresh', value, time}
 end
-if (since or time) - used * 1000 >= grace then return {'reused', value, time} end
+if (since or time) - math.floor(used * 1000 + 0.5) >= grace then return {'reused', value, time} end
 if tonumber(uses) >= ${MAX_USES} then return {'exhausted', value, time} end
 if secret ~= '' then set(used, uses + 1, more) end
 return {'again', value, time}`
