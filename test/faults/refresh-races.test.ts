@@ -8,6 +8,7 @@ import { buildApp, ownPrefix, signed } from '../support/app.ts'
 import { AUDIENCE, startProvider } from '../support/provider.ts'
 import { startProxy, type Proxy } from '../support/proxy.ts'
 import { eventually, startRedis } from '../support/redis.ts'
+import { isThorough } from '../support/runs.ts'
 import { doors, isEnded, keptOf, logIn, REFRESH_INVALID, usedSince, type Scene } from '../support/sessions.ts'
 
 /*
@@ -75,10 +76,12 @@ async function lostToken (app: FastifyInstance, { sub, tenant, pair }: Scene): P
 }
 
 for (const mode of ['strict', 'replica'] as const) {
+  // What a replica's refresh asks is the same, but for its copy.
+  const doors = Object.entries(DOORS).filter((_door, i) => isThorough || mode === 'strict' || i % 2 === 0)
   for (const point of Object.keys(POINTS)) {
     t.test(`on a ${mode}, where ${point}, each log-out wins`, async (t) => {
       const scenes = await loggedIn(Object.keys(DOORS).length)
-      for (const [door, logOut] of Object.entries(DOORS)) {
+      for (const [door, logOut] of doors) {
         const scene = scenes.shift()!
         const { first, pair, sub } = scene
         const proxy = proxies[mode]
