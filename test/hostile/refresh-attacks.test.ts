@@ -1,0 +1,42 @@
+import type { FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import type { RevocationOptions, TokenPair } from '../../lib/index.ts'
+import { MemoryStore } from '../../lib/stores/memory.ts'
+import { answerOf, bearer, buildApp, ownPrefix, REVOKED } from '../support/app.ts'
+import { buildDomain, ownTime, RULES, UNAVAILABLE, WatchedClient } from '../support/domain.ts'
+import { eventually, startRedis } from '../support/redis.ts'
+
+/* Sessions that are refreshed, as somebody attacks them who has read the code. */
+
+const HISTORY = '/v1/jwt/history'
+const INVALID = { code: 'FST_JWT_REFRESH_INVALID', statusCode: 401, message: 'Refresh token is not valid, log in again' }
+const DAY = 24 * 3600
+const server = await startRedis(t)
+const redis = new Redis(server.url)
+t.teardown(() => redis.quit())
+
+type Line = { level: number, event?: string } & Record<string, unknown>
+
+async function build (t: Parameters<typeof buildApp>[0], revocation: RevocationOptions = {}, jwt = {}) {
+  const lines: Line[] = []
+  const app = await buildApp(t, {
+    fastify: { logger: { level: 'trace', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } },
+    jwt,
+    revocation: { refresh: {}, ...revocation }
+  })
+  return { app, lines, events: (name: string) => lines.filter(({ event }) => event === name) }
+}
+
+const login = (app: FastifyInstance, claims: object = {}, options: object = {}) =>
+  app.revocation.issue({ sub: 'alice', ...claims }, { refresh: true, ...options }) as Promise<TokenPair>
+const me = async (app: FastifyInstance, token: string) => answerOf(await app.inject({ url: '/me', headers: bearer(token) }))
+
+t.test('claims of the largest size go on for as long as the session does', async (t) => {
+  const { app } = await build(t, {}, { sign: { expiresIn: '15m', iss: 'https://us.example' } })
+  const claims = { sub: 'alice', large: '' }
+  claims.large = 'x'.repeat(4096 - JSON.stringify(claims).length)
+  let pair: TokenPair = await app.revocation.issue(claims, { refresh: true })
+  for (let refreshes = 0; refreshes < 3; refreshes++) pair = await app.revocation.refresh(pair.refreshToken)
+  t.match(await me(app, pair.token), { statusCode: 200, body: { user: { ...claims, sid: pair.sid } } })
+})
