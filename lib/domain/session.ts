@@ -125,9 +125,26 @@ export function entryOfSession (
       name: cutoffNameOf({ sid: sid!, ...(iss && { iss }) }),
       identityKeptUntil: keptUntil(exp, rules, now),
       hash: refreshHashOf(refreshToken),
-      refresh: { sid: sid!, ...names, id, iat: iat!, end, ...(namespace && { namespace }), claims }
+      refresh: {
+        sid: sid!,
+        ...names,
+        id,
+        iat: iat!,
+        end,
+        ...(namespace && { namespace }),
+        claims: withNames(claims, signed, rules)
+      }
     }
   }
+}
+
+/** The claims with the names of the token, which sign options may have set. */
+function withNames (claims: TokenClaims, { iss, sub, sid }: CheckedClaims, rules: Rules): TokenClaims {
+  const named = { ...claims }
+  for (const [name, value] of [['iss', iss], [rules.claims.sub, sub], [rules.claims.sid!, sid]] as const) {
+    if (value !== undefined && subOf(named[name]) !== value) named[name] = value
+  }
+  return named
 }
 
 export function pairOf ({ token, claims }: Signed, { id, sid, refreshToken, end }: Session): TokenPair {

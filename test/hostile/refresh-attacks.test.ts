@@ -40,3 +40,12 @@ t.test('claims of the largest size go on for as long as the session does', async
   for (let refreshes = 0; refreshes < 3; refreshes++) pair = await app.revocation.refresh(pair.refreshToken)
   t.match(await me(app, pair.token), { statusCode: 200, body: { user: { ...claims, sid: pair.sid } } })
 })
+
+t.test('the application is given the names that sign options gave the login', async (t) => {
+  const { app } = await build(t)
+  const { refreshToken } = await app.revocation.issue({ sub: 'somebody' }, { refresh: true, sub: 'alice' } as object) as TokenPair
+  const seen: unknown[] = []
+  const next = await app.revocation.refresh(refreshToken, { claims: (old) => { seen.push(old.sub); return { sub: old.sub } } })
+  t.strictSame(seen, ['alice'])
+  t.match(await me(app, next.token), { statusCode: 200, body: { user: { sub: 'alice' } } })
+})
