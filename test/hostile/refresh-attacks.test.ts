@@ -49,3 +49,9 @@ t.test('the application is given the names that sign options gave the login', as
   t.strictSame(seen, ['alice'])
   t.match(await me(app, next.token), { statusCode: 200, body: { user: { sub: 'alice' } } })
 })
+
+t.test('what a refresh can not sign is said of refresh()', async (t) => {
+  const { app } = await build(t)
+  const { refreshToken } = await login(app)
+  await t.rejects(app.revocation.refresh(refreshToken, { expiresIn: '40d' } as object), { name: 'TypeError', message: /option expiresIn of refresh\(\)$/ })
+})
