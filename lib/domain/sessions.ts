@@ -103,7 +103,9 @@ export class Sessions {
    */
   #iatOf (refresh: Refresh): Seconds {
     const iat = Math.max(Math.floor(this.#clock.wall() / 1000), refresh.iat)
-    if (refresh.end <= iat) throw this.#refused('expired', refresh)
+    // No cutoff is kept for longer than the lifetime, and the session may have begun under a longer one.
+    const end = Math.min(refresh.end, refresh.iat + this.#rules.refreshLifetime!)
+    if (end <= iat) throw this.#refused('expired', refresh)
     return iat
   }
 

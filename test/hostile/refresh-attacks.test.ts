@@ -50,6 +50,27 @@ t.test('the application is given the names that sign options gave the login', as
   t.match(await me(app, next.token), { statusCode: 200, body: { user: { sub: 'alice' } } })
 })
 
+t.test('a shorter option "refresh" brings back no session that its subject ended', async (t) => {
+  const clock = ownTime(t)
+  const store = new MemoryStore({ clock })
+  const rules = { ...RULES, claims: { jti: 'jti', sub: 'sub', sid: 'sid' }, maxTokenLifetime: 900 }
+  const over = (expiresIn: number) =>
+    buildDomain({ store, clock, rules: { ...rules, refreshLifetime: expiresIn }, refresh: { expiresIn, grace: 10_000 } })
+  const before = over(30 * DAY)
+  const after = over(7 * DAY)
+  const ended = await before.issue({ sub: 'alice' }, { refresh: true }) as TokenPair
+  const kept = await before.issue({ sub: 'bob' }, { refresh: true }) as TokenPair
+  clock.set(DAY)
+  await after.revokeSubject('alice')
+  const next = await after.refresh(kept.refreshToken)
+  clock.set(7 * DAY - 1)
+  const last = await after.refresh(next.refreshToken)
+  t.ok(last.refreshToken, 'who comes often enough stays logged in')
+  clock.set(2 * DAY)
+  await t.rejects(after.refresh(ended.refreshToken), INVALID, 'the cutoff is gone, and was never met')
+  await t.resolves(after.refresh(last.refreshToken))
+})
+
 t.test('what a refresh can not sign is said of refresh()', async (t) => {
   const { app } = await build(t)
   const { refreshToken } = await login(app)
