@@ -12,9 +12,10 @@ import type { Cutoffs } from './cutoffs.ts'
 import type { History } from './history.ts'
 import { namesOf, type Named, type Names } from './names.ts'
 import { refreshHashOf, isRefreshToken, randomSecret, successorOf } from './refresh-token.ts'
+import { IAT_AHEAD } from './retention.ts'
 import { checkSession, entryOfSession, nextClaims, pairOf } from './session.ts'
 import type { Signing } from './signing.ts'
-import { orUnavailable } from './unavailable.ts'
+import { orUnavailable, unavailable } from './unavailable.ts'
 
 export interface SessionsContext {
   store: Store
@@ -102,9 +103,14 @@ export class Sessions {
    * where the session is over by then.
    */
   #iatOf (refresh: Refresh): Seconds {
-    const iat = Math.max(Math.floor(this.#clock.wall() / 1000), refresh.iat)
+    const now = Math.floor(this.#clock.wall() / 1000)
+    const { refreshLifetime, clockTolerance } = this.#rules
+    if (refresh.iat > now + clockTolerance + IAT_AHEAD) {
+      throw unavailable(`the session has the iat ${refresh.iat}, and the clock of this process says ${now}`)
+    }
+    const iat = Math.max(now, refresh.iat)
     // No cutoff is kept for longer than the lifetime, and the session may have begun under a longer one.
-    const end = Math.min(refresh.end, refresh.iat + this.#rules.refreshLifetime!)
+    const end = Math.min(refresh.end, refresh.iat + refreshLifetime!)
     if (end <= iat) throw this.#refused('expired', refresh)
     return iat
   }

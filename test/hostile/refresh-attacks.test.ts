@@ -71,6 +71,16 @@ t.test('a shorter option "refresh" brings back no session that its subject ended
   await t.resolves(after.refresh(last.refreshToken))
 })
 
+t.test('a clock that is behind is no fault of the caller', async (t) => {
+  const clock = ownTime(t)
+  const { app } = await build(t)
+  const { refreshToken } = await login(app)
+  clock.set(-120)
+  await t.rejects(app.revocation.refresh(refreshToken), UNAVAILABLE)
+  clock.set(90)
+  await t.resolves(app.revocation.refresh(refreshToken), 'nothing was spent')
+})
+
 t.test('what a refresh can not sign is said of refresh()', async (t) => {
   const { app } = await build(t)
   const { refreshToken } = await login(app)
