@@ -1,5 +1,5 @@
 import { EVERY_IAT, type Entry } from '../stores/entry.ts'
-import type { Store, Written } from '../stores/store.ts'
+import type { Budget, Store, Written } from '../stores/store.ts'
 import type { Clock, Milliseconds, Seconds } from '../time.ts'
 import type { CutoffEvent } from '../types.ts'
 import type { By } from './audit.ts'
@@ -26,6 +26,8 @@ export interface CutoffOptions {
   unlessFrom?: Seconds | undefined
   /** Nobody asks again: where the write fails, the store owes it. */
   mustStand?: boolean | undefined
+  /** Default: the time of one revocation. */
+  budget?: Budget | undefined
 }
 
 /** Writes cutoffs of whatever has them. */
@@ -46,7 +48,7 @@ export class Cutoffs {
 
   /** A session is always ended for ever: whoever signs its tokens may sign another one after the log-out. */
   async write (names: CutoffNames, options: CutoffOptions = {}): Promise<Written> {
-    const { by, until, unlessFrom, mustStand } = options
+    const { by, until, unlessFrom, mustStand, budget = this.#store.budget() } = options
     const now = this.#clock.wall()
     const isSession = 'sid' in names
     const last = isSession ? Infinity : until
@@ -57,21 +59,23 @@ export class Cutoffs {
     const entry: Entry = { kind: 'cutoff', name: cutoffNameOf(names), at, exp: null, until: kept }
     const writing = this.#store.denials.write(entry, {
       made: (standing, isHeard) => this.#onMade({ ...names, cutoff: standing.at }, by, isHeard),
+      budget,
       // Whoever says until when means that second, and no later one.
       unlessFrom: last === undefined ? unlessFrom : at,
       mustStand
     })
     // A write that fails may stand.
     const written = await orUnavailable(writing).finally(() => this.#onChange())
-    if (isSession && this.#rules.refreshLifetime !== undefined) await this.#noteEnd(entry.name, now)
+    if (isSession && this.#rules.refreshLifetime !== undefined) await this.#noteEnd(entry.name, now, budget)
     return written
   }
 
   /** The record only tells when the session ended: that it did does not depend on this. */
-  async #noteEnd (name: string, now: Milliseconds) {
+  async #noteEnd (name: string, now: Milliseconds, budget: Budget) {
     try {
-      const record = await this.#store.records.of(name)
-      if (record !== null) await this.#store.refreshes.end(record.id, isoTime(now / 1000, Math.floor)!)
+      const record = await this.#store.records.of(name, budget)
+      if (record === null) return
+      await this.#store.refreshes.end(record.id, isoTime(now / 1000, Math.floor)!, budget)
     } catch {}
   }
 }

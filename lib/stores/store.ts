@@ -141,7 +141,7 @@ export interface Refreshes {
   /** Drops the claims of a spent refresh token, whose successor is kept. */
   settle (hash: string, spent: SpentRefresh, budget: Budget): Promise<void>
   /** Says in the record of a session when it ended, unless the record says so already. */
-  end (id: string, endedAt: string): Promise<void>
+  end (id: string, endedAt: string, budget?: Budget): Promise<void>
 }
 
 export interface StoreStatus {

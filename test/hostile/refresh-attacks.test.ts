@@ -86,3 +86,35 @@ t.test('what a refresh can not sign is said of refresh()', async (t) => {
   const { refreshToken } = await login(app)
   await t.rejects(app.revocation.refresh(refreshToken, { expiresIn: '40d' } as object), { name: 'TypeError', message: /option expiresIn of refresh\(\)$/ })
 })
+
+/** A client that refuses writes under some keys, as Redis does that has no memory left. */
+async function refusing (t: Parameters<typeof buildApp>[0], kind: string, error: Error) {
+  const keyPrefix = ownPrefix()
+  const client = new WatchedClient(redis)
+  const { app, ...more } = await build(t, { redis: client as never, keyPrefix, refresh: { grace: 0 } })
+  return {
+    app,
+    ...more,
+    refuse () {
+      client.intercept = ([name, , , key]) => name === 'eval' && String(key).startsWith(`${keyPrefix}${kind}`) ? Promise.reject(error) : undefined
+    },
+    relent () { client.intercept = () => undefined }
+  }
+}
+
+const OOM = Object.assign(new Error("OOM command not allowed when used memory > 'maxmemory'."), { name: 'ReplyError' })
+
+for (const kind of ['revoked:', 'cutoff:']) {
+  t.test(`a log-out that failed halfway leaves no session that lives: ${kind}`, async (t) => {
+    const { app, refuse, relent } = await refusing(t, kind, OOM)
+    const pair = await login(app)
+    const logOut = async () => answerOf(await app.inject({ method: 'DELETE', url: `${HISTORY}/${pair.jti}`, headers: bearer(pair.token) }))
+    refuse()
+    t.match(await logOut(), { statusCode: 503, body: UNAVAILABLE })
+    relent()
+    // The store is back once it has been asked.
+    await eventually('the store is back', async () => (await logOut()).statusCode !== 503)
+    await t.rejects(app.revocation.refresh(pair.refreshToken), INVALID)
+    t.strictSame(await me(app, pair.token), REVOKED)
+  })
+}

@@ -65,7 +65,8 @@ export class RedisRefreshes implements Refreshes {
       ])
       const kept = answers.at(-1)
       if (kept !== 'OK' && kept !== null) throw nonsense('to a refresh token')
-      return saved === 1
+      // Some clients give numbers as strings.
+      return Number(saved) === 1
     })
   }
 
@@ -76,8 +77,8 @@ export class RedisRefreshes implements Refreshes {
     })
   }
 
-  end (id: string, endedAt: string) {
-    return this.#run(undefined, async () => {
+  end (id: string, endedAt: string, budget?: Budget) {
+    return this.#run(budget, async () => {
       await this.#redis.eval(END_SESSION, this.#keys.token(id), endedAt)
     })
   }
