@@ -28,6 +28,8 @@ export interface CutoffOptions {
   mustStand?: boolean | undefined
   /** Default: the time of one revocation. */
   budget?: Budget | undefined
+  /** Called once if this call made what stands, also where that is known later. */
+  made?: (() => void) | undefined
 }
 
 /** Writes cutoffs of whatever has them. */
@@ -48,7 +50,7 @@ export class Cutoffs {
 
   /** A session is always ended for ever: whoever signs its tokens may sign another one after the log-out. */
   async write (names: CutoffNames, options: CutoffOptions = {}): Promise<Written> {
-    const { by, until, unlessFrom, mustStand, budget = this.#store.budget() } = options
+    const { by, until, unlessFrom, mustStand, made, budget = this.#store.budget() } = options
     const now = this.#clock.wall()
     const isSession = 'sid' in names
     const last = isSession ? Infinity : until
@@ -58,7 +60,10 @@ export class Cutoffs {
       : cutoffKeptUntil(at, this.#rules, now)
     const entry: Entry = { kind: 'cutoff', name: cutoffNameOf(names), at, exp: null, until: kept }
     const writing = this.#store.denials.write(entry, {
-      made: (standing, isHeard) => this.#onMade({ ...names, cutoff: standing.at }, by, isHeard),
+      made: (standing, isHeard) => {
+        this.#onMade({ ...names, cutoff: standing.at }, by, isHeard)
+        made?.()
+      },
       budget,
       // Whoever says until when means that second, and no later one.
       unlessFrom: last === undefined ? unlessFrom : at,

@@ -133,7 +133,7 @@ export class Sessions {
     const { state, refresh } = found
     if (state === 'exhausted') throw this.#refused('exhausted', refresh)
     if (state !== 'reused') return found
-    if (await this.#end(refresh)) this.#audit.refreshReused(refresh as unknown as SpentRefresh)
+    await this.#end(refresh, () => this.#audit.refreshReused(refresh as unknown as SpentRefresh))
     throw this.#refused('reused', refresh)
   }
 
@@ -170,11 +170,11 @@ export class Sessions {
     await this.#store.refreshes.settle(hash, spent, budget).catch(() => {})
   }
 
-  /** Ends the session of a refresh token. Gives whether this call did. */
-  async #end ({ sid, iss, sub }: Refresh): Promise<boolean> {
+  /** Ends the session of a refresh token. `made`: called once if this call did, be it later. */
+  async #end ({ sid, iss, sub }: Refresh, made?: () => void) {
     const names = { sid, ...(iss && { iss }) }
     const by = { ...names, ...(sub && { sub }) }
-    return (await this.#cutoffs.write(names, { by, mustStand: true })).first
+    await this.#cutoffs.write(names, { by, mustStand: true, made })
   }
 
   #refused (reason: RefreshRefusal, refresh?: Refresh): Error {

@@ -118,3 +118,16 @@ for (const kind of ['revoked:', 'cutoff:']) {
     t.strictSame(await me(app, pair.token), REVOKED)
   })
 }
+
+t.test('the critical line of a reuse comes also where the end of the session is owed', async (t) => {
+  const { app, events, refuse, relent } = await refusing(t, 'cutoff:', new Error('Connection is closed.'))
+  const { refreshToken } = await login(app)
+  await app.revocation.refresh(refreshToken)
+  refuse()
+  await t.rejects(app.revocation.refresh(refreshToken), UNAVAILABLE)
+  t.strictSame(events('authn_refresh_reuse'), [])
+  relent()
+  await eventually('the session is ended', async () => events('authn_token_revoked').length === 1)
+  await t.rejects(app.revocation.refresh(refreshToken), INVALID)
+  t.equal(events('authn_refresh_reuse').length, 1)
+})
