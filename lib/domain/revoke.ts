@@ -83,7 +83,7 @@ export class Revoker {
       throw new FST_JWT_NOT_REVOCABLE('it has no jti to revoke it by, sign it with issue, which adds one')
     }
     const budget = this.#store.budget()
-    const record = await this.#history.tokenOf(iss, jti, budget)
+    const record = await this.#history.tokenOf(iss, jti, budget, sid)
     return this.revokeKnown({ jti, iss, exp }, record, budget, byOf(claims))
   }
 

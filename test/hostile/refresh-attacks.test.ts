@@ -23,7 +23,8 @@ async function build (t: Parameters<typeof buildApp>[0], revocation: RevocationO
   const app = await buildApp(t, {
     fastify: { logger: { level: 'trace', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } },
     jwt,
-    revocation: { refresh: {}, ...revocation }
+    revocation: { refresh: {}, ...revocation },
+    after: (app) => { app.post('/logout', async (request) => app.revocation.revoke(request)) }
   })
   return { app, lines, events: (name: string) => lines.filter(({ event }) => event === name) }
 }
@@ -130,4 +131,22 @@ t.test('the critical line of a reuse comes also where the end of the session is 
   await eventually('the session is ended', async () => events('authn_token_revoked').length === 1)
   await t.rejects(app.revocation.refresh(refreshToken), INVALID)
   t.equal(events('authn_refresh_reuse').length, 1)
+})
+
+t.test('a log-out ends the session where Redis has dropped what leads from the token to it', async (t) => {
+  // Redis' clock is ahead of this process': what ends with the access token is over at once.
+  const clock = ownTime(t)
+  clock.set(-1800)
+  const { app } = await build(t, { redis: server.url, keyPrefix: ownPrefix() })
+  const doors: Record<string, (pair: TokenPair) => Promise<{ statusCode: number }>> = {
+    route: ({ jti, token }) => app.inject({ method: 'DELETE', url: `${HISTORY}/${jti}`, headers: bearer(token) }),
+    'revoke(request)': ({ token }) => app.inject({ method: 'POST', url: '/logout', headers: bearer(token) })
+  }
+  for (const [door, logOut] of Object.entries(doors)) {
+    const pair = await login(app)
+    t.match(await me(app, pair.token), { statusCode: 200 })
+    t.match(await logOut(pair), { statusCode: 200 }, door)
+    t.strictSame(await me(app, pair.token), REVOKED)
+    await t.rejects(app.revocation.refresh(pair.refreshToken), INVALID, door)
+  }
 })
