@@ -150,3 +150,12 @@ t.test('a log-out ends the session where Redis has dropped what leads from the t
     await t.rejects(app.revocation.refresh(pair.refreshToken), INVALID, door)
   }
 })
+
+t.test('a client that gives numbers as strings keeps its sessions', async (t) => {
+  const client = new Redis(server.url, { stringNumbers: true })
+  t.teardown(() => client.quit())
+  const { app } = await build(t, { redis: client, keyPrefix: ownPrefix() })
+  const second = await app.revocation.refresh((await login(app)).refreshToken)
+  t.match(await me(app, second.token), { statusCode: 200 })
+  await t.resolves(app.revocation.refresh(second.refreshToken))
+})
