@@ -65,8 +65,9 @@ export class Access {
     const claims = this.#revocation.checked(actor.claims)
     const iss = issuer ?? claims.iss
     const budget = this.#budget()
-    const record = await this.#revocation.history.tokenOf(iss, jti, budget)
     const own = isToken(claims, jti, iss)
+    const sid = own ? claims.sid : undefined
+    const record = await this.#revocation.history.tokenOf(iss, jti, budget, sid)
     if (!own && !sharesName(claims, record)) {
       await authorize(actor, { action: 'revoke', ...named({ jti, iss }), ...named(record) })
     }

@@ -23,14 +23,14 @@ const CAUSES: Record<string, Cause[]> = {
 }
 
 /**
- * Says what makes `issue()` sign a token that breaks `rule`; empty where nothing that it was given does.
+ * Says what makes `method` sign a token that breaks `rule`; empty where nothing that it was given does.
  * `@fastify/jwt` takes an option of the call before one that it was registered with, and that before a claim.
  */
 export function culpritOf (
-  rule: string, claims: TokenClaims, options: SignOptions, registered: SignOptions
+  method: string, rule: string, claims: TokenClaims, options: SignOptions, registered: SignOptions
 ): string {
   for (const [option, claim] of CAUSES[rule] ?? []) {
-    if (option !== undefined && isGiven(options[option])) return `option ${option} of issue()`
+    if (option !== undefined && isGiven(options[option])) return `option ${option} of ${method}()`
     if (option !== undefined && isGiven(registered[option])) return `sign: { ${option} } of @fastify/jwt`
     if (claim !== undefined && claims[claim] !== undefined) return `${claim} in the claims`
   }

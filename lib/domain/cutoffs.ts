@@ -26,6 +26,10 @@ export interface CutoffOptions {
   unlessFrom?: Seconds | undefined
   /** Nobody asks again: where the write fails, the store owes it. */
   mustStand?: boolean | undefined
+  /** Default: the time of one revocation. */
+  budget?: Budget | undefined
+  /** Called once if this call made what stands, also where that is known later. */
+  made?: (() => void) | undefined
 }
 
 /** Writes cutoffs of whatever has them. */
@@ -46,7 +50,7 @@ export class Cutoffs {
 
   /** A session is always ended for ever: whoever signs its tokens may sign another one after the log-out. */
   async write (names: CutoffNames, options: CutoffOptions = {}): Promise<Written> {
-    const { by, until, unlessFrom, mustStand } = options
+    const { by, until, unlessFrom, mustStand, made, budget = this.#store.budget() } = options
     const now = this.#clock.wall()
     const isSession = 'sid' in names
     const last = isSession ? Infinity : until
@@ -55,10 +59,12 @@ export class Cutoffs {
       ? cutoffKeptUntil(0, this.#rules, now, SESSION_SPAN)
       : cutoffKeptUntil(at, this.#rules, now)
     const entry: Entry = { kind: 'cutoff', name: cutoffNameOf(names), at, exp: null, until: kept }
-    const budget = this.#store.budget()
     const writing = this.#store.denials.write(entry, {
+      made: (standing, isHeard) => {
+        this.#onMade({ ...names, cutoff: standing.at }, by, isHeard)
+        made?.()
+      },
       budget,
-      made: (standing, isHeard) => this.#onMade({ ...names, cutoff: standing.at }, by, isHeard),
       // Whoever says until when means that second, and no later one.
       unlessFrom: last === undefined ? unlessFrom : at,
       mustStand
@@ -73,8 +79,8 @@ export class Cutoffs {
   async #noteEnd (name: string, now: Milliseconds, budget: Budget) {
     try {
       const record = await this.#store.records.of(name, budget)
-      const endedAt = isoTime(now / 1000, Math.floor)!
-      if (record !== null) await this.#store.refreshes.end(record.id, endedAt, budget)
+      if (record === null) return
+      await this.#store.refreshes.end(record.id, isoTime(now / 1000, Math.floor)!, budget)
     } catch {}
   }
 }

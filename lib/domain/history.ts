@@ -10,7 +10,7 @@ import { checkMeta } from './arguments.ts'
 import type { CheckedClaims, Rules, TokenClaims } from './claims.ts'
 import { isCutOff, latestIat } from './cutoff.ts'
 import { Known } from './known.ts'
-import { identityOf, namesOf, recordNameOf, type Names } from './names.ts'
+import { cutoffNameOf, identityOf, namesOf, recordNameOf, type Names } from './names.ts'
 import { endedAtOf, entryOfRecord, iatOf, recordNameOfClaims, recordOfClaims } from './records.ts'
 import { beginSession, entryOfSession, pairOf, withSession } from './session.ts'
 import type { SignOptions } from './signers.ts'
@@ -122,8 +122,13 @@ export class History {
     return RECORD_ID.test(id) ? orUnavailable(this.#store.records.byId(id, budget)) : null
   }
 
-  tokenOf (iss: string | undefined, jti: string, budget?: Budget): Promise<TokenRecord | null> {
-    return orUnavailable(this.#store.records.of(identityOf(iss, jti), budget))
+  /** `sid`: the session that the token names. Its record counts where the store has lost what leads there. */
+  async tokenOf (
+    iss: string | undefined, jti: string, budget?: Budget, sid?: string
+  ): Promise<TokenRecord | null> {
+    const record = await orUnavailable(this.#store.records.of(identityOf(iss, jti), budget))
+    if (record !== null || sid === undefined || this.#rules.refreshLifetime === undefined) return record
+    return orUnavailable(this.#store.records.of(cutoffNameOf({ sid, ...(iss && { iss }) }), budget))
   }
 
   /** The record of the token that has these claims. */

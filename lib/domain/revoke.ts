@@ -83,7 +83,7 @@ export class Revoker {
       throw new FST_JWT_NOT_REVOCABLE('it has no jti to revoke it by, sign it with issue, which adds one')
     }
     const budget = this.#store.budget()
-    const record = await this.#history.tokenOf(iss, jti, budget)
+    const record = await this.#history.tokenOf(iss, jti, budget, sid)
     return this.revokeKnown({ jti, iss, exp }, record, budget, byOf(claims))
   }
 
@@ -95,11 +95,11 @@ export class Revoker {
     target: Target, record: TokenRecord | null, budget?: Budget, by?: By, latest = record
   ): Promise<Made> {
     const end = latestOf(target.exp, endOf(record), endOf(latest))
-    const revoking = this.#revoke(target, record, { end, budget, by })
     const { session, sid, iss } = record ?? {}
-    if (session === undefined || sid === undefined) return revoking
-    const ending = this.cutoffs.write({ sid, ...(iss && { iss }) }, { by })
-    const [made, ended] = await Promise.all([revoking, ending])
+    if (session === undefined || sid === undefined) return this.#revoke(target, record, { end, budget, by })
+    // First: if the second write fails, a caller whose own token this is may not ask again.
+    const ended = await this.cutoffs.write({ sid, ...(iss && { iss }) }, { by, budget })
+    const made = await this.#revoke(target, record, { end, budget, by })
     return { ...made, first: made.first || ended.first }
   }
 

@@ -61,15 +61,19 @@ export function keptClaims (method: string, claims: TokenClaims, { claims: names
 
 /** The next claims of a session. @throws TypeError where they are of another one */
 export function nextClaims (given: TokenClaims, refresh: Refresh, rules: Rules): TokenClaims {
-  const claims = keptClaims('refresh', given, rules)
   const { sub, sid } = rules.claims
-  const fixed = { iss: refresh.iss, [sub]: refresh.sub, [sid!]: refresh.sid }
-  for (const [name, value] of Object.entries(fixed)) {
-    if (presentOf(claims[name]) === undefined) {
-      if (value !== undefined) claims[name] = value
-    } else if (subOf(claims[name]) !== value) throw changed(name)
+  const own = { ...given }
+  const names: TokenClaims = {}
+  for (const [name, value] of [['iss', refresh.iss], [sub, refresh.sub], [sid!, refresh.sid]] as const) {
+    const asGiven = own[name]
+    if (presentOf(asGiven) === undefined) {
+      if (value !== undefined) names[name] = value
+    } else if (subOf(asGiven) !== value) throw changed(name)
+    else names[name] = asGiven
+    delete own[name]
   }
-  return claims
+  // Without the names, which are filled in: claims that were kept once must not be too many the next time.
+  return { ...keptClaims('refresh', own, rules), ...names }
 }
 
 /** @throws TypeError where sign options made the token one of another session */
@@ -122,9 +126,26 @@ export function entryOfSession (
       name: cutoffNameOf({ sid: sid!, ...(iss && { iss }) }),
       identityKeptUntil: keptUntil(exp, rules, now),
       hash: refreshHashOf(refreshToken),
-      refresh: { sid: sid!, ...names, id, iat: iat!, end, ...(namespace && { namespace }), claims }
+      refresh: {
+        sid: sid!,
+        ...names,
+        id,
+        iat: iat!,
+        end,
+        ...(namespace && { namespace }),
+        claims: withNames(claims, signed, rules)
+      }
     }
   }
+}
+
+/** The claims with the names of the token, which sign options may have set. */
+function withNames (claims: TokenClaims, { iss, sub, sid }: CheckedClaims, rules: Rules): TokenClaims {
+  const named = { ...claims }
+  for (const [name, value] of [['iss', iss], [rules.claims.sub, sub], [rules.claims.sid!, sid]] as const) {
+    if (value !== undefined && subOf(named[name]) !== value) named[name] = value
+  }
+  return named
 }
 
 export function pairOf ({ token, claims }: Signed, { id, sid, refreshToken, end }: Session): TokenPair {

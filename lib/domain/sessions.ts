@@ -118,11 +118,7 @@ export class Sessions {
   async #sign (refresh: Refresh, request: SignRequest): Promise<Signed> {
     const asked = this.#signing.complete(request.given, randomUUID())
     const iat = this.#iatOf(refresh)
-    const ahead = iat - this.#clock.wall() / 1000
-    if (ahead > this.#rules.clockTolerance + IAT_AHEAD) {
-      throw unavailable(`the clock is ${Math.ceil(ahead)} s behind the last token of the session`)
-    }
-    if (ahead <= 0) return this.#signing.sign({ ...asked, iat }, request)
+    if (iat <= this.#clock.wall() / 1000) return this.#signing.sign({ ...asked, iat }, request)
     const { claims: { exp } } = await this.#signing.sign(asked, request)
     if (exp! <= iat) throw unavailable(`the token would end at ${exp}, and the one before began at ${iat}`)
     const options = { ...request.options, expiresIn: exp! - iat }
@@ -134,8 +130,15 @@ export class Sessions {
    * where the session is over by then.
    */
   #iatOf (refresh: Refresh): Seconds {
-    const iat = Math.max(Math.floor(this.#clock.wall() / 1000), refresh.iat)
-    if (refresh.end <= iat) throw this.#refused('expired', refresh)
+    const now = Math.floor(this.#clock.wall() / 1000)
+    const { refreshLifetime, clockTolerance } = this.#rules
+    if (refresh.iat > now + clockTolerance + IAT_AHEAD) {
+      throw unavailable(`the session has the iat ${refresh.iat}, and the clock of this process says ${now}`)
+    }
+    const iat = Math.max(now, refresh.iat)
+    // No cutoff is kept for longer than the lifetime, and the session may have begun under a longer one.
+    const end = Math.min(refresh.end, refresh.iat + refreshLifetime!)
+    if (end <= iat) throw this.#refused('expired', refresh)
     return iat
   }
 
@@ -157,7 +160,7 @@ export class Sessions {
     const { state, refresh } = found
     if (state === 'exhausted') throw this.#refused('exhausted', refresh)
     if (state !== 'reused') return found
-    if (await this.#end(refresh)) this.#audit.refreshReused(refresh as unknown as SpentRefresh)
+    await this.#end(refresh, () => this.#audit.refreshReused(refresh as unknown as SpentRefresh))
     throw this.#refused('reused', refresh)
   }
 
@@ -194,11 +197,11 @@ export class Sessions {
     await this.#store.refreshes.settle(hash, spent, budget).catch(() => {})
   }
 
-  /** Ends the session of a refresh token. Gives whether this call did. */
-  async #end ({ sid, iss, sub }: Refresh): Promise<boolean> {
+  /** Ends the session of a refresh token. `made`: called once if this call did, be it later. */
+  async #end ({ sid, iss, sub }: Refresh, made?: () => void) {
     const names = { sid, ...(iss && { iss }) }
     const by = { ...names, ...(sub && { sub }) }
-    return (await this.#cutoffs.write(names, { by, mustStand: true })).first
+    await this.#cutoffs.write(names, { by, mustStand: true, made })
   }
 
   #refused (reason: RefreshRefusal, refresh?: Refresh): Error {

@@ -86,7 +86,7 @@ export class Signing {
       ? checked
       : checked.jti === undefined ? BROKEN.jti : unverifiable(signed, verifyOptions)
     if (rule === undefined) return checked as Signed['claims']
-    const culprit = culpritOf(rule, given, options, signOptions)
+    const culprit = culpritOf(method, rule, given, options, signOptions)
     const origin = culprit && `; that comes from ${culprit}`
     throw new TypeError(`${method}() signed a token that would not be accepted: ${rule}${origin}`)
   }

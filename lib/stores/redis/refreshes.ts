@@ -65,7 +65,8 @@ export class RedisRefreshes implements Refreshes {
       ])
       const kept = answers.at(-1)
       if (kept !== 'OK' && kept !== null) throw nonsense('to a refresh token')
-      return saved === 1
+      // Some clients give numbers as strings.
+      return Number(saved) === 1
     })
   }
 
