@@ -3,7 +3,7 @@ import { FST_JWT_REFRESH_INVALID } from '../errors.ts'
 import type { Found, Refresh, SpentRefresh } from '../stores/refresh.ts'
 import type { SpendOptions, Store } from '../stores/store.ts'
 import type { Clock, Milliseconds, Seconds } from '../time.ts'
-import type { RefreshOptions, TokenPair } from '../types.ts'
+import type { RefreshOptions, TokenPair, TokenRecord } from '../types.ts'
 import { checkMeta, checkObject } from './arguments.ts'
 import type { Audit, RefreshRefusal } from './audit.ts'
 import { selectClaims, type Rules, type TokenClaims } from './claims.ts'
@@ -36,9 +36,13 @@ interface Rotation {
   /** The claims of the next access token, and what it was signed with. */
   next: TokenClaims
   signed: Signed
-  names: Names
+  names: SessionNames
   meta: Record<string, unknown> | undefined
 }
+
+/** The subject and the session; and the listed claims of a session. */
+type SessionNames = Record<'own' | 'listed', Names>
+type SessionCutoffs = Record<'own' | 'listed', Seconds | null>
 
 /** How many successors are looked at for the claims. All of them were used within one grace. */
 const MAX_LINKS = 16
@@ -103,8 +107,8 @@ export class Sessions {
     const now = this.#clock.wall()
     const entry = entryOfSession(session, signed.claims, record, meta, this.#rules, now)
     const lives = await this.#store.refreshes.renew(entry, use.budget)
-    const [isEnded] = await Promise.all([this.#isEnded(refresh, names), this.#settle(hash, spent, use)])
-    if (isEnded || !lives) {
+    const [cutoffs] = await Promise.all([this.#cutoffsOf(names), this.#settle(hash, spent, use)])
+    if (isEnded(refresh, record, cutoffs) || !lives) {
       // What was just kept has a later iat than the cutoff that ended the session, and must not outlive it.
       await this.#end(refresh)
       throw this.#refused('revoked', refresh)
@@ -144,12 +148,16 @@ export class Sessions {
 
   /** Spends the refresh token, unless its session has ended. */
   async #spend (hash: string, refresh: Refresh, names: Names, use: SpendOptions) {
-    const [found, record, isEnded] = await Promise.all([
+    const [found, record, cutoffs] = await Promise.all([
       this.#store.refreshes.spend(hash, randomSecret(), use),
       this.#store.records.byId(refresh.id),
-      this.#isEnded(refresh, names)
+      this.#cutoffsOf(names)
     ])
-    if (isEnded || record?.endedAt !== undefined) throw this.#refused('revoked', refresh)
+    if (isEnded(refresh, record, cutoffs) || record?.endedAt !== undefined) {
+      // A cutoff that came late does not reach the access token that was signed meanwhile.
+      if (!isCutOff(refresh, cutoffs.own) && !isCutOff(refresh, cutoffs.listed)) await this.#end(refresh)
+      throw this.#refused('revoked', refresh)
+    }
     const { refresh: spent } = await this.#usable(found)
     return { spent, record }
   }
@@ -180,15 +188,16 @@ export class Sessions {
   }
 
   /** All that can end the session: what ended it before, and what is to end its next access token. */
-  #namesOf ({ iss, sub, sid }: Refresh, old: TokenClaims, next: Named): Names {
-    const { claims: listed } = selectClaims(old, this.#rules).claims
-    const before = namesOf({ iss, sub, sid, claims: listed })
-    const after = namesOf({ ...next, jti: undefined })
-    return { ...before, others: [...new Set([...before.others!, ...after.others!])] }
+  #namesOf ({ iss, sub, sid }: Refresh, old: TokenClaims, next: Named): SessionNames {
+    const { claims } = selectClaims(old, this.#rules).claims
+    const listed = [claims, next.claims].flatMap((claims) => namesOf({ iss, claims }).others ?? [])
+    return { own: namesOf({ iss, sub, sid }), listed: { others: [...new Set(listed)] } }
   }
 
-  async #isEnded ({ iat }: Refresh, names: Names): Promise<boolean> {
-    return isCutOff({ iat }, (await this.#history.lookUp(names, 'checkEither')).cutoff)
+  async #cutoffsOf ({ own, listed }: SessionNames): Promise<SessionCutoffs> {
+    const of = (names: Names) => this.#history.lookUp(names, 'checkEither').then(({ cutoff }) => cutoff)
+    const [ownCutoff, listedCutoff] = await Promise.all([of(own), of(listed)])
+    return { own: ownCutoff, listed: listedCutoff }
   }
 
   async #settle (hash: string, spent: SpentRefresh, { budget }: SpendOptions) {
@@ -208,4 +217,14 @@ export class Sessions {
     this.#audit.refreshRefused(reason, refresh)
     return new FST_JWT_REFRESH_INVALID()
   }
+}
+
+/**
+ * Whether a session has ended. A cutoff of its subject ends it if it began before, however often it was
+ * refreshed since: a provider's log-out may come late.
+ */
+function isEnded ({ iat }: Refresh, record: TokenRecord | null, { own, listed }: SessionCutoffs): boolean {
+  const { issuedAt } = record ?? {}
+  const began = issuedAt ? Math.min(Date.parse(issuedAt) / 1000, iat) : iat
+  return isCutOff({ iat: began }, own) || isCutOff({ iat }, listed)
 }

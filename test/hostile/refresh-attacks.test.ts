@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import type { Decorator } from '../../lib/domain/decorator.ts'
 import type { RevocationOptions, TokenPair } from '../../lib/index.ts'
 import { MemoryStore } from '../../lib/stores/memory.ts'
 import { answerOf, bearer, buildApp, ownPrefix, REVOKED } from '../support/app.ts'
@@ -49,6 +50,25 @@ t.test('the application is given the names that sign options gave the login', as
   const next = await app.revocation.refresh(refreshToken, { claims: (old) => { seen.push(old.sub); return { sub: old.sub } } })
   t.strictSame(seen, ['alice'])
   t.match(await me(app, next.token), { statusCode: 200, body: { user: { sub: 'alice' } } })
+})
+
+t.test('a log-out that a provider delivers late ends each session that began before it, however often it was refreshed', async (t) => {
+  const clock = ownTime(t)
+  const { app } = await build(t, { revocableBy: ['tenant'] })
+  const before = await login(app)
+  clock.set(100)
+  const logout = clock.seconds
+  clock.set(2)
+  const late = await app.revocation.refresh(before.refreshToken)
+  clock.set(1)
+  // What a log-out by the subject alone writes.
+  await (app.revocation as unknown as Decorator).revoker.cutoffs.write({ sub: 'alice' }, { until: logout })
+  const after = await login(app)
+  t.match(await me(app, late.token), { statusCode: 200 }, 'this token is later than the log-out')
+  await t.rejects(app.revocation.refresh(late.refreshToken), INVALID)
+  t.strictSame(await me(app, late.token), REVOKED, 'and ends with its session')
+  await t.resolves(app.revocation.refresh(after.refreshToken))
+  t.match((await app.revocation.tokens('alice')).tokens.map(({ id, status }) => [id, status]).sort(), [[before.id, 'revoked'], [after.id, 'active']].sort())
 })
 
 t.test('a shorter option "refresh" brings back no session that its subject ended', async (t) => {
