@@ -147,7 +147,7 @@ export class Sessions {
   }
 
   /** Spends the refresh token, unless its session has ended. */
-  async #spend (hash: string, refresh: Refresh, names: Names, use: SpendOptions) {
+  async #spend (hash: string, refresh: Refresh, names: SessionNames, use: SpendOptions) {
     const [found, record, cutoffs] = await Promise.all([
       this.#store.refreshes.spend(hash, randomSecret(), use),
       this.#store.records.byId(refresh.id),
@@ -155,7 +155,8 @@ export class Sessions {
     ])
     if (isEnded(refresh, record, cutoffs) || record?.endedAt !== undefined) {
       // A cutoff that came late does not reach the access token that was signed meanwhile.
-      if (!isCutOff(refresh, cutoffs.own) && !isCutOff(refresh, cutoffs.listed)) await this.#end(refresh)
+      const { iat } = refresh
+      if (!isCutOff({ iat }, cutoffs.own) && !isCutOff({ iat }, cutoffs.listed)) await this.#end(refresh)
       throw this.#refused('revoked', refresh)
     }
     const { refresh: spent } = await this.#usable(found)
