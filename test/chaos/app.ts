@@ -56,12 +56,18 @@ await app.register(revocationPlugin, {
 })
 
 interface Claims { sub: string, sid?: string, tenant?: string }
-type Asked = { Querystring: Claims & { seconds: string } }
+type Asked = { Querystring: Claims & { seconds: string, refresh?: string } }
 /** The application's own part: no token, or one that the call looks at itself. */
 const OPEN = { config: { revocation: false } }
 
-app.post<Asked>('/login', OPEN, async ({ query: { seconds, ...claims } }) => {
-  return app.revocation.issue(claims, { expiresIn: Number(seconds) })
+app.post<Asked>('/login', OPEN, async ({ query: { seconds, refresh, ...claims } }) => {
+  const expiresIn = Number(seconds)
+  return refresh === undefined
+    ? app.revocation.issue(claims, { expiresIn })
+    : app.revocation.issue(claims, { expiresIn, refresh: true })
+})
+app.post<{ Querystring: { token: string, seconds: string } }>('/refresh', OPEN, async ({ query: { token, seconds } }) => {
+  return app.revocation.refresh(token, { expiresIn: Number(seconds) })
 })
 // An identity provider knows nothing of what was revoked here.
 app.post<Asked>('/provider/login', OPEN, async ({ query: { seconds, ...claims } }) => {

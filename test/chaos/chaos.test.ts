@@ -12,6 +12,7 @@ import { Random } from './random.ts'
 
 const [STRICT, REPLICA, OTHER_REPLICA] = [0, 1, 2]
 const STALENESS = 1000
+const GRACE = 2000
 const IAT = 100
 
 const REFUSED = { status: 401, code: 'FST_JWT_REVOKED' }
@@ -73,6 +74,7 @@ function history (requests: Request[], { faults = [], runs = {}, samples = 30_00
     epoch: 100_000,
     storeTimeout: 300,
     maxStaleness: STALENESS,
+    grace: GRACE,
     runs: ['strict', 'replica', 'other replica'].map(run),
     faults,
     stalls: [],

@@ -25,15 +25,18 @@ export class Durability {
     return this.#losses.some((loss) => overlap(loss, { from: written.from, to: until }) && !(written.to < copiedAt(loss)))
   }
 
-  /** Whether the acknowledged revocation may be unknown to the process of a request, because Redis lost it. */
-  mayBeForgotten (revocation: Request, use: Request): boolean {
+  /**
+   * Whether the acknowledged revocation may be unknown to the process of a request, because Redis lost it. Who
+   * refreshes asks Redis, whatever its mode is.
+   */
+  mayBeForgotten (revocation: Request, use: Request, mode = this.#history.runs[use.run]!.mode): boolean {
     const losses = this.#losses.filter((loss) => loss.to >= revocation.from && loss.from <= use.to)
     if (losses.length === 0) return false
     const own = this.#history.runs[revocation.run]!
     /** The replicas that know it, and since when: they never forget it. */
     const knowing = new Map<Run, Milliseconds>()
     // A replica knows what it revokes itself. Of `others` it leaves out those that it takes for revoked.
-    if (own.mode === 'replica' && revocation.target?.kind !== 'others') knowing.set(own, revocation.to)
+    if (own.mode === 'replica' && revocation.target?.kind !== 'others' && !revocation.isDerived) knowing.set(own, revocation.to)
     let inLog = revocation.to
     let inKeys = revocation.to
     let since = revocation.to
@@ -63,7 +66,7 @@ export class Durability {
       times.push({ inLog, inKeys })
     }
     const run = this.#history.runs[use.run]!
-    if (run.mode === 'strict') return inKeys >= use.from
+    if (mode === 'strict') return inKeys >= use.from
     if ((knowing.get(run) ?? Infinity) < use.from) return false
     return Math.max(inLog, inKeys) + this.#history.maxStaleness + MEASURING >= use.from
   }
