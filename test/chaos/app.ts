@@ -32,10 +32,10 @@ process.once('disconnect', () => process.exit())
 const stream = {
   write (line: string) {
     if (!line.includes('authn_token_revoked')) return
-    const { event, jti, sub, sid, value, cutoff, revokedAt } = JSON.parse(line)
+    const { event, jti, sub, sid, value, cutoff, revokedAt, by } = JSON.parse(line)
     if (event !== 'authn_token_revoked') return
     const second = revokedAt === undefined ? {} : { revokedAt: Date.parse(revokedAt) / 1000 }
-    tell({ tells: { at: now(), jti, sub, sid, tenant: value, cutoff, ...second } })
+    tell({ tells: { at: now(), jti, sub, sid, tenant: value, cutoff, by: by?.sub, ...second } })
   }
 }
 

@@ -30,6 +30,8 @@ export interface Names {
 /** A line of the audit log: a process says that it revoked a token, or all of a subject, a session or a tenant. */
 export interface Telling extends Names {
   at: Milliseconds
+  /** The subject of who asked. */
+  by?: string | undefined
   /** Seconds since the epoch, of what is no single token. */
   cutoff?: number
   /** Seconds since the epoch, of a token. */

@@ -57,6 +57,10 @@ export class Sessions {
     }
   }
 
+  has (sid: string): boolean {
+    return this.#bySid.has(sid)
+  }
+
   /** A refusal writes once more that the session has ended, where Redis does not know it. */
   refusalsOf (sid: string | undefined): Request[] {
     if (sid === undefined) return []

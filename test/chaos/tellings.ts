@@ -119,10 +119,12 @@ export class Tellings {
   }
 
   /** What the process was asked that can have made it. */
-  #causesOf ({ jti, sub = this.#tokens.get(jti ?? '')?.sub, sid, tenant, at, run }: Told): Request[] {
+  #causesOf ({ jti, sub = this.#tokens.get(jti ?? '')?.sub, sid, tenant, at, run, by }: Told): Request[] {
     const all = jti === undefined
       ? [...this.#revocations.cutoffsOf({ sub, sid, tenant }), ...this.#sessions.refusalsOf(sid)]
       : this.#revocations.of({ jti, sub, sid })
+    // Of a log-in without an answer nobody knows the session: whoever ends its subject's finds it.
+    if (sid !== undefined && !this.#sessions.has(sid)) all.push(...this.#revocations.of({ sub: by }))
     return all.filter((request) => request.run === run && request.from <= at)
   }
 
