@@ -450,6 +450,9 @@ const REFRESHED: Array<[what: string, history: History, ...violations: string[]]
   ['from after the cutoff of its subject, which ends what is recorded', refreshing([refresh(1000, 'r1', 'r2'), cutOff(1100, IAT), refresh(1200, 'r2', 'r3')], {
     tellings: [cutoffTold(STRICT, 1105), endTold(STRICT, 1105)]
   }), ENDED],
+  ['from beyond the cutoff of its subject, for all that is known', refreshing([
+    { ...refresh(50, 'r1', UNAVAILABLE), run: REPLICA }, refresh(60, 'r1', 'r2'), cutOff(1100, IAT + 1), refresh(1200, 'r2', 'r3')
+  ], { runs: { [REPLICA]: { ahead: ahead(20) } } })],
   ['its token is revoked', refreshing([revokeFirst(100), refresh(200, 'r1', INVALID), use(STRICT, 200, REFUSED)], { tellings: doorTold })],
   ['its token is revoked, and it goes on', refreshing([revokeFirst(100), refresh(200, 'r1', 'r2')], { tellings: doorTold }), ENDED],
   ['its token is revoked, and a later one lives', refreshing([refresh(50, 'r1', 'r2'), revokeFirst(100), useOf('t2', 200)], { tellings: doorTold }), ACCEPTED],

@@ -129,7 +129,8 @@ class Checker {
 
   /** A session does not go back: where the clock of a process was ahead, those that follow begin where its token did. */
   #iatBefore ({ refresh }: Request): number {
-    return this.#sessions.refreshTokens.get(refresh ?? '')?.iat.most ?? -Infinity
+    const refreshToken = this.#sessions.refreshTokens.get(refresh ?? '')
+    return refreshToken === undefined ? -Infinity : this.#sessions.iatOf(refreshToken).most
   }
 
   /** The last second that the clock of a process may have shown. */

@@ -53,8 +53,9 @@ export class Refreshes {
     }
     const { gave } = request
     const run = this.#history.runs[request.run]!
-    const revocation = this.#endsOf(refreshToken, refreshToken.iat.most).find((one) => one.to < request.from &&
-      this.#revocations.revokes(one, asToken(refreshToken, refreshToken.iat.most)) === 'yes' &&
+    const asked = asToken(refreshToken, this.#sessions.iatOf(refreshToken).most)
+    const revocation = this.#revocations.of(asked).find((one) => one.to < request.from &&
+      this.#revocations.revokes(one, asked) === 'yes' &&
       !this.#durability.mayBeForgotten(one, request, 'strict'))
     if (revocation !== undefined) tell('refreshed after its end', revocation)
     if (shown(this.#history, run, request).from > end * 1000) tell('refreshed after its end')
@@ -75,18 +76,15 @@ export class Refreshes {
 
   /** Whether the rules let it be refused. */
   #isExplained (request: Request, refreshToken: RefreshToken): boolean {
-    const { end, given, iat } = refreshToken
+    const { end, given } = refreshToken
+    const iat = this.#sessions.iatOf(refreshToken)
     const run = this.#history.runs[request.run]!
     if (Math.max(shown(this.#history, run, request).to, iat.most * 1000) >= end * 1000) return true
     // Nobody puts back refresh tokens.
     if (this.#durability.mayLose(given, request.to)) return true
     if (this.#sessions.mayBeExhausted(refreshToken, request) || this.#sessions.mayBeReuse(refreshToken, request)) return true
-    return this.#endsOf(refreshToken, iat.least).some((one) => one.from <= request.to &&
-      this.#revocations.revokes(one, asToken(refreshToken, iat.least)) !== 'no')
-  }
-
-  #endsOf (refreshToken: RefreshToken, iat: number): Request[] {
-    return this.#revocations.of(asToken(refreshToken, iat))
+    const asked = asToken(refreshToken, iat.least)
+    return this.#revocations.of(asked).some((one) => one.from <= request.to && this.#revocations.revokes(one, asked) !== 'no')
   }
 }
 

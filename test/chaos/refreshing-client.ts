@@ -13,7 +13,7 @@ const MAX_SESSIONS = 3
 const MAX_TRIES = 4
 
 const DEEDS = { login: 5, refresh: 24, tabs: 6, storm: 1, use: 16, steal: 3, probe: 8, logout: 6, race: 3 }
-const DOORS = { token: 3, id: 2, session: 2, application: 1, others: 2, subject: 1, tenant: 1 }
+const DOORS = { token: 3, id: 2, session: 2, application: 1, provider: 2, others: 2, subject: 1, tenant: 1 }
 
 /** A session as one device has it. */
 interface Session {
@@ -163,7 +163,8 @@ export class RefreshingClient {
       case 'token': return this.#end([session], { kind: 'token', jti }, `/${jti}`, '/:jti', speaker)
       case 'id': return this.#end([session], { kind: 'session', sid }, `/id/${id}`, '/id/:id', speaker)
       case 'session': return this.#end([session], { kind: 'session', sid }, `/sid/${sid}`, '/sid/:sid', speaker)
-      case 'application': return this.#end([session], { kind: 'session', sid }, undefined, '/logout', speaker)
+      case 'application': return this.#end([session], { kind: 'session', sid }, '', '/logout', speaker)
+      case 'provider': return this.#end([session], { kind: 'session', sid }, `?sid=${sid}`, '/provider/logout')
       case 'others': return this.#end(others, { kind: 'others', sub }, `/sub/${sub}?except=current`, '/sub/:sub?except=current', speaker)
       case 'subject': {
         await this.#end([session, ...others], { kind: 'subject', sub }, `/sub/${sub}`, '/sub/:sub', speaker)
@@ -178,17 +179,18 @@ export class RefreshingClient {
     }
   }
 
-  async #end (sessions: Session[], target: Target, path: string | undefined, what: string, held: Held) {
+  async #end (sessions: Session[], target: Target, path: string, what: string, held?: Held) {
+    const isRoute = !what.endsWith('/logout')
     const tries = this.#random.chance(0.6) ? MAX_TRIES : 1
     for (let i = 0; i < tries; i++) {
       const answer = await send(this.#world, {
         member: this.#random.pick(this.#world.members),
         turns: REVOCATION_TURNS,
-        method: path === undefined ? 'POST' : 'DELETE',
-        path: path === undefined ? what : HISTORY + path,
-        what: path === undefined ? what : HISTORY + what,
+        method: isRoute ? 'DELETE' : 'POST',
+        path: isRoute ? HISTORY + path : what + path,
+        what: isRoute ? HISTORY + what : what,
         target,
-        held
+        ...(held && { held })
       })
       if (answer === undefined) continue
       const outcome = outcomeOf(answer.request)

@@ -19,8 +19,10 @@ export interface RefreshToken {
   end: number
   /** The request that gave it first. */
   given: Request
-  /** Which iat Redis may have of it: an answer that nobody got may have been kept in the place of the first. */
-  iat: { least: number, most: number }
+  /** What it followed. */
+  parent: RefreshToken | undefined
+  /** Of the access tokens that came with it. */
+  iats: number[]
   /** All requests that presented it. */
   uses: Request[]
 }
@@ -39,6 +41,7 @@ export class Sessions {
   readonly #history: History
   readonly #durability: Durability
   readonly #tokens: Map<string, Token>
+  readonly #iats = new Map<RefreshToken, { least: number, most: number }>()
   readonly #bySid = new Map<string, Session>()
   readonly #bySub = new Map<string, Session[]>()
 
@@ -82,24 +85,34 @@ export class Sessions {
   #give (given: Request, { refreshToken, end }: Given, token: Token, parent: RefreshToken | undefined) {
     const { sub, sid = '', tenant } = token
     const standing = this.refreshTokens.get(refreshToken)
-    if (standing === undefined) {
-      const session = parent?.session ?? { login: given, sub, sid, tenant, tokens: [] }
-      this.refreshTokens.set(refreshToken, { session, end, given, iat: { least: this.#leastIat(token, parent), most: token.iat }, uses: [] })
-      if (parent === undefined) {
-        this.#bySid.set(sid, session)
-        this.#bySub.set(sub, [...this.#bySub.get(sub) ?? [], session])
-      }
-      session.tokens.push(token)
-    } else {
-      standing.iat.most = Math.max(standing.iat.most, token.iat)
-      standing.session.tokens.push(token)
+    const session = standing?.session ?? parent?.session ?? { login: given, sub, sid, tenant, tokens: [] }
+    session.tokens.push(token)
+    if (standing !== undefined) {
+      standing.iats.push(token.iat)
+      return
     }
+    this.refreshTokens.set(refreshToken, { session, end, given, parent, iats: [token.iat], uses: [] })
+    if (parent !== undefined) return
+    this.#bySid.set(sid, session)
+    this.#bySub.set(sub, [...this.#bySub.get(sub) ?? [], session])
   }
 
-  #leastIat ({ iat }: Token, parent: RefreshToken | undefined): number {
-    if (parent === undefined) return iat
-    const seconds = parent.uses.map((use) => Math.floor(shown(this.#history, this.#history.runs[use.run]!, use).from / 1000))
-    return Math.min(iat, Math.max(parent.iat.least, Math.min(...seconds)))
+  /** Which iat Redis may have of it: what is kept first counts, and that may be what nobody got an answer to. */
+  iatOf (refreshToken: RefreshToken): { least: number, most: number } {
+    const { parent, iats } = refreshToken
+    const known = { least: Math.min(...iats), most: Math.max(...iats) }
+    if (parent === undefined) return known
+    const standing = this.#iats.get(refreshToken)
+    if (standing !== undefined) return standing
+    const before = this.iatOf(parent)
+    for (const use of parent.uses) {
+      if (outcomeOf(use) === 'accepted' || !hasEffect(use)) continue
+      const { from, to } = shown(this.#history, this.#history.runs[use.run]!, use)
+      known.least = Math.min(known.least, Math.max(before.least, Math.floor(from / 1000)))
+      known.most = Math.max(known.most, before.most, Math.floor(to / 1000))
+    }
+    this.#iats.set(refreshToken, known)
+    return known
   }
 
   /** A token of a session ends the session, as does one whose iat is beyond the cutoff of its subject. */
