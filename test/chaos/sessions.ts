@@ -10,8 +10,9 @@ export interface Session {
   sub: string
   sid: string
   tenant?: string | undefined
-  /** The access tokens that somebody got. */
+  /** Those that somebody got. */
   tokens: Token[]
+  refreshTokens: RefreshToken[]
 }
 
 export interface RefreshToken {
@@ -66,9 +67,8 @@ export class Sessions {
 
   /** A refusal writes once more that the session has ended, where Redis does not know it. */
   refusalsOf (sid: string | undefined): Request[] {
-    if (sid === undefined) return []
-    return [...this.refreshTokens.values()].filter(({ session }) => session.sid === sid)
-      .flatMap(({ uses }) => uses.filter((use) => outcomeOf(use) !== 'accepted'))
+    const { refreshTokens = [] } = this.#bySid.get(sid ?? '') ?? {}
+    return refreshTokens.flatMap(({ uses }) => uses.filter((use) => outcomeOf(use) !== 'accepted'))
   }
 
   #read () {
@@ -85,13 +85,15 @@ export class Sessions {
   #give (given: Request, { refreshToken, end }: Given, token: Token, parent: RefreshToken | undefined) {
     const { sub, sid = '', tenant } = token
     const standing = this.refreshTokens.get(refreshToken)
-    const session = standing?.session ?? parent?.session ?? { login: given, sub, sid, tenant, tokens: [] }
+    const session = standing?.session ?? parent?.session ?? { login: given, sub, sid, tenant, tokens: [], refreshTokens: [] }
     session.tokens.push(token)
     if (standing !== undefined) {
       standing.iats.push(token.iat)
       return
     }
-    this.refreshTokens.set(refreshToken, { session, end, given, parent, iats: [token.iat], uses: [] })
+    const made: RefreshToken = { session, end, given, parent, iats: [token.iat], uses: [] }
+    this.refreshTokens.set(refreshToken, made)
+    session.refreshTokens.push(made)
     if (parent !== undefined) return
     this.#bySid.set(sid, session)
     this.#bySub.set(sub, [...this.#bySub.get(sub) ?? [], session])
