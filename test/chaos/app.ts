@@ -24,6 +24,9 @@ const SAMPLE = 50
 /** A timer is late by as much on a busy machine. */
 const STALL = 100
 
+const PROVIDER = { issuer: 'https://provider.test', audience: 'chaos' }
+const LOGOUT = { 'http://schemas.openid.net/event/backchannel-logout': {} }
+
 const { JWT_SECRET, REVOCATION } = process.env as Record<string, string>
 const tell = (message: Message) => { process.send?.(message) }
 process.once('disconnect', () => process.exit())
@@ -32,10 +35,10 @@ process.once('disconnect', () => process.exit())
 const stream = {
   write (line: string) {
     if (!line.includes('authn_token_revoked')) return
-    const { event, jti, sub, sid, value, cutoff, revokedAt } = JSON.parse(line)
+    const { event, jti, sub, sid, value, cutoff, revokedAt, by } = JSON.parse(line)
     if (event !== 'authn_token_revoked') return
     const second = revokedAt === undefined ? {} : { revokedAt: Date.parse(revokedAt) / 1000 }
-    tell({ tells: { at: now(), jti, sub, sid, tenant: value, cutoff, ...second } })
+    tell({ tells: { at: now(), jti, sub, sid, tenant: value, cutoff, by: by?.sub, ...second } })
   }
 }
 
@@ -52,16 +55,23 @@ await app.register(revocationPlugin, {
   ...JSON.parse(REVOCATION!),
   claims: { sid: 'sid' },
   revocableBy: ['tenant'],
+  backchannelLogout: { ...PROVIDER, tokenIssuer: '' },
   authorize: (_request, { action }) => action === 'revokeBy'
 })
 
 interface Claims { sub: string, sid?: string, tenant?: string }
-type Asked = { Querystring: Claims & { seconds: string } }
+type Asked = { Querystring: Claims & { seconds: string, refresh?: string } }
 /** The application's own part: no token, or one that the call looks at itself. */
 const OPEN = { config: { revocation: false } }
 
-app.post<Asked>('/login', OPEN, async ({ query: { seconds, ...claims } }) => {
-  return app.revocation.issue(claims, { expiresIn: Number(seconds) })
+app.post<Asked>('/login', OPEN, async ({ query: { seconds, refresh, ...claims } }) => {
+  const expiresIn = Number(seconds)
+  return refresh === undefined
+    ? app.revocation.issue(claims, { expiresIn })
+    : app.revocation.issue(claims, { expiresIn, refresh: true })
+})
+app.post<{ Querystring: { token: string, seconds: string } }>('/refresh', OPEN, async ({ query: { token, seconds } }) => {
+  return app.revocation.refresh(token, { expiresIn: Number(seconds) })
 })
 // An identity provider knows nothing of what was revoked here.
 app.post<Asked>('/provider/login', OPEN, async ({ query: { seconds, ...claims } }) => {
@@ -69,6 +79,21 @@ app.post<Asked>('/provider/login', OPEN, async ({ query: { seconds, ...claims } 
   return { jti, token: app.jwt.sign({ ...claims, jti }, { expiresIn: Number(seconds) }) }
 })
 app.post('/logout', OPEN, (request) => app.revocation.revokeSession(request))
+// As a provider posts it, but with an answer in the words of all others.
+app.post<{ Querystring: { sid: string } }>('/provider/logout', OPEN, async ({ query: { sid } }, reply) => {
+  const { issuer: iss, audience: aud } = PROVIDER
+  const token = app.jwt.sign({ iss, aud, sid, jti: randomUUID(), events: LOGOUT }, { expiresIn: 60 })
+  const { statusCode, body, headers } = await app.inject({
+    method: 'POST',
+    url: '/backchannel-logout',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: `logout_token=${token}`
+  })
+  const isUnavailable = statusCode === 503 && body === '{"error":"temporarily_unavailable"}'
+  reply.code(statusCode)
+  if (headers['retry-after'] !== undefined) reply.header('retry-after', headers['retry-after'])
+  return isUnavailable ? { code: 'FST_JWT_REVOCATION_UNAVAILABLE' } : { body }
+})
 app.post<{ Params: { tenant: string } }>('/ends/:tenant', OPEN, async ({ params }) => {
   return app.revocation.revokeBy('tenant', params.tenant)
 })

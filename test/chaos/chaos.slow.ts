@@ -35,6 +35,8 @@ t.test('a short run of real processes', { timeout: 110_000 }, async (t) => {
   t.ok(counts['tokens issued']! > 50 && counts.acknowledged! > 20 && counts['subjects ended']! > 0, 'of everything', { counts })
   t.ok(counts['told of tokens']! > 10 && counts['told of subjects']! > 0, 'told of both', { counts })
   t.ok(counts['told of sessions']! > 0 && counts['told of tenants']! > 0, 'and of what ends several tokens', { counts })
+  t.ok(counts['refreshes accepted']! > 20 && counts['refreshes invalid']! > 10, 'devices go on, and do not', { counts })
+  t.ok(counts['the successor again']! > 0 && counts['ended by reuse']! > 0, 'within the grace, and after it', { counts })
   t.ok(counts['sessions ended']! > 0 && counts['tenants ended']! > 0, 'both ended', { counts })
   t.ok(counts['of sessions that had ended']! > 0 && counts.elsewhere! > 0, 'a provider went on', { counts })
 })

@@ -12,6 +12,7 @@ import { Random } from './random.ts'
 
 const [STRICT, REPLICA, OTHER_REPLICA] = [0, 1, 2]
 const STALENESS = 1000
+const GRACE = 2000
 const IAT = 100
 
 const REFUSED = { status: 401, code: 'FST_JWT_REVOKED' }
@@ -73,6 +74,7 @@ function history (requests: Request[], { faults = [], runs = {}, samples = 30_00
     epoch: 100_000,
     storeTimeout: 300,
     maxStaleness: STALENESS,
+    grace: GRACE,
     runs: ['strict', 'replica', 'other replica'].map(run),
     faults,
     stalls: [],
@@ -368,6 +370,108 @@ const HISTORIES: Array<[what: string, history: History, ...violations: string[]]
 
 for (const [what, history, ...violations] of HISTORIES) {
   t.test(`${violations.length === 0 ? 'good' : 'bad'}: ${what}`, async (t) => {
+    t.strictSame(check(history).violations.map(({ kind }) => kind).sort(), violations.sort())
+  })
+}
+
+const INVALID = { status: 401, code: 'FST_JWT_REFRESH_INVALID' }
+const END = 160
+const gave = (refreshToken: string, sid = 'x', end = END) => ({ gave: { refreshToken, sid, end } })
+/** `next`: the refresh token that it gives, or the answer without one. */
+const refresh = (from: number, presented: string, next: string | Answer, run = STRICT) =>
+  request(run, from, { refresh: presented, ...(typeof next === 'string' ? gave(next) : next) })
+const revokeFirst = (from: number, answer: Answer = {}) => revoke(from, { jti: 'a', ...answer })
+const useOf = (jti: string, from: number, run = STRICT) => use(run, from, { jti })
+
+/**
+ * The session x, that gave token `a` with the refresh token r1, and `t2` and so on with those that followed, and
+ * another one, y, that gave `b`.
+ */
+function refreshing (requests: Request[], { tokens, ...more }: More = {}): History {
+  const past = history(requests, more)
+  const ofSession = { sub: 's', isRefreshable: true, id: 'x', lifetime: 30 }
+  const [login, other] = past.requests as [Request, Request]
+  Object.assign(login, gave('r1'))
+  Object.assign(other, { from: 20, to: 30, ...gave('o1', 'y') })
+  past.tokens = past.requests.flatMap(({ gave, from }, issue) => {
+    if (gave === undefined) return []
+    const jti = issue === 0 ? 'a' : issue === 1 ? 'b' : `t${issue}`
+    const iat = IAT + Math.floor(from / 1000)
+    return [{ jti, sid: gave.sid, ...ofSession, iat, exp: iat + 30, issue, ...tokens?.[jti] }]
+  })
+  return past
+}
+
+const ENDED = 'refreshed after its end'
+const LATE_AGAIN = 'refreshed after the grace'
+const FORK = 'another successor'
+const NOT_REFRESHED = 'not refreshed'
+const reuseTold = [endTold(STRICT, 3005)]
+const doorTold = [told(STRICT, 105), endTold(STRICT, 105)]
+
+const REFRESHED: Array<[what: string, history: History, ...violations: string[]]> = [
+  ['refreshed', refreshing([refresh(100, 'r1', 'r2'), refresh(200, 'r2', 'r3', REPLICA), useOf('t2', 300), useOf('t3', 300)])],
+  ['unavailable', refreshing([refresh(100, 'r1', UNAVAILABLE), refresh(200, 'r1', 'r2')])],
+  ['the same successor again', refreshing([refresh(100, 'r1', 'r2'), refresh(2000, 'r1', 'r2', REPLICA)])],
+  ['another successor', refreshing([refresh(100, 'r1', 'r2'), refresh(2000, 'r1', 'r3', REPLICA)]), FORK],
+  ['another successor, and Redis had lost the first', refreshing([refresh(100, 'r1', 'r2'), refresh(2000, 'r1', 'r3')], { faults: [restored(1000, 50)] })],
+  ['another successor, and Redis had it still', refreshing([refresh(100, 'r1', 'r2'), refresh(2000, 'r1', 'r3')], { faults: [restored(1000, 500)] }), FORK],
+  ['the same successor three times', refreshing([100, 110, 120].map((from) => refresh(from, 'r1', 'r2')))],
+  ['the same successor four times', refreshing([100, 110, 120, 130].map((from) => refresh(from, 'r1', 'r2'))), 'refreshed too often'],
+  ['refused the fourth time', refreshing([...[100, 110, 120].map((from) => refresh(from, 'r1', 'r2')), refresh(130, 'r1', INVALID), refresh(140, 'r2', 'r3')])],
+  ['refused the third time', refreshing([...[100, 110].map((from) => refresh(from, 'r1', 'r2')), refresh(130, 'r1', INVALID)]), NOT_REFRESHED],
+  ['refused the second time, after one that Redis may have got twice', refreshing([refresh(100, 'r1', UNAVAILABLE), refresh(200, 'r1', INVALID)], { faults: [fault('link cut', 'strict', 100, 100)] })],
+  ['used again after the grace', refreshing([refresh(100, 'r1', 'r2'), refresh(2200, 'r1', 'r2')]), LATE_AGAIN],
+  ['used again after the grace, and Redis had lost the use', refreshing([refresh(100, 'r1', 'r2'), refresh(2200, 'r1', 'r2')], { faults: [restored(1000, 50)] })],
+  ['used again when the grace may have passed', refreshing([refresh(100, 'r1', 'r2'), refresh(2100, 'r1', INVALID)])],
+  ['refused without a reason', refreshing([refresh(100, 'r1', INVALID)]), NOT_REFRESHED],
+  ['refused because it is lost', refreshing([refresh(100, 'r1', INVALID)], { faults: [flushed(50)] })],
+  ['refused because it is over', refreshing([refresh(60_000, 'r1', INVALID)])],
+  ['refused too early', refreshing([refresh(59_000, 'r1', INVALID)]), NOT_REFRESHED],
+  ['refreshed when it is over', refreshing([refresh(60_100, 'r1', 'r2')]), ENDED],
+  ['prolonged', refreshing([refresh(100, 'r1', gave('r2', 'x', END + 1))]), 'session prolonged'],
+  ['refreshed to another session', refreshing([refresh(100, 'r1', gave('r2', 'y'))]), 'another session'],
+  ['refused in words of a token', refreshing([refresh(100, 'r1', REFUSED)]), ODD],
+
+  ['its session ends', refreshing([endSession(100), refresh(200, 'r1', INVALID)])],
+  ['its session ends, and goes on', refreshing([endSession(100), refresh(111, 'r1', 'r2')]), ENDED],
+  ['its session ends, and goes on by a replica', refreshing([endSession(100), refresh(111, 'r1', 'r2', REPLICA)]), ENDED],
+  ['its session ends meanwhile', refreshing([endSession(100), refresh(109, 'r1', 'r2'), refresh(200, 'r2', INVALID), use(STRICT, 200, { jti: 't3', ...REFUSED })])],
+  ['its session ends meanwhile, and the successor lives', refreshing([endSession(100), refresh(109, 'r1', 'r2'), refresh(200, 'r2', 'r3')]), ENDED],
+  ['its session ends meanwhile, and the next token lives', refreshing([endSession(100), refresh(109, 'r1', 'r2'), useOf('t3', 200)]), ACCEPTED],
+  ['its session may have ended', refreshing([endSession(100, UNAVAILABLE), refresh(200, 'r1', 'r2'), refresh(300, 'r2', INVALID)])],
+  ['its session ends, and Redis loses that', refreshing([endSession(100), refresh(known + 50, 'r1', 'r2')], { faults: [restored(known, 50)] })],
+  ['its session ends, Redis loses that, and it is put back', refreshing([endSession(100), refresh(back, 'r1', 'r2')], { faults: [restored(known, 50)] }), ENDED],
+  ['its subject is cut off', refreshing([cutOff(100, IAT), refresh(200, 'r1', INVALID)])],
+  ['its subject is cut off, and it goes on', refreshing([cutOff(100, IAT), refresh(200, 'r1', 'r2')]), ENDED],
+  ['from after the cutoff of its subject', refreshing([refresh(1000, 'r1', 'r2'), cutOff(1100, IAT), refresh(1200, 'r2', INVALID)], {
+    tellings: [cutoffTold(STRICT, 1105), endTold(STRICT, 1105)]
+  })],
+  ['from after the cutoff of its subject, which ends what is recorded', refreshing([refresh(1000, 'r1', 'r2'), cutOff(1100, IAT), refresh(1200, 'r2', 'r3')], {
+    tellings: [cutoffTold(STRICT, 1105), endTold(STRICT, 1105)]
+  }), ENDED],
+  ['from beyond the cutoff of its subject, for all that is known', refreshing([
+    { ...refresh(50, 'r1', UNAVAILABLE), run: REPLICA }, refresh(60, 'r1', 'r2'), cutOff(1100, IAT + 1), refresh(1200, 'r2', 'r3')
+  ], { runs: { [REPLICA]: { ahead: ahead(20) } } })],
+  ['its token is revoked', refreshing([revokeFirst(100), refresh(200, 'r1', INVALID), use(STRICT, 200, REFUSED)], { tellings: doorTold })],
+  ['its token is revoked, and it goes on', refreshing([revokeFirst(100), refresh(200, 'r1', 'r2')], { tellings: doorTold }), ENDED],
+  ['its token is revoked, and a later one lives', refreshing([refresh(50, 'r1', 'r2'), revokeFirst(100), useOf('t2', 200)], { tellings: doorTold }), ACCEPTED],
+  ['its token is revoked, and nobody tells of the session', refreshing([revokeFirst(100)], { tellings: [told(STRICT, 105)] }), NOT_TOLD],
+  ['its token is revoked, of which the record is lost', refreshing([revokeFirst(100), refresh(200, 'r1', 'r2')], { tellings: [told(STRICT, 105)], faults: [restored(50, 5)] })],
+  ['the other session ends', refreshing([revoke(100, { jti: 'a' }, { kind: 'others', sub: 's' }), refresh(200, 'o1', INVALID), refresh(200, 'r1', 'r2')], { tellings: [endTold(STRICT, 105, 'y')] })],
+  ['the other session ends, and goes on', refreshing([revoke(100, { jti: 'a' }, { kind: 'others', sub: 's' }), refresh(200, 'o1', gave('o2', 'y'))], { tellings: [endTold(STRICT, 105, 'y')] }), ENDED],
+  ['the session of who asks ends with the others', refreshing([revoke(100, { jti: 'a' }, { kind: 'others', sub: 's' }), refresh(200, 'r1', INVALID)], { tellings: [endTold(STRICT, 105, 'y')] }), NOT_REFRESHED],
+
+  ['used again, which ends the session', refreshing([refresh(100, 'r1', 'r2'), refresh(3000, 'r1', INVALID), refresh(3100, 'r2', INVALID), use(STRICT, 3100, { jti: 't2', ...REFUSED })], { tellings: reuseTold })],
+  ['used again, and the session goes on', refreshing([refresh(100, 'r1', 'r2'), refresh(3000, 'r1', INVALID), refresh(3100, 'r2', 'r3')], { tellings: reuseTold }), ENDED],
+  ['used again, and its token lives', refreshing([refresh(100, 'r1', 'r2'), refresh(3000, 'r1', INVALID), useOf('t2', 3100)], { tellings: reuseTold }), ACCEPTED],
+  ['used again, and its token lives for a while with a replica', refreshing([refresh(100, 'r1', 'r2'), refresh(3000, 'r1', INVALID), useOf('t2', 3100, REPLICA)], { tellings: reuseTold })],
+  ['used again, and nobody tells', refreshing([refresh(100, 'r1', 'r2'), refresh(3000, 'r1', INVALID)], { tellings: [] }), NOT_TOLD],
+  ['used again, and nobody knows', refreshing([refresh(100, 'r1', 'r2'), refresh(3000, 'r1', UNAVAILABLE), refresh(3100, 'r2', 'r3'), refresh(3200, 'r3', INVALID)], { tellings: [] })]
+]
+
+for (const [what, history, ...violations] of REFRESHED) {
+  t.test(`${violations.length === 0 ? 'good' : 'bad'} with refresh tokens: ${what}`, async (t) => {
     t.strictSame(check(history).violations.map(({ kind }) => kind).sort(), violations.sort())
   })
 }

@@ -3,6 +3,7 @@ import type { RevocationOptions } from '../../lib/index.ts'
 import { startProxy, type Proxy } from '../support/proxy.ts'
 import { startRedis, type Owner } from '../support/redis.ts'
 import { Client } from './client.ts'
+import { RefreshingClient } from './refreshing-client.ts'
 import { PUT_BACK } from './durability.ts'
 import { happen } from './faults.ts'
 import { now, outcomeOf, type Fault, type History, type Interval, type Mode, type Run } from './history.ts'
@@ -20,7 +21,10 @@ export interface ChaosOptions {
 }
 
 const MEMBERS: Array<[name: string, mode: Mode]> = [['strict-1', 'strict'], ['strict-2', 'strict'], ['replica-1', 'replica'], ['replica-2', 'replica']]
-const CLIENTS = 8
+const CLIENTS = 6
+const REFRESHING_CLIENTS = 5
+/** In seconds: sessions end within a run, and a grace passes often. */
+const REFRESH = { expiresIn: 60, grace: 2 }
 const STORE_TIMEOUT = 300
 const MAX_STALENESS = 1000
 /** With the margin of 10 s it lets tokens pass that were signed by a clock that is MAX_SIGNING_AHEAD. */
@@ -53,12 +57,13 @@ export async function chaos (t: Owner, options: ChaosOptions): Promise<History> 
       redis: `redis://${USER.name}:${USER.password}@127.0.0.1:${proxy.port}`,
       storeTimeout: STORE_TIMEOUT,
       maxTokenLifetime: MAX_TOKEN_LIFETIME,
+      refresh: REFRESH,
       ...(mode === 'replica' && { maxStaleness: MAX_STALENESS }),
       ...options.revocation
     }
     members.set(name, { member: new Member(t, name, mode, own, runs), proxy })
   }
-  const world: World = { members: [...members.values()].map(({ member }) => member), requests: [], tokens: [], revoked: [], ended: [] }
+  const world: World = { members: [...members.values()].map(({ member }) => member), requests: [], tokens: [], revoked: [], ended: [], grace: REFRESH.grace * 1000 }
   await Promise.all(world.members.map((member) => member.start()))
 
   const stalls = watchStalls(t)
@@ -66,15 +71,19 @@ export async function chaos (t: Owner, options: ChaosOptions): Promise<History> 
   const random = new Random(options.seed).fork()
   const end = { at: started + faultsEnd(options.seconds) + SETTLING }
   const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(world, random.fork(), `client-${i}`).run(end))
+  const refreshing = Array.from({ length: REFRESHING_CLIENTS }, (_, i) => new RefreshingClient(world, random.fork(), `device-${i}`))
+  const devices = refreshing.map((client) => client.run(end))
   // A process may have taken long to come back.
   const quiet = happen(planOf(options), { redis, members, faults, copies: [] }).then(() => { end.at = Math.max(end.at, now() + SETTLING) })
-  await Promise.all([quiet, ...clients])
+  await Promise.all([quiet, ...clients, ...devices])
+  // First: an access token that was given to the end is asked for as well.
+  await Promise.all(refreshing.map((client) => client.settle()))
   await sweep(world, random.fork())
   // What they said may still be on its way.
   await Promise.all(world.members.map((member) => member.kill()))
 
   const tokens = world.tokens.map(({ token: _, ...known }) => known)
-  return { started, epoch: Date.now() - now(), storeTimeout: STORE_TIMEOUT, maxStaleness: MAX_STALENESS, runs, faults, stalls, tokens, requests: world.requests }
+  return { started, epoch: Date.now() - now(), storeTimeout: STORE_TIMEOUT, maxStaleness: MAX_STALENESS, grace: world.grace, runs, faults, stalls, tokens, requests: world.requests }
 }
 
 /** In the end every process knows of each token what is to be known. */

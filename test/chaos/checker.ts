@@ -1,13 +1,16 @@
 import { aheadOf, shown } from './clocks.ts'
 import { Durability, MEASURING } from './durability.ts'
 import { outcomeOf, overlap, type History, type Interval, type Request, type Run, type Token } from './history.ts'
+import { Refreshes, REFRESH_KINDS } from './refreshes.ts'
 import { isReached, Revocations } from './revocations.ts'
+import { Sessions } from './sessions.ts'
 import { Tellings, type Told } from './tellings.ts'
 import type { Milliseconds } from '../../lib/time.ts'
 
 export const KINDS = [
   'accepted after its revocation', 'refused and never revoked', 'given and already revoked', 'lived too long', 'too far ahead',
-  'told twice', 'not told', 'told and never revoked', 'too late', 'died', 'printed', 'unexpected answer', 'not back'
+  'told twice', 'not told', 'told and never revoked', 'too late', 'died', 'printed', 'unexpected answer', 'not back',
+  ...REFRESH_KINDS
 ] as const
 
 export interface Violation {
@@ -26,6 +29,8 @@ export interface Verdict {
   violations: Violation[]
   /** Revocations that two processes told, as is known and allowed. */
   knownTwice: number
+  /** What ended sessions by the way. */
+  derived: Request[]
 }
 
 /** What an answer may take beyond storeTimeout, on a machine that is busy with everything else: the event loops' stalls do not count. */
@@ -45,17 +50,21 @@ class Checker {
   readonly #durability: Durability
   readonly #tokens: Map<string, Token>
   readonly #revocations: Revocations
+  readonly #sessions: Sessions
 
   constructor (history: History) {
     this.#history = history
     this.#durability = new Durability(history)
     this.#tokens = new Map(history.tokens.map((token) => [token.jti, token]))
-    this.#revocations = new Revocations(history, this.#durability)
+    this.#sessions = new Sessions(history, this.#durability, this.#tokens)
+    this.#revocations = new Revocations(history, this.#durability, this.#sessions.derived)
   }
 
   check (): Verdict {
     const { runs, requests, tokens } = this.#history
-    const tellings = new Tellings(this.#history, this.#durability, this.#revocations, this.#tokens)
+    const { derived } = this.#sessions
+    const tellings = new Tellings(this.#history, this.#durability, this.#revocations, this.#tokens, this.#sessions)
+    const refreshes = new Refreshes(this.#history, this.#durability, this.#revocations, this.#sessions)
     const violations = [
       ...runs.flatMap((run): Violation[] => [
         ...run.died === undefined ? [] : [{ kind: 'died', run } as const],
@@ -63,9 +72,10 @@ class Checker {
       ]),
       ...requests.flatMap((request) => this.#ofRequest(request)),
       ...tokens.flatMap((token) => this.#ofIssue(token)),
-      ...tellings.check()
+      ...tellings.check(),
+      ...refreshes.check().map((one) => ({ ...one, run: runs[one.request.run]! }))
     ]
-    return { violations, knownTwice: tellings.knownTwice }
+    return { violations, knownTwice: tellings.knownTwice, derived }
   }
 
   #ofRequest (request: Request): Violation[] {
@@ -104,9 +114,10 @@ class Checker {
     const violations: Violation[] = []
     const revocation = this.#revocations.cutoffsOf(token).find((revocation) => revocation.to < request.from &&
       outcomeOf(revocation) === 'accepted' && isReached(token, revocation) && !this.#durability.mayLose(revocation, request.to))
-    if (revocation !== undefined && !token.isForeign) violations.push({ kind: 'given and already revoked', request, revocation, run, token })
+    // What a refresh token gives is judged by when that was given.
+    if (revocation !== undefined && !token.isForeign && request.refresh === undefined) violations.push({ kind: 'given and already revoked', request, revocation, run, token })
     if (token.exp > this.#lastExp(token)) violations.push({ kind: 'lived too long', request, run, token })
-    if (token.iat > this.#lastSecond(run, request) + LEAD) violations.push({ kind: 'too far ahead', request, run, token })
+    if (token.iat > Math.max(this.#lastSecond(run, request) + LEAD, this.#iatBefore(request))) violations.push({ kind: 'too far ahead', request, run, token })
     return violations
   }
 
@@ -114,6 +125,12 @@ class Checker {
     const delay = run.mode === 'strict' ? 0 : this.#history.maxStaleness + MEASURING
     return revocation.to + delay < request.from && this.#revocations.revokes(revocation, token) === 'yes' &&
       !this.#durability.mayBeForgotten(revocation, request)
+  }
+
+  /** A session does not go back: where the clock of a process was ahead, those that follow begin where its token did. */
+  #iatBefore ({ refresh }: Request): number {
+    const refreshToken = this.#sessions.refreshTokens.get(refresh ?? '')
+    return refreshToken === undefined ? -Infinity : this.#sessions.iatOf(refreshToken).most
   }
 
   /** The last second that the clock of a process may have shown. */
@@ -124,7 +141,7 @@ class Checker {
   /** When a token ends that lives as long as it was asked to, and was signed when its answer came. */
   #lastExp ({ issue, lifetime }: Token): number {
     const request = this.#history.requests[issue]!
-    return this.#lastSecond(this.#history.runs[request.run]!, request) + lifetime
+    return Math.max(this.#lastSecond(this.#history.runs[request.run]!, request), this.#iatBefore(request)) + lifetime
   }
 
   /** How late a cutoff can be that a call answers: one stands that a process set whose clock is ahead of this one's. */
@@ -140,6 +157,7 @@ class Checker {
     const { from, to } = request
     switch (outcomeOf(request)) {
       case 'unexpected': return false
+      case 'invalid': return request.refresh !== undefined
       case 'refused': return token !== undefined || this.#isBeyondLead(request, run)
       case 'expired': return token !== undefined && this.#mayHaveExpired(request, token, run)
       case 'forbidden': return this.#isRecordLost(request) || this.#isMisled(request, run)
@@ -163,9 +181,11 @@ class Checker {
   }
 
   /** Then nobody can tell any more whose token it was. */
-  #isRecordLost ({ target, to }: Request): boolean {
-    if (target?.kind !== 'token') return false
-    return this.#durability.mayLose(this.#history.requests[this.#tokens.get(target.jti)!.issue]!, to)
+  #isRecordLost ({ jti = '', target, what, to }: Request): boolean {
+    const ofSession = target?.kind === 'session' && what.endsWith('/id/:id') ? jti : undefined
+    const of = target?.kind === 'token' ? target.jti : ofSession
+    if (of === undefined) return false
+    return this.#durability.mayLose(this.#history.requests[this.#tokens.get(of)!.issue]!, to)
   }
 
   /** Something else in the place of Redis gave the right kind of answer: another id, behind which there is no record. */

@@ -1,4 +1,4 @@
-import { overlap, type Fault, type History, type Interval, type Request, type Run } from './history.ts'
+import { outcomeOf, overlap, type Fault, type History, type Interval, type Request, type Run } from './history.ts'
 import type { Milliseconds } from '../../lib/time.ts'
 
 /**
@@ -7,6 +7,10 @@ import type { Milliseconds } from '../../lib/time.ts'
  * quarter until its tick, half until its turn; and a quarter and two storeTimeouts for finding out and for writing.
  */
 export const PUT_BACK: Milliseconds = 5000
+/** What each entry adds. Measured: 1.2 ms, where Redis syncs each to the disk and the machine has little else to do. */
+const PUT_BACK_EACH: Milliseconds = 2
+/** How long all entries are kept but the ends of sessions, which outlive every run. */
+const KEPT: Milliseconds = 70_000
 /** Between the two clock readings that a sample is made of, and a moment's own resolution. */
 export const MEASURING: Milliseconds = 20
 
@@ -14,9 +18,15 @@ export const MEASURING: Milliseconds = 20
 export class Durability {
   readonly #history: History
   readonly #losses: Fault[]
+  /** When each revocation was acknowledged, and when each end of a session. */
+  readonly #revoked: Milliseconds[]
+  readonly #ended: Milliseconds[]
 
   constructor (history: History) {
     this.#history = history
+    const revocations = history.requests.filter((request) => request.target !== undefined && outcomeOf(request) === 'accepted')
+    this.#revoked = momentsOf(revocations)
+    this.#ended = momentsOf(revocations.filter(({ target }) => target!.kind === 'session'))
     this.#losses = history.faults.filter(({ loses }) => loses).sort((a, b) => a.from - b.from)
   }
 
@@ -25,15 +35,18 @@ export class Durability {
     return this.#losses.some((loss) => overlap(loss, { from: written.from, to: until }) && !(written.to < copiedAt(loss)))
   }
 
-  /** Whether the acknowledged revocation may be unknown to the process of a request, because Redis lost it. */
-  mayBeForgotten (revocation: Request, use: Request): boolean {
+  /**
+   * Whether the acknowledged revocation may be unknown to the process of a request, because Redis lost it. Who
+   * refreshes asks Redis, whatever its mode is.
+   */
+  mayBeForgotten (revocation: Request, use: Request, mode = this.#history.runs[use.run]!.mode): boolean {
     const losses = this.#losses.filter((loss) => loss.to >= revocation.from && loss.from <= use.to)
     if (losses.length === 0) return false
     const own = this.#history.runs[revocation.run]!
     /** The replicas that know it, and since when: they never forget it. */
     const knowing = new Map<Run, Milliseconds>()
     // A replica knows what it revokes itself. Of `others` it leaves out those that it takes for revoked.
-    if (own.mode === 'replica' && revocation.target?.kind !== 'others') knowing.set(own, revocation.to)
+    if (own.mode === 'replica' && revocation.target?.kind !== 'others' && !revocation.isDerived) knowing.set(own, revocation.to)
     let inLog = revocation.to
     let inKeys = revocation.to
     let since = revocation.to
@@ -63,7 +76,7 @@ export class Durability {
       times.push({ inLog, inKeys })
     }
     const run = this.#history.runs[use.run]!
-    if (run.mode === 'strict') return inKeys >= use.from
+    if (mode === 'strict') return inKeys >= use.from
     if ((knowing.get(run) ?? Infinity) < use.from) return false
     return Math.max(inLog, inKeys) + this.#history.maxStaleness + MEASURING >= use.from
   }
@@ -85,10 +98,12 @@ export class Durability {
   }
 
   /**
-   * By when a process that lived so long has had PUT_BACK of peace, with Redis and with its connection; else Infinity.
+   * By when a process that lived so long has had the time to put back all in peace, with Redis and with its connection; else Infinity.
    * A wrong clock disturbs nothing: not by it is decided what is over.
    */
   undisturbed (run: Run, since: Milliseconds): Milliseconds {
+    const entries = countUpTo(since, this.#revoked) - countUpTo(since - KEPT, this.#revoked) + countUpTo(since - KEPT, this.#ended)
+    const takes = PUT_BACK + PUT_BACK_EACH * entries
     const disturbances = [
       ...this.#history.faults.filter(({ on, kind }) => on === 'redis' || (on === run.member && kind !== 'clock ahead')),
       ...this.#history.stalls,
@@ -96,14 +111,29 @@ export class Durability {
     ].sort((a, b) => a.from - b.from)
     let quietFrom = since
     for (const { from, to } of disturbances) {
-      if (from > quietFrom + PUT_BACK) break
+      if (from > quietFrom + takes) break
       quietFrom = Math.max(quietFrom, to)
     }
-    return quietFrom + PUT_BACK < run.to ? quietFrom + PUT_BACK : Infinity
+    return quietFrom + takes < run.to ? quietFrom + takes : Infinity
   }
 }
 
 /** What was acknowledged before this moment is in the copy that Redis went on with. A loss without a copy keeps nothing. */
 function copiedAt ({ copied }: Fault): Milliseconds {
   return copied?.from ?? -Infinity
+}
+
+function momentsOf (requests: Request[]): Milliseconds[] {
+  return requests.map(({ to }) => to).sort((a, b) => a - b)
+}
+
+/** How many of the sorted moments have come by then. */
+function countUpTo (moment: Milliseconds, moments: Milliseconds[]): number {
+  let [low, high] = [0, moments.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (moments[middle]! <= moment) low = middle + 1
+    else high = middle
+  }
+  return low
 }

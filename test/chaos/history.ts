@@ -30,6 +30,8 @@ export interface Names {
 /** A line of the audit log: a process says that it revoked a token, or all of a subject, a session or a tenant. */
 export interface Telling extends Names {
   at: Milliseconds
+  /** The subject of who asked. */
+  by?: string | undefined
   /** Seconds since the epoch, of what is no single token. */
   cutoff?: number
   /** Seconds since the epoch, of a token. */
@@ -71,6 +73,8 @@ export interface Token extends Names {
   sub: string
   /** Signed as an identity provider does: no cutoff was looked at, and it has no record. */
   isForeign?: boolean
+  /** Of a session that is kept with refresh tokens: each door that ends the token ends the session. */
+  isRefreshable?: boolean
   /** Seconds since the epoch. */
   iat: number
   exp: number
@@ -110,8 +114,20 @@ export interface Request extends Interval {
   error?: string
   /** Of a subject, or a tenant, that was cut off. */
   cutoff?: number
+  /** The refresh token that it presents. */
+  refresh?: string
+  /** The refresh token that it gave, with its session and when that ends, in seconds since the epoch. */
+  gave?: Given
+  /** It ended a session only by what else it did, as the checker found. */
+  isDerived?: boolean
   /** Asked when all faults were long over. */
   settled?: boolean
+}
+
+export interface Given {
+  refreshToken: string
+  sid: string
+  end: number
 }
 
 /** What happened in one run of the chaos. */
@@ -121,6 +137,8 @@ export interface History {
   epoch: Milliseconds
   storeTimeout: Milliseconds
   maxStaleness: Milliseconds
+  /** How long after its first use a refresh token gives its successor again. */
+  grace: Milliseconds
   runs: Run[]
   faults: Fault[]
   /** When the event loop of the clients and the proxies stood still. */
@@ -129,7 +147,7 @@ export interface History {
   requests: Request[]
 }
 
-export const OUTCOMES = ['accepted', 'refused', 'expired', 'forbidden', 'unavailable', 'unreachable', 'unexpected'] as const
+export const OUTCOMES = ['accepted', 'refused', 'invalid', 'expired', 'forbidden', 'unavailable', 'unreachable', 'unexpected'] as const
 export type Outcome = typeof OUTCOMES[number]
 
 /** What became of a request: exactly one of these. */
@@ -137,6 +155,7 @@ export function outcomeOf ({ status, code, retryAfter }: Request): Outcome {
   if (status === 0) return 'unreachable'
   if (status === 200) return 'accepted'
   if (status === 401 && code === 'FST_JWT_REVOKED') return 'refused'
+  if (status === 401 && code === 'FST_JWT_REFRESH_INVALID') return 'invalid'
   // The second one: a token that expires after it was verified, and before its claims are looked at.
   if (status === 401 && (code === 'FST_JWT_AUTHORIZATION_TOKEN_EXPIRED' || code === 'FST_JWT_NOT_REVOCABLE')) return 'expired'
   if (status === 403 && code === 'FST_JWT_REVOCATION_FORBIDDEN') return 'forbidden'

@@ -6,9 +6,10 @@ import type { Told } from './tellings.ts'
 import type { Milliseconds } from '../../lib/time.ts'
 
 const SHOWN = 5
+const REFRESHED = ['accepted', 'invalid', 'unavailable', 'unreachable'] as const
 
 /** What is printed of a run: one count a line, then the first violations of each kind with what happened around them. */
-export function report (history: History, { violations, knownTwice }: Verdict): string[] {
+export function report (history: History, { violations, knownTwice, derived }: Verdict): string[] {
   const { requests, faults, tokens, runs } = history
   const outcomes = requests.map(outcomeOf)
   const count = <T>(all: T[], holds: (one: T) => boolean) => all.filter(holds).length
@@ -18,6 +19,8 @@ export function report (history: History, { violations, knownTwice }: Verdict): 
   const ended = (...kinds: string[]) => count(acknowledged, ({ target }) => kinds.includes(target!.kind))
   const toldOf = (name: 'sub' | 'sid' | 'tenant') => count(tellings, (telling) => telling.jti === undefined && telling[name] !== undefined)
   const endOf = new Map(acknowledged.map(({ target, to }) => [target!.kind === 'session' ? target!.sid : undefined, to]))
+  const refreshes = requests.filter(({ refresh }) => refresh !== undefined)
+  const successors = new Set(refreshes.flatMap(({ gave }) => gave === undefined ? [] : [gave.refreshToken]))
   return [
     `requests: ${requests.length}`,
     ...OUTCOMES.map((outcome) => `  ${outcome}: ${count(outcomes, (one) => one === outcome)}`),
@@ -32,6 +35,12 @@ export function report (history: History, { violations, knownTwice }: Verdict): 
     `subjects ended: ${ended('subject', 'others')}`,
     `sessions ended: ${ended('session')}`,
     `tenants ended: ${ended('claim')}`,
+    `sessions with refresh tokens: ${count(requests, ({ gave, refresh }) => gave !== undefined && refresh === undefined)}`,
+    `refreshes: ${refreshes.length}`,
+    ...REFRESHED.map((outcome) => `  refreshes ${outcome}: ${count(refreshes, (one) => outcomeOf(one) === outcome)}`),
+    `  the successor again: ${refreshes.filter(({ gave }) => gave !== undefined).length - successors.size}`,
+    `ended by reuse: ${count(derived, ({ what, status }) => what === 'POST /refresh' && status === 200)}`,
+    `ended by a token or as one of others: ${count(derived, ({ what, status }) => what !== 'POST /refresh' && status === 200)}`,
     `tellings: ${tellings.length}`,
     `  told of tokens: ${count(tellings, ({ jti }) => jti !== undefined)}`,
     `  told of subjects: ${toldOf('sub')}`,

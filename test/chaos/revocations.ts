@@ -10,12 +10,13 @@ export class Revocations {
   readonly #durability: Durability
   readonly #byName = new Map<string, Request[]>()
 
-  constructor (history: History, durability: Durability) {
+  /** `derived`: what ended a session by the way. */
+  constructor (history: History, durability: Durability, derived: Request[] = []) {
     this.#history = history
     this.#durability = durability
-    for (const request of history.requests) {
+    for (const request of [...history.requests, ...derived]) {
       const { target } = request
-      if (target === undefined || !['accepted', 'unavailable', 'unreachable'].includes(outcomeOf(request))) continue
+      if (target === undefined || !hasEffect(request)) continue
       for (const name of namesIn(target)) this.#byName.set(name, [...this.#byName.get(name) ?? [], request])
     }
   }
@@ -33,6 +34,8 @@ export class Revocations {
   revokes (revocation: Request, token: Token): 'yes' | 'perhaps' | 'no' {
     const target = revocation.target!
     const asks = revocation.jti === token.jti
+    // Of a session they end all or nothing: what they ended is derived.
+    if (target.kind === 'others' && token.isRefreshable) return 'no'
     if (target.kind === 'others' && (asks || token.isForeign)) return 'no'
     // Without an acknowledgement it may have been made, or be made at any later time: a client sends again what it got
     // no answer to, and Redis, once it goes on, executes what has waited in its sockets. A cutoff rises when it is
@@ -45,13 +48,18 @@ export class Revocations {
     if (target.kind === 'subject') {
       // A signer's clock was ahead: the call ends the token that asks, and those that are recorded, by their jti.
       if (asks) return 'yes'
-      if (token.isForeign) return 'no'
+      if (token.isForeign || token.isRefreshable) return 'no'
     }
     const issue = this.#history.requests[token.issue]!
     if (issue.from > revocation.to) return 'no'
     const isRecorded = issue.to < revocation.from && !this.#durability.mayLose(issue, revocation.to)
     return isRecorded ? 'yes' : 'perhaps'
   }
+}
+
+/** Whether it did, or may have done, what it was to do. */
+export function hasEffect (request: Request): boolean {
+  return ['accepted', 'unavailable', 'unreachable'].includes(outcomeOf(request))
 }
 
 /** Of an acknowledged revocation that set one. */

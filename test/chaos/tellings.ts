@@ -2,6 +2,7 @@ import { shown } from './clocks.ts'
 import type { Durability } from './durability.ts'
 import { outcomeOf, overlap, type History, type Names, type Request, type Run, type Telling, type Token } from './history.ts'
 import { cutoffOf, namesIn, type Revocations } from './revocations.ts'
+import type { Sessions } from './sessions.ts'
 
 export type TellingKind = 'told twice' | 'not told' | 'told and never revoked'
 
@@ -31,12 +32,14 @@ export class Tellings {
   readonly #revocations: Revocations
   readonly #tokens: Map<string, Token>
   readonly #byToken: Map<string, Told[]>
+  readonly #sessions: Sessions
   readonly #byCutoff: Map<string, Told[]>
   /** How many were told by two processes because one of them could not know that the other made it. */
   knownTwice = 0
 
-  constructor (history: History, durability: Durability, revocations: Revocations, tokens: Map<string, Token>) {
+  constructor (history: History, durability: Durability, revocations: Revocations, tokens: Map<string, Token>, sessions: Sessions) {
     this.#history = history
+    this.#sessions = sessions
     this.#durability = durability
     this.#revocations = revocations
     this.#tokens = tokens
@@ -60,7 +63,7 @@ export class Tellings {
         else if (before !== undefined && !this.#mayRepeat(before, telling)) found.push({ kind: 'told twice', ...about, before })
       }
     }
-    for (const request of this.#history.requests) {
+    for (const request of [...this.#history.requests, ...this.#sessions.derived]) {
       if (request.target !== undefined && outcomeOf(request) === 'accepted') found.push(...this.#untold(request))
     }
     return found
@@ -84,7 +87,7 @@ export class Tellings {
         const isLeftOut = (token: Token) => this.#revocations.cutoffsOf(token).some(({ from }) => from <= request.to)
         const { to } = shown(this.#history, run, request)
         return this.#history.tokens
-          .filter((token) => token.sub === sub && token.exp * 1000 > to && this.#revocations.revokes(request, token) === 'yes')
+          .filter((token) => token.sub === sub && !token.isRefreshable && token.exp * 1000 > to && this.#revocations.revokes(request, token) === 'yes')
           .filter((token) => !isLeftOut(token) && !this.#isTokenTold(token, request))
           .map(untold)
       }
@@ -116,8 +119,12 @@ export class Tellings {
   }
 
   /** What the process was asked that can have made it. */
-  #causesOf ({ jti, sub = this.#tokens.get(jti ?? '')?.sub, sid, tenant, at, run }: Told): Request[] {
-    const all = jti === undefined ? this.#revocations.cutoffsOf({ sub, sid, tenant }) : this.#revocations.of({ jti, sub })
+  #causesOf ({ jti, sub = this.#tokens.get(jti ?? '')?.sub, sid, tenant, at, run, by }: Told): Request[] {
+    const all = jti === undefined
+      ? [...this.#revocations.cutoffsOf({ sub, sid, tenant }), ...this.#sessions.refusalsOf(sid)]
+      : this.#revocations.of({ jti, sub, sid })
+    // Of a log-in without an answer nobody knows the session: whoever ends its subject's finds it.
+    if (sid !== undefined && !this.#sessions.has(sid)) all.push(...this.#revocations.of({ sub: by }))
     return all.filter((request) => request.run === run && request.from <= at)
   }
 

@@ -17,9 +17,10 @@ export interface World {
   revoked: Array<{ held: Held, at: Milliseconds }>
   /** The sessions of which the end was acknowledged. */
   ended: string[]
+  grace: Milliseconds
 }
 
-type Asked = Pick<Request, 'target' | 'settled' | 'names'> & { member: Member, turns: number, method: string, path: string, what?: string, held?: Held }
+type Asked = Pick<Request, 'target' | 'settled' | 'names' | 'refresh'> & { member: Member, turns: number, method: string, path: string, what?: string, held?: Held }
 
 export const ROUTES = ['/verifies', '/verifies-late', '/verifies-itself', '/does-not-verify']
 
@@ -29,7 +30,7 @@ export async function send ({ requests }: World, { member, turns, method, path, 
   if (address === undefined) return undefined
   const from = now()
   const { status, body, retryAfter, error } = await ask(address, method, path, held?.token)
-  const { code, cutoff } = body
+  const { code, cutoff, refreshToken, sid, refreshExpiresAt } = body
   const request: Request = {
     run: address.run,
     what: `${method} ${what}`,
@@ -40,6 +41,9 @@ export async function send ({ requests }: World, { member, turns, method, path, 
     ...(held && { jti: held.jti }),
     ...(typeof code === 'string' && { code }),
     ...(typeof cutoff === 'number' && { cutoff }),
+    ...(typeof refreshToken === 'string' && {
+      gave: { refreshToken, sid: String(sid), end: Date.parse(String(refreshExpiresAt)) / 1000 }
+    }),
     ...(retryAfter !== undefined && { retryAfter }),
     ...(error !== undefined && { error }),
     ...more
