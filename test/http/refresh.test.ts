@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
 import t from 'tap'
 import { refreshHashOf } from '../../lib/domain/refresh-token.ts'
 import type { RevocationOptions, TokenPair } from '../../lib/index.ts'
@@ -253,6 +254,37 @@ t.test('what is no refresh token of a living session gets one answer', async (t)
   t.strictSame(error.headers, { 'www-authenticate': 'Bearer error="invalid_token", error_description="The refresh token is not valid"' })
   t.strictSame(events(lines, 'authn_refresh_refused').map(({ reason }) => reason).sort(), ['malformed', 'unknown'], 'each reason once a minute')
   await t.rejects(login(app, { x: 'y'.repeat(4096) }), { name: 'TypeError', message: 'issue() keeps the claims of a session for its next access token: at most 4096 bytes as JSON' })
+})
+
+t.test('the claims of a spent refresh token are with one of its successors, up to sixteen later', async (t) => {
+  const { app, lines } = await build(t)
+  for (const [links, works] of [[16, true], [17, false]] as const) {
+    const first = await login(app, { role: 'editor' })
+    let pair = first
+    for (let refreshes = 0; refreshes < links; refreshes++) pair = await app.revocation.refresh(pair.refreshToken)
+    const again = app.revocation.refresh(first.refreshToken)
+    if (works) t.match(app.jwt.decode((await again).token), { role: 'editor' })
+    else await t.rejects(again, INVALID)
+    await t.resolves(app.revocation.refresh(pair.refreshToken), 'nothing ends')
+  }
+  t.match(events(lines, 'authn_refresh_refused'), [{ level: 40, reason: 'lost', sub: 'alice' }])
+})
+
+t.test('what Redis lost of a session can not be refreshed, and ends nothing', async (t) => {
+  const keyPrefix = ownPrefix()
+  const { app, lines } = await build(t, { redis: server.url, keyPrefix })
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  const keyOf = (refreshToken: string) => `${keyPrefix}refresh:${refreshHashOf(refreshToken)}`
+  const [first, other] = [await login(app), await login(app)]
+  const next = await app.revocation.refresh(first.refreshToken)
+  await redis.del(keyOf(next.refreshToken))
+  await t.rejects(app.revocation.refresh(first.refreshToken), INVALID, 'the successor, which has the claims')
+  const { claims: _, ...rest } = JSON.parse((await redis.get(keyOf(other.refreshToken)))!)
+  await redis.set(keyOf(other.refreshToken), JSON.stringify(rest), 'KEEPTTL')
+  await t.rejects(app.revocation.refresh(other.refreshToken), INVALID, 'the claims themselves')
+  for (const { token } of [first, next, other]) t.match(await me(app, token), { statusCode: 200 })
+  t.strictSame(events(lines, 'authn_refresh_refused').map(({ reason, id }) => [reason, id]), [['lost', first.id], ['lost', other.id]])
 })
 
 t.test('no refresh moves the end, and no access token outlives it', async (t) => {
