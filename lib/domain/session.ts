@@ -51,29 +51,33 @@ export function withSession (claims: TokenClaims, { sid }: Session, { claims: na
  * The claims that the next access token has as well, as JSON gives them back.
  * @throws TypeError where they are too many
  */
-export function keptClaims (method: string, claims: TokenClaims, { claims: names }: Rules): TokenClaims {
-  const { jti: _jti, iat: _iat, exp: _exp, [names.jti]: _own, ...kept } = claims
-  const json = JSON.stringify(kept)
+export function keptClaims (method: string, claims: TokenClaims, rules: Rules): TokenClaims {
+  const json = JSON.stringify(withoutOwn(claims, rules))
   if (Buffer.byteLength(json) <= MAX_CLAIMS_BYTES) return JSON.parse(json)
   throw new TypeError(`${method}() keeps the claims of a session for its next access token: ` +
     `at most ${MAX_CLAIMS_BYTES} bytes as JSON`)
 }
 
+/** Without the claims that each token has of its own. */
+function withoutOwn (claims: TokenClaims, { claims: names }: Rules): TokenClaims {
+  const { jti: _jti, iat: _iat, exp: _exp, [names.jti]: _own, ...others } = claims
+  return others
+}
+
 /** The next claims of a session. @throws TypeError where they are of another one */
 export function nextClaims (given: TokenClaims, refresh: Refresh, rules: Rules): TokenClaims {
   const { sub, sid } = rules.claims
-  const own = { ...given }
-  const names: TokenClaims = {}
+  const others = { ...given }
+  const missing: TokenClaims = {}
   for (const [name, value] of [['iss', refresh.iss], [sub, refresh.sub], [sid!, refresh.sid]] as const) {
-    const asGiven = own[name]
-    if (presentOf(asGiven) === undefined) {
-      if (value !== undefined) names[name] = value
-    } else if (subOf(asGiven) !== value) throw changed(name)
-    else names[name] = asGiven
-    delete own[name]
+    if (presentOf(given[name]) !== undefined) {
+      if (subOf(given[name]) !== value) throw changed(name)
+    } else if (value !== undefined) missing[name] = value
+    delete others[name]
   }
   // Without the names, which are filled in: claims that were kept once must not be too many the next time.
-  return { ...keptClaims('refresh', own, rules), ...names }
+  keptClaims('refresh', others, rules)
+  return { ...JSON.parse(JSON.stringify(withoutOwn(given, rules))), ...missing }
 }
 
 /** @throws TypeError where sign options made the token one of another session */
