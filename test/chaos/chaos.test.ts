@@ -176,6 +176,7 @@ const HISTORIES: Array<[what: string, history: History, ...violations: string[]]
     faults: [flushed(known)], runs: { [REPLICA]: { from: 1300, samples: [] } }
   }), ACCEPTED],
   ['lost twice', history([revoke(100), use(STRICT, back)], { faults: [flushed(known), flushed(back - 500)] })],
+  ['lost just before its answer', history([revoke(100, { to: 200 }), use(STRICT, 20_000)], { faults: [flushed(170)] })],
   ['lost while it was revoked', history([revoke(100, { to: 200 }), use(STRICT, 5000), use(STRICT, 20_000)], { faults: [flushed(150)] }), ACCEPTED],
 
   ['Redis goes on with an older copy', history([revoke(100), use(STRICT, known + 50)], { faults: [restored(known, 50)] })],

@@ -11,6 +11,8 @@ export const PUT_BACK: Milliseconds = 5000
 const PUT_BACK_EACH: Milliseconds = 2
 /** How long all entries are kept but the ends of sessions, which outlive every run. */
 const KEPT: Milliseconds = 70_000
+/** How long the answer to a write may be on its way through two sockets and a busy process. */
+const ANSWERED_WITHIN: Milliseconds = 25
 /** Between the two clock readings that a sample is made of, and a moment's own resolution. */
 export const MEASURING: Milliseconds = 20
 
@@ -61,8 +63,9 @@ export class Durability {
         const then = times[losses.slice(0, i).filter(({ to }) => to < copied).length]
         inKeys = then !== undefined && then.inKeys < copied ? loss.to : Infinity
         // A loss in the midst of a revocation may come between its two writes: the log can have it, and the keys not.
-        // One that lasted longer may have come after both.
-        inLog = loss.to < revocation.to ? revocation.to : then !== undefined && then.inLog < copied ? loss.to : Infinity
+        // One that lasted longer, or until just before the answer, may have come after both.
+        const isBefore = loss.to + ANSWERED_WITHIN < revocation.to
+        inLog = isBefore ? revocation.to : then !== undefined && then.inLog < copied ? loss.to : Infinity
         since = Math.max(loss.to, revocation.to)
       }
       this.#learn(knowing, inLog, end)

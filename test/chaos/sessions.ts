@@ -130,6 +130,9 @@ export class Sessions {
       const beyond = session.tokens.filter((token) => !isDone || token.iat > request.cutoff!)
       if (beyond.some((token) => this.#history.requests[token.issue]!.from <= request.to)) {
         this.#end(request, session.sid, isDone && beyond.some((token) => this.#isRecorded(token, request)))
+      } else if (session.refreshTokens.some(({ uses }) => uses.some((use) => overlap(use, request)))) {
+        // What is under way may have kept an iat of the next second, and is refused then.
+        this.#end(request, session.sid, false)
       }
     }
   }
