@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
@@ -268,6 +269,47 @@ t.test('the claims of a spent refresh token are with one of its successors, up t
     await t.resolves(app.revocation.refresh(pair.refreshToken), 'nothing ends')
   }
   t.match(events(lines, 'authn_refresh_refused'), [{ level: 40, reason: 'lost', sub: 'alice' }])
+})
+
+t.test('sessions of an issuer, with and without a subject: refreshed, ended, told, and their records made anew', async (t) => {
+  const keyPrefix = ownPrefix()
+  const iss = 'https://us.example'
+  const { app, lines } = await build(t, { redis: server.url, keyPrefix, refresh: { grace: 0 } }, { sign: { expiresIn: '15m', iss } })
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  const told: unknown[] = []
+  const note = (message: unknown) => { told.push(message) }
+  subscribe('fastify-jwt-revocation:reuse', note)
+  t.teardown(() => unsubscribe('fastify-jwt-revocation:reuse', note))
+
+  for (const claims of [{ sub: 'alice' }, { sub: '' }]) {
+    const first = await login(app, claims)
+    t.equal(first.iss, iss)
+    await redis.del(`${keyPrefix}token:${first.id}`)
+    const next = await app.revocation.refresh(first.refreshToken)
+    t.match(await app.revocation.token(first.id), { session: true, jti: next.jti, sid: first.sid }, 'a record that was lost is there again')
+    await t.rejects(app.revocation.refresh(first.refreshToken), INVALID)
+    const names = { id: first.id, sid: first.sid, iss, ...(claims.sub !== '' && { sub: claims.sub }) }
+    t.strictSame(told.splice(0), [names], 'its use again is told on the channel')
+    t.strictSame(await me(app, next.token), REVOKED)
+    told.splice(0)
+  }
+  t.equal(events(lines, 'authn_refresh_reuse').length, 2)
+
+  const ended = await login(app)
+  t.match(await app.revocation.revoke({ jti: ended.jti }), { jti: ended.jti, iss, sid: ended.sid, first: true })
+  await t.rejects(app.revocation.refresh(ended.refreshToken), INVALID, 'by its jti')
+  const forgotten = await login(app)
+  await redis.del(`${keyPrefix}id:${encodeURIComponent(iss)}/${forgotten.jti}`)
+  t.match(await remove(app, `/${forgotten.jti}`, forgotten.token), { statusCode: 200 })
+  await t.rejects(app.revocation.refresh(forgotten.refreshToken), INVALID, 'by its jti, where Redis lost what leads from there')
+  t.strictSame(await app.revocation.revokeSession('of nobody'), { sid: 'of nobody', iss }, 'a session without a record ends as well')
+  const taken = await login(app)
+  const key = `${keyPrefix}id:sid:${encodeURIComponent(iss)}/${taken.sid}`
+  await redis.del(key)
+  await redis.lpush(key, 'of another program')
+  await app.revocation.revokeSession(taken.sid)
+  await t.rejects(app.revocation.refresh(taken.refreshToken), INVALID, 'so does one whose record can not be found')
 })
 
 t.test('what Redis lost of a session can not be refreshed, and ends nothing', async (t) => {

@@ -59,7 +59,7 @@ const ENDED = '{"endedAt":'
  * cutoff does not reach.
  *
  * KEYS: 1 key of the record
- * ARGV: 1 record   2 ends: when the record is dropped, in seconds since the epoch; '' means never
+ * ARGV: 1 record   2 ends: when the record is dropped, in seconds since the epoch
  * Returns: 1, or 0 where the session has ended.
  */
 export const SAVE_SESSION = `
@@ -70,7 +70,7 @@ if string.sub(standing, 1, ${ENDED.length}) == '${ENDED}' then return 0 end
 local refreshed = '^{"refreshedAt":"[^"]+"'
 local before, now = string.match(standing, refreshed), string.match(record, refreshed)
 if before and now and before > now then record = before .. string.sub(record, #now + 1) end
-if ends == '' then redis.call('SET', key, record) else redis.call('SET', key, record, 'EXAT', ends) end
+redis.call('SET', key, record, 'EXAT', ends)
 return 1`
 
 /*

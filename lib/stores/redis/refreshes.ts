@@ -56,7 +56,8 @@ export class RedisRefreshes implements Refreshes {
     return this.#run(budget, async () => {
       const { record, session, keptUntil } = entry
       const key = this.#keys.token(record.id)
-      const save: Command = ['eval', SAVE_SESSION, 1, key, JSON.stringify(record), keptUntil ?? '']
+      // No session is kept for ever.
+      const save: Command = ['eval', SAVE_SESSION, 1, key, JSON.stringify(record), keptUntil!]
       const [saved, ...answers] = await this.#writer.writeAll([
         save,
         ...this.#records.namesOfSession(entry, session),
