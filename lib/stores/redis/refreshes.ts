@@ -93,8 +93,11 @@ export class RedisRefreshes implements Refreshes {
 function foundOf<R extends Refresh> (answer: unknown): Found<R> | null {
   if (answer === null) return null
   const [state, value, now] = Array.isArray(answer) ? answer : []
-  if (!STATES.includes(state) || typeof value !== 'string') throw nonsense('to a refresh token')
-  return { state, refresh: parseRefresh(value) as R, now: Number(now) }
+  const time = Number(now ?? NaN)
+  // The grace is counted from this time: without one it would never pass.
+  const isAnswer = STATES.includes(state) && typeof value === 'string' && time > 0
+  if (!isAnswer) throw nonsense('to a refresh token')
+  return { state, refresh: parseRefresh(value) as R, now: time }
 }
 
 /** @throws BadValue */

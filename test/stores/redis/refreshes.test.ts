@@ -51,7 +51,9 @@ t.test('an answer that makes no sense is none', async (t) => {
     duplicate: () => client
   } as unknown as RedisClient
   const app = await buildApp(t, { revocation: { redis: client, keyPrefix: ownPrefix(), refresh: {} } })
-  for (const nonsense of ['x', 5, [], ['fresh'], ['stale', '{}'], ['fresh', 5], [1, 2, 3]]) {
+  const used = '{"used":1,"uses":1,"key":"k","sid":"a","id":"b","iat":1,"end":9999999999,"claims":{}}'
+  const timeless = [undefined, null, 'x', '', -1].map((time) => ['again', used, time])
+  for (const nonsense of ['x', 5, [], ['fresh'], ['stale', '{}'], ['fresh', 5], [1, 2, 3], ['again', used], ...timeless]) {
     const { refreshToken } = await app.revocation.issue({ sub: 'alice' }, { refresh: true })
     answers = [nonsense]
     await t.rejects(app.revocation.refresh(refreshToken), { ...UNAVAILABLE, cause: { message: 'Redis answered nonsense to a refresh token' } }, JSON.stringify(nonsense))
