@@ -13,7 +13,9 @@ export function iatOf (record: TokenRecord): CheckedClaims {
   return refreshedAt === null ? {} : { iat: Date.parse(refreshedAt) / 1000 }
 }
 
-/** When a revoked session ended, as far as anybody knows. A session's own cutoff does not tell. */
+/**
+ * When a revoked session ended, as far as anybody knows. Its own cutoff is for ever, so that does not tell.
+ */
 export function endedAtOf (
   { endedAt }: TokenRecord, cutoff: Seconds | null, now: Milliseconds
 ): string | undefined {

@@ -5,7 +5,7 @@ import type { Milliseconds, Seconds } from '../time.ts'
 import type { TokenPair, TokenRecord } from '../types.ts'
 import { presentOf, subOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { cutoffNameOf, identityOf, namesOf } from './names.ts'
-import { refreshHashOf, randomSecret } from './refresh-token.ts'
+import { randomSecret, refreshHashOf } from './refresh-token.ts'
 import { isoTime, keptUntil, sessionKeptUntil } from './retention.ts'
 import type { Signed } from './signing.ts'
 
@@ -81,9 +81,8 @@ export function nextClaims (given: TokenClaims, refresh: Refresh, rules: Rules):
 }
 
 /** @throws TypeError where sign options made the token one of another session */
-export function checkSession ({ iss, sub, sid }: CheckedClaims, refresh: Refresh) {
-  const name = iss !== refresh.iss ? 'iss' : sub !== refresh.sub ? 'sub' : 'sid'
-  if (name !== 'sid' || sid !== refresh.sid) throw changed(name)
+export function checkSession (signed: CheckedClaims, refresh: Refresh) {
+  for (const name of ['iss', 'sub', 'sid'] as const) if (signed[name] !== refresh[name]) throw changed(name)
 }
 
 function changed (name: string): Error {
@@ -103,7 +102,7 @@ export function entryOfSession (
   const { jti, iss, sub, sid, claims: listed, exp, iat } = signed
   const began = standing?.issuedAt
   const issuedAt = isoTime(iat, Math.floor)!
-  const { meta: kept = meta } = meta === undefined ? standing ?? {} : {}
+  const kept = meta ?? standing?.meta
   const names = { ...(iss && { iss }), ...(sub && { sub }) }
   const record: TokenRecord = {
     // First, where the store finds it.

@@ -152,7 +152,7 @@ function endsAsLate (standing: TokenRecord, record: TokenRecord): boolean {
   return record.expiresAt !== null && Date.parse(standing.expiresAt) >= Date.parse(record.expiresAt)
 }
 
-export function expireAt ({ keptUntil }: Pick<RecordEntry, 'keptUntil'>): [] | ['EXAT', Seconds] {
+function expireAt ({ keptUntil }: Pick<RecordEntry, 'keptUntil'>): [] | ['EXAT', Seconds] {
   return keptUntil === null ? [] : ['EXAT', keptUntil]
 }
 
