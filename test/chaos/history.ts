@@ -120,6 +120,8 @@ export interface Request extends Interval {
   gave?: Given
   /** It ended a session only by what else it did, as the checker found. */
   isDerived?: boolean
+  /** It may have come to what had ended already, and nobody tells that again. */
+  mayBeSilent?: boolean
   /** Asked when all faults were long over. */
   settled?: boolean
 }

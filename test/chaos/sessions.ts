@@ -1,6 +1,6 @@
 import { shown } from './clocks.ts'
 import type { Durability } from './durability.ts'
-import { outcomeOf, overlap, type Given, type History, type Interval, type Request, type Run, type Token } from './history.ts'
+import { outcomeOf, overlap, type Given, type History, type Interval, type Names, type Request, type Run, type Token } from './history.ts'
 import { hasEffect, namesIn } from './revocations.ts'
 import type { Milliseconds } from '../../lib/time.ts'
 
@@ -51,14 +51,12 @@ export class Sessions {
     this.#durability = durability
     this.#tokens = tokens
     this.#read()
-    for (const request of history.requests) {
-      if (request.target !== undefined && hasEffect(request)) this.#deriveFrom(request)
-      else if (request.refresh !== undefined) this.#deriveFromReuse(request)
-    }
+    const made = history.requests.filter((request) => request.target !== undefined && hasEffect(request))
+    for (const request of made) this.#deriveFromToken(request)
+    for (const request of history.requests) if (request.refresh !== undefined) this.#deriveFromReuse(request)
     // What has ended already they leave out.
-    for (const request of history.requests) {
-      if (request.target?.kind === 'others' && hasEffect(request)) this.#deriveFromOthers(request)
-    }
+    for (const request of made) this.#deriveFromSubject(request)
+    for (const request of made) this.#deriveFromOthers(request)
   }
 
   has (sid: string): boolean {
@@ -117,39 +115,49 @@ export class Sessions {
     return known
   }
 
-  /** A token of a session ends the session, as does one whose iat is beyond the cutoff of its subject. */
-  #deriveFrom (request: Request) {
+  /** A token of a session ends the session. */
+  #deriveFromToken (request: Request) {
     const target = request.target!
-    const isDone = outcomeOf(request) === 'accepted'
-    if (target.kind === 'token') {
-      const token = this.#tokens.get(target.jti)!
-      if (token.isRefreshable) this.#end(request, token.sid!, isDone && this.#isRecorded(token, request) && !this.#isMisled(request))
-    }
+    if (target.kind !== 'token') return
+    const token = this.#tokens.get(target.jti)!
+    if (!token.isRefreshable) return
+    this.#end(request, token.sid!, outcomeOf(request) === 'accepted' && this.#isRecorded(token, request) && !this.#isMisled(request))
+  }
+
+  /** The end of a subject ends the sessions that have a token whose iat is beyond the cutoff. */
+  #deriveFromSubject (request: Request) {
+    const target = request.target!
     if (target.kind !== 'subject') return
+    const isDone = outcomeOf(request) === 'accepted'
     for (const session of this.#bySub.get(target.sub) ?? []) {
+      const { sid, tenant } = session
       const beyond = session.tokens.filter((token) => !isDone || token.iat > request.cutoff!)
       if (beyond.some((token) => this.#history.requests[token.issue]!.from <= request.to)) {
-        this.#end(request, session.sid, isDone && beyond.some((token) => this.#isRecorded(token, request)))
+        const isCertain = isDone && beyond.some((token) => this.#isRecorded(token, request))
+        this.#end(request, sid, isCertain, isCertain && this.#mayHaveEnded({ sid, tenant }, request))
       } else if (session.refreshTokens.some(({ uses }) => uses.some((use) => overlap(use, request)))) {
         // What is under way may have kept an iat of the next second, and is refused then.
-        this.#end(request, session.sid, false)
+        this.#end(request, sid, false)
       }
     }
   }
 
   #deriveFromOthers (request: Request) {
+    if (request.target!.kind !== 'others') return
     const { sub } = request.target as { sub: string }
     const caller = this.#tokens.get(request.jti ?? '')
-    const sessions = this.#bySub.get(sub) ?? []
-    for (const session of sessions) {
-      const { sid, tenant, login } = session
+    for (const { sid, tenant, login } of this.#bySub.get(sub) ?? []) {
       if (sid === caller?.sid || login.from > request.to) continue
-      const names = new Set(namesIn({ sub, sid, tenant }))
-      const isEnded = [...this.#history.requests, ...this.derived].some((other) => other.target !== undefined && other.target.kind !== 'others' &&
-        other.from <= request.to && hasEffect(other) && namesIn(other.target).some((name) => names.has(name)))
       const isRecorded = login.to < request.from && !this.#durability.mayLose(login, request.to)
-      this.#end(request, sid, outcomeOf(request) === 'accepted' && isRecorded && !isEnded)
+      this.#end(request, sid, outcomeOf(request) === 'accepted' && isRecorded && !this.#mayHaveEnded({ sub, sid, tenant }, request))
     }
+  }
+
+  /** Whether something else may have ended what has one of these names. */
+  #mayHaveEnded (of: Names, request: Request): boolean {
+    const names = new Set(namesIn(of))
+    return [...this.#history.requests, ...this.derived].some((other) => other.target !== undefined && other.target.kind !== 'others' &&
+      other !== request && other.from <= request.to && hasEffect(other) && namesIn(other.target).some((name) => names.has(name)))
   }
 
   #deriveFromReuse (request: Request) {
@@ -194,9 +202,10 @@ export class Sessions {
     return this.#history.faults.some((fault) => fault.kind === 'link nonsense' && fault.on === member && overlap(fault, request))
   }
 
-  #end ({ run, from, to, what, turns }: Request, sid: string, isDone: boolean) {
+  /** `mayBeSilent`: what has ended before is not told again. */
+  #end ({ run, from, to, what, turns }: Request, sid: string, isDone: boolean, mayBeSilent = false) {
     if (!this.#bySid.has(sid)) return
     const answer = isDone ? { status: 200 } : { status: 503, code: 'FST_JWT_REVOCATION_UNAVAILABLE', retryAfter: '1' }
-    this.derived.push({ run, from, to, what, turns, target: { kind: 'session', sid }, isDerived: true, ...answer })
+    this.derived.push({ run, from, to, what, turns, target: { kind: 'session', sid }, isDerived: true, mayBeSilent, ...answer })
   }
 }

@@ -64,7 +64,7 @@ export class Tellings {
       }
     }
     for (const request of [...this.#history.requests, ...this.#sessions.derived]) {
-      if (request.target !== undefined && outcomeOf(request) === 'accepted') found.push(...this.#untold(request))
+      if (request.target !== undefined && !request.mayBeSilent && outcomeOf(request) === 'accepted') found.push(...this.#untold(request))
     }
     return found
   }
