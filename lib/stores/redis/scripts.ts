@@ -211,16 +211,13 @@ return append(log, head .. ' ' .. last(log) .. ' ' .. tail, span)`
  *
  * KEYS: 1 log
  * ARGV: 1 after: the id of the entry   2 count: of entries
- *       3 to_end: '1' where the caller has not reached the end of the log yet
- *       4 tells_run: '1' where the caller must know which run of which server answers
- * Returns: an id; lines (an id, its words, the next id, and so on); the clock of Redis in ms; the run or ''.
- *   The id is that of the last entry that the log ever had, even if that entry is gone.
- *   Without `to_end` it is the last id of the lines, if there are any.
- *   The next read then shows whether something is missing after that.
+ *       3 tells_run: '1' where the caller must know which run of which server answers
+ * Returns: the id of the last entry that the log ever had, even if that entry is gone; lines (an id, its
+ *   words, the next id, and so on); the clock of Redis in ms; the run or ''.
  */
 export const LOG_PAGE = `${LOG}${NOW}
 local log = KEYS[1]
-local after, count, to_end, tells_run = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4] == '1'
+local after, count, tells_run = ARGV[1], ARGV[2], ARGV[3] == '1'
 local lines = {}
 for i, row in ipairs(redis.call('XRANGE', log, '(' .. after, '+', 'COUNT', count)) do
   local fields = row[2]
@@ -231,5 +228,4 @@ for i, row in ipairs(redis.call('XRANGE', log, '(' .. after, '+', 'COUNT', count
 end
 local time = now()
 local run = tells_run and string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-local id = not to_end and lines[#lines - 1] or last(log)
-return {id, table.concat(lines, '\\n'), time, run}`
+return {last(log), table.concat(lines, '\\n'), time, run}`

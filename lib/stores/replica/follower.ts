@@ -1,23 +1,19 @@
-import { NoAnswer, nonsense } from '../../errors.ts'
-import type { Clock, Milliseconds, Seconds } from '../../time.ts'
-import { Deadline } from '../deadline.ts'
+import { nonsense } from '../../errors.ts'
+import type { Milliseconds, Seconds } from '../../time.ts'
 import type { Entry } from '../entry.ts'
-import type { Command, Commands } from '../redis/commands.ts'
+import type { Commands } from '../redis/commands.ts'
 import { fromWords, isId, isLater, secondOf, START } from '../redis/log.ts'
-import { LOG_PAGE } from '../redis/scripts.ts'
+import { LogReader, type LogContext, type LogOptions, type Page } from './log-reader.ts'
 import type { RedisTime } from './redis-time.ts'
 
-export interface FollowerOptions {
-  key: string
-  /** How long one read waits for an entry. */
+export interface FollowerOptions extends LogOptions {
+  /** How long one answer may wait for an entry. */
   block: Milliseconds
-  storeTimeout: Milliseconds
   /** How long an entry of the log matters; null: for ever. Redis may trim older entries. */
   span: Seconds | null
 }
 
-export interface FollowerContext {
-  clock: Clock
+export interface FollowerContext extends LogContext {
   /** Hears what the clock of Redis says. */
   time: RedisTime
   /** Gets what was read. `news`: the log had been read to its end before. */
@@ -30,26 +26,12 @@ export interface FollowerContext {
   onRead: (complete: boolean) => Promise<void>
   /** Called once for each read that failed. */
   onFailed: (error: unknown) => void
-  /** Replaces a connection that gives no answer. */
-  renew: () => void
 }
 
 const PAGE = 1000
 /** A new process has compiled no code yet, and takes many times as long for an entry. */
 const FIRST_PAGE = 200
 const MAX_PAUSE: Milliseconds = 1000
-
-interface Page {
-  last: string
-  /** An id, its words, the next id, and so on. */
-  lines: string[]
-  /** The clock of Redis when it looked. */
-  time: Milliseconds
-  /** On a cluster, the run of the server that answered. */
-  run: string
-  /** How long Redis waited at least before it looked. */
-  waited: Milliseconds
-}
 
 interface Read {
   sentAt: Milliseconds
@@ -59,7 +41,7 @@ interface Read {
 }
 
 /**
- * `reading`: on the way to the end of the log. `following`: at its end, where each read waits for more.
+ * `reading`: on the way to the end of the log. `following`: at its end, where it waits for more.
  * `broken`: the log does not go on where it was left, and must be read from its start.
  */
 type Phase = 'reading' | 'following' | 'broken'
@@ -77,22 +59,25 @@ export class Follower {
   heardAt: Milliseconds | undefined
   /** When the follower sent the last read that was answered, whether it reached the end or not. */
   progressAt: Milliseconds | undefined
-  readonly #redis: Commands
-  readonly #options: FollowerOptions
+  readonly #log: LogReader
+  readonly #block: Milliseconds
+  readonly #span: Seconds | null
   readonly #context: FollowerContext
   #last = START
   #run = ''
   #next: Read | undefined
   readonly #gaps = new Set<string>()
-  #isLate = false
   /** Whether the current reading has found no hole so far. */
   #complete = true
   #phase: Phase = 'reading'
+  /** The last wait for news failed. A page would hide that. */
+  #isDeaf = false
   #closed = false
 
   constructor (redis: Commands, options: FollowerOptions, context: FollowerContext) {
-    this.#redis = redis
-    this.#options = options
+    this.#log = new LogReader(redis, options, context)
+    this.#block = options.block
+    this.#span = options.span
     this.#context = context
   }
 
@@ -127,11 +112,12 @@ export class Follower {
       this.#complete = true
       this.#last = START
     }
+    if (this.#isFollowing && await this.#hears()) return
     const { sentAt, count, answer } = this.#next ?? this.#read(this.#last)
     this.#next = undefined
-    const { last, lines, time, run, waited } = await answer
+    const { last, lines, time, run } = await answer
     if (this.#closed) return
-    this.#context.time.hear(time, sentAt + waited)
+    this.#context.time.hear(time, sentAt)
     // Another server may lack entries that the last server had and this process never read.
     if (run !== this.#run) this.#phase = 'reading'
     this.#run = run
@@ -161,43 +147,29 @@ export class Follower {
       this.#phase = 'following'
       this.#gaps.clear()
     }
-    this.progressAt = this.heardAt = sentAt + waited
-    // After a pause of the process this answer is old. The next read does not wait, so that it brings a fresh
-    // one.
-    this.#isLate = this.#context.clock.monotonic() - this.heardAt > 2 * this.#options.block
+    this.progressAt = this.heardAt = sentAt
+  }
+
+  /**
+   * Waits for what is added to the log, until it is time to ask for its end again. Gives whether entries came
+   * that go on where the log was left. A page costs Redis several times as much as this answer. It would also
+   * keep other processes waiting for theirs, because each of them would ask for one.
+   */
+  async #hears (): Promise<boolean> {
+    const left = Math.floor(this.heardAt! + this.#block - this.#context.clock.monotonic())
+    if (left <= 0 && !this.#isDeaf) return false
+    this.#isDeaf = true
+    const lines = await this.#log.wait(this.#last, Math.max(left, 1))
+    this.#isDeaf = false
+    return this.#closed || (lines.length > 0 && this.#take(lines))
   }
 
   #read (after: string): Read {
     const count = after === START ? FIRST_PAGE : PAGE
-    const answer = this.#page(after, count)
+    const answer = this.#log.page(after, count)
     // A page that was read ahead may never be awaited.
     answer.catch(() => {})
     return { sentAt: this.#context.clock.monotonic(), count, answer }
-  }
-
-  /** Reads, at one moment, the last id of the log and the entries after `after`. */
-  async #page (after: string, count: number): Promise<Page> {
-    const { key, block, storeTimeout } = this.#options
-    const waits = this.#isFollowing && !this.#isLate
-    const wait: Command[] = waits ? [['xread', 'COUNT', 1, 'BLOCK', block, 'STREAMS', key, after]] : []
-    const flags = [this.#isFollowing ? 0 : 1, this.#redis.isApart ? 1 : 0]
-    const page: Command = ['eval', LOG_PAGE, 1, key, after, count, ...flags]
-    const deadline = new Deadline({
-      timeout: storeTimeout + (waits ? block : 0),
-      clock: this.#context.clock,
-      why: () => this.#redis.whyNoAnswer()
-    })
-    const answers = await deadline.run(() => this.#redis.together([...wait, page])).catch((error) => {
-      if (error instanceof NoAnswer) this.#context.renew()
-      throw error
-    })
-    const [last, lines, time, run] = Array.isArray(answers.at(-1)) ? answers.at(-1) as unknown[] : []
-    if (!isId(last) || typeof lines !== 'string' || !(Number(time) > 0) || typeof run !== 'string') {
-      throw nonsense('about the log')
-    }
-    // If nothing came, Redis looked only after it had waited.
-    const waited = waits && answers[0] === null ? block : 0
-    return { last, lines: lines === '' ? [] : lines.split('\n'), time: Number(time), run, waited }
   }
 
   /** Takes entries in. Gives false where entries are missing before or between them. */
@@ -239,7 +211,7 @@ export class Follower {
   /** Whether the log may begin after this entry: there was none before, or it is too old to matter. */
   #isPast (id: string): boolean {
     if (this.#last !== START) return false
-    const { span } = this.#options
+    const span = this.#span
     return id === START || (span !== null && secondOf(id) < this.#context.time.earliest / 1000 - span)
   }
 }

@@ -5,33 +5,46 @@ import { START } from '../../../lib/stores/redis/log.ts'
 import { RedisTime } from '../../../lib/stores/replica/redis-time.ts'
 import { entryOf } from '../../../lib/stores/replica/scan.ts'
 import type { Entry } from '../../../lib/stores/entry.ts'
-import { systemClock } from '../../../lib/time.ts'
+import { systemClock, type Clock } from '../../../lib/time.ts'
 
 // The pauses of a follower keep no process alive.
 const alive = setInterval(() => {}, 1000)
 t.teardown(() => clearInterval(alive))
 
-const OPTIONS = { key: 'log', block: 10, storeTimeout: 1000, span: 3600 }
+const OPTIONS = { key: 'log', block: 10_000, storeTimeout: 1000, span: 3600 }
 const now = 1_800_000_000_000
 const line = (id: string, prev: string, name = id) => `${id}\nrevoked:${name} 5 ${now / 1000 + 900} ${now / 1000 + 910} ${prev}  `
 
-/** Reads what the answers say, one after another, and then no more. */
-function following (answers: unknown[], options: Partial<FollowerOptions> = {}, isApart = false) {
+/** What XREAD answers when these lines are added. */
+const heard = (...lines: string[]) => [['log', lines.map((text) => [text.slice(0, text.indexOf('\n')), ['entry', text.slice(text.indexOf('\n') + 1)]])]]
+const isWait = ([name]: Command) => name === 'xread'
+
+/**
+ * Reads what the answers say, one after another, and then no more. What waits for news hears one of `news`, or that the
+ * time is up.
+ */
+function following (
+  answers: unknown[], { isApart = false, news = [], clock = systemClock, ...options }: Partial<FollowerOptions> & { isApart?: boolean, news?: unknown[], clock?: Clock } = {}
+) {
   const told: string[] = []
-  const commands: Command[][] = []
+  const commands: Command[] = []
   const learnt: Entry[] = []
   let ended = () => {}
   const end = new Promise<void>((resolve) => { ended = resolve })
   const redis = {
     isApart,
-    together: async (given: Command[]) => {
-      commands.push(given)
+    together: async ([command]: [Command]) => {
+      commands.push(command)
+      if (isWait(command)) {
+        const heard = news.length > 0 ? news.shift() : null
+        if (heard instanceof Error) throw heard
+        return [heard]
+      }
       if (answers.length > 0) {
         const answer = answers.shift()
         if (answer instanceof Error) throw answer
         // What Redis' clock says comes with each answer, and which server it is.
-        const whole = Array.isArray(answer) && answer.length === 2 ? [...answer, now, ''] : answer
-        return given.length === 1 ? [whole] : [null, whole]
+        return [Array.isArray(answer) && answer.length === 2 ? [...answer, now, ''] : answer]
       }
       follower.close()
       ended()
@@ -39,8 +52,8 @@ function following (answers: unknown[], options: Partial<FollowerOptions> = {}, 
     }
   } as unknown as Commands
   const follower = new Follower(redis, { ...OPTIONS, ...options }, {
-    clock: systemClock,
-    time: new RedisTime(systemClock),
+    clock,
+    time: new RedisTime(clock),
     onEntries: (entries) => { learnt.push(...entries) },
     onBroken: async () => { told.push('broken') },
     onRead: async (complete) => { told.push(complete ? 'complete' : 'incomplete') },
@@ -99,8 +112,8 @@ t.test('whatever does not go on where the reading stopped is read from its start
   ] as Array<[string, unknown]>) {
     const { told, commands } = await following([first, next, first])
     t.strictSame(told, ['complete', 'broken', 'complete'], what)
-    t.strictSame(commands.map((given) => given.at(-1)![4]), [START, a, START, a], what)
-    t.strictSame(commands.map((given) => given.length), [1, 2, 1, 2], 'it waits where it has come to the end')
+    t.strictSame(commands.filter((command) => !isWait(command)).map((command) => command[4]), [START, a, START, a], what)
+    t.strictSame(commands.map(isWait), [false, true, false, false, true, false], 'it waits where it has come to the end')
   }
 })
 
@@ -114,11 +127,70 @@ t.test('a log that goes on at another server, or after a restart, is taken up as
     ['without what was read', [page('x', b, `${line(a, START)}\n${line(b, a)}`), page('y', a), page('y', a, line(a, START))], ['complete', 'broken', 'complete']],
     ['with another entry in its place', [page('x', b, `${line(a, START)}\n${line(b, a)}`), page('y', c, line(c, a)), page('y', c, `${line(a, START)}\n${line(c, a)}`)], ['complete', 'broken', 'complete']]
   ] as Array<[string, unknown[], string[]]>) {
-    const { told: found, names, commands } = await following(answers, {}, true)
+    const { told: found, names, commands } = await following(answers, { isApart: true })
     t.strictSame(found, told, what)
     t.equal(names[0], a)
-    t.strictSame([...new Set(commands.map((given) => given.at(-1)!.at(-1)))], [1], 'it asks which one it is')
+    t.strictSame([...new Set(commands.filter((command) => !isWait(command)).map((command) => command.at(-1)))], [1], 'it asks which one it is')
   }
+})
+
+t.test('news that goes on where the log was left needs no page', async (t) => {
+  const [a, b, c, d] = [1, 2, 3, 4].map((i) => `${now}-${i}`) as [string, string, string, string]
+  const start: [string, string] = [a, line(a, START)]
+  for (const [what, news, names, asked] of [
+    ['one entry', [heard(line(b, a))], [a, b], [START, a, b, b]],
+    ['several at once, and later', [heard(line(b, a), line(c, b)), heard(line(d, c))], [a, b, c, d], [START, a, c, d, d]],
+    ['from a client that gives objects', [{ log: heard(line(b, a))[0]![1] }], [a, b], [START, a, b, b]]
+  ] as Array<[string, unknown[], string[], string[]]>) {
+    const { told, names: learnt, commands } = await following([start], { news })
+    t.strictSame(told, ['complete'], what)
+    t.strictSame(learnt, names, what)
+    t.strictSame(commands.map((command) => isWait(command) ? command.at(-1) : command[4]), asked, what)
+    t.strictSame(commands.map(isWait), asked.map((_, i) => i > 0 && i < asked.length - 1), what)
+  }
+})
+
+t.test('news that does not go on where the log was left is left to a page', async (t) => {
+  const [a, b, c, d] = [1, 2, 3, 4].map((i) => `${now}-${i}`) as [string, string, string, string]
+  const start: [string, string] = [a, line(a, START)]
+  const other = (id: string, fields: unknown) => [['log', [[id, fields]]]]
+  for (const [what, news, page, told, names] of [
+    ['after one that never came', heard(line(c, b)), [c, line(c, b)], ['complete', 'broken', 'complete'], [a, a]],
+    ['after a gap', heard(line(b, a), line(d, c)), [d, line(d, c)], ['complete', 'broken', 'complete'], [a, b, a]],
+    ['a field of another name', other(b, ['other', line(b, a).slice(b.length + 1)]), [b, `${b}\n`], ['complete', 'broken', 'complete'], [a, a]],
+    ['words of two lines', other(b, ['entry', `${line(b, a).slice(b.length + 1)}\n`]), [b, `${b}\n`], ['complete', 'broken', 'complete'], [a, a]],
+    ['no words', other(b, ['entry', 5]), [b, line(b, a)], ['complete'], [a, b]],
+    ['no fields', other(b, null), [b, line(b, a)], ['complete'], [a, b]]
+  ] as Array<[string, unknown, unknown, string[], string[]]>) {
+    const { told: found, names: learnt } = await following(told.length > 1 ? [start, page, start] : [start, page], { news: [news] })
+    t.strictSame(found, told, what)
+    t.strictSame(learnt, names, what)
+  }
+})
+
+t.test('nonsense in the place of news is told, and no page is missed for it', async (t) => {
+  const [a, b] = [1, 2].map((i) => `${now}-${i}`) as [string, string]
+  for (const news of ['OK', 5, [], [[]], [['log']], [['log', []]], [['log', 'x']], [['log', ['x']]], [['log', [['x', ['entry', '']]]]], {}, { log: 1 }]) {
+    const { told, names, follower } = await following([[a, line(a, START)], [b, line(b, a)]], { news: [news] })
+    t.strictSame(told, ['complete', 'TypeError: Redis answered nonsense about the log'], JSON.stringify(news))
+    t.strictSame(names, [a, b])
+    t.type(follower.heardAt, 'number')
+  }
+})
+
+t.test('news alone does not make the copy fresh: a page is asked for in time', async (t) => {
+  const ids = Array.from({ length: 6 }, (_, i) => `${now}-${i + 1}`)
+  let passed = 0
+  const clock = { ...systemClock, monotonic: () => passed }
+  const entries = ids.slice(1).map((id, i) => () => {
+    passed += 300
+    return heard(line(id, ids[i]!))
+  })
+  const news = { get length () { return entries.length }, shift: () => entries.shift()!() } as unknown as unknown[]
+  const { commands, names, follower } = await following([[ids[0], line(ids[0]!, START)], [ids[4], '']], { block: 1000, news, clock })
+  t.strictSame(names, ids)
+  t.strictSame(commands.map((command) => isWait(command) ? command[4] : 'page'), ['page', 1000, 700, 400, 100, 'page', 1000, 700, 'page'])
+  t.equal(follower.heardAt, 1200, 'when it asked for the page')
 })
 
 t.test('a key is an entry as long as it is there, and ours', async (t) => {
@@ -134,4 +206,15 @@ t.test('a key is an entry as long as it is there, and ours', async (t) => {
     ['cutoff', 'Infinity', 60_000, null],
     ['cutoff', ' ', 60_000, null]
   ] as Array<['revoked' | 'cutoff', unknown, number, unknown]>) t.strictSame(entryOf(kind, 'a', value, left, now), expected, `${value} ${left}`)
+})
+
+t.test('a page never hides that waiting fails', async (t) => {
+  const a = `${now}-1`
+  let passed = 0
+  const clock = { ...systemClock, monotonic: () => passed, sleep: async () => { passed += 2000 } }
+  const fails = Array.from({ length: 3 }, () => new Error('NOPERM no xread'))
+  const { told, commands, follower } = await following([[a, line(a, START)], [a, '']], { block: 1000, news: [...fails, null], clock })
+  t.strictSame(told, ['complete', ...fails.map(String)])
+  t.strictSame(commands.map((command) => isWait(command) ? command[4] : 'page'), ['page', 1000, 1, 1, 1, 'page', 1000, 'page'])
+  t.equal(follower.heardAt, 6000, 'the copy counts as old meanwhile')
 })
