@@ -21,6 +21,8 @@ export interface Propagation {
 /** Between two messages, on average, in milliseconds. */
 const PAUSE = 5
 const PATIENCE = 10_000
+/** Seconds. */
+const WARM_UP = 2
 /** So many of the tokens are tried by a real request on each process afterwards. */
 const TRIED = 20
 /** The ways to register differ in nothing that is measured here. */
@@ -46,7 +48,7 @@ export function measurePropagation (bench: Bench): Promise<Propagation> {
       return { server, port: await server.call('start', { contender: FOLLOWER, keys, redisUrl }) }
     }))
     const ports = followers.map(({ port }) => port)
-    await generator.call('run', { ports, connections, seconds: bench.settings.sockets.warmUp })
+    await generator.call('run', { ports, connections, seconds: WARM_UP })
 
     const found: Propagation = { delays: { idle: none(), 'full load': none() }, perSecond: [] }
     for (let round = 0; round < most && (round < rounds || !isSettled()); round++) {

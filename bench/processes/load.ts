@@ -1,8 +1,8 @@
-import autocannon, { type Client, type Request } from 'autocannon'
-import { once } from 'node:events'
-import { Agent, get } from 'node:http'
+import { Worker } from 'node:worker_threads'
+import { Connection } from '../support/connection.ts'
 import { serve } from '../support/serve.ts'
-import { quantile } from '../support/stats.ts'
+import { clockOfMachine, quantile } from '../support/stats.ts'
+import type { Arrivals } from './arrivals.ts'
 
 /* The load generator. */
 
@@ -25,99 +25,81 @@ export interface LoadResult {
   p99: number
 }
 
-/** Requests that the connections cycle through, each of them drawn at random. */
-const DRAWN = 4000
-/** autocannon counts from before it has made its requests: it is stopped instead. */
-const FOR_EVER = 3600
+type Next = () => Buffer | string
 
 let tokens: string[] = []
-const agent = new Agent({ keepAlive: true })
+let gets: Buffer[] = []
+const pools = new Map<number, Connection[]>()
+const arrivals = new Worker(new URL('arrivals.js', import.meta.url))
 
 const handlers = {
-  tokens (given: string[]) { tokens = given },
+  tokens (given: string[]) {
+    tokens = given
+    gets = tokens.map((token) => Buffer.from(requestOf('GET', '/me', token)))
+  },
 
-  run (load: LoadRequest): Promise<LoadResult> {
-    return load.rate === undefined ? saturate(load) : steady(load.ports[0]!, load.rate, load.seconds)
+  async run ({ ports, connections, seconds, rate, deletes = false }: LoadRequest): Promise<LoadResult> {
+    const all = ports.flatMap((port) => connectionsTo(port, Math.max(1, Math.round(connections / ports.length))))
+    const next = deletes ? deleting : getting
+    const started = clockOfMachine()
+    const latencies: number[] = []
+    const failed: Record<string, number> = {}
+    const ask = async (connection: Connection, since: number) => {
+      const answer = await connection.ask(next())
+      latencies.push(clockOfMachine() - since)
+      if (answer !== '200') failed[answer] = (failed[answer] ?? 0) + 1
+      return connection.isOpen
+    }
+    await (rate === undefined ? saturate(all, seconds, ask) : steady(all, { rate, seconds }, ask))
+    if (Object.keys(failed).length > 0) throw new Error(`not all answers were 200: ${JSON.stringify(failed)}`)
+    return {
+      responses: latencies.length,
+      perSecond: latencies.length / (clockOfMachine() - started) * 1000,
+      p50: quantile(latencies, 0.5),
+      p99: quantile(latencies, 0.99)
+    }
   }
 }
 
-async function saturate ({ ports, connections, seconds, deletes = false }: LoadRequest): Promise<LoadResult> {
-  const latencies: number[] = []
-  const failed: Record<string, number> = {}
-  const perPort = Math.max(1, Math.round(connections / ports.length))
-  const drawn = Math.ceil(DRAWN / connections)
-  let first = 0
-  let last = 0
-  const instances = ports.map((port) => autocannon({
-    url: `http://127.0.0.1:${port}`,
-    connections: perPort,
-    duration: FOR_EVER,
-    sampleInt: 50,
-    setupClient (client: Client) {
-      client.setRequests(deletes ? [deleting()] : Array.from({ length: drawn }, getting))
+/** Gives whether the connection can be asked again. */
+type Ask = (connection: Connection, since: number) => Promise<boolean>
+
+async function saturate (connections: Connection[], seconds: number, ask: Ask) {
+  const end = clockOfMachine() + seconds * 1000
+  await Promise.all(connections.map(async (connection) => {
+    for (let now = clockOfMachine(); now < end; now = clockOfMachine()) {
+      if (!await ask(connection, now)) return
     }
-  }, () => {}))
-  for (const instance of instances) {
-    instance.on('start', () => { setTimeout(() => instance.stop?.(), seconds * 1000) })
-    instance.on('response', (_client, status, _bytes, milliseconds) => {
-      last = performance.now()
-      first ||= last - milliseconds
-      latencies.push(milliseconds)
-      if (status !== 200) failed[status] = (failed[status] ?? 0) + 1
+  }))
+}
+
+async function steady (connections: Connection[], rate: Arrivals, ask: Ask) {
+  const asked: Array<Promise<boolean>> = []
+  await new Promise<void>((resolve) => {
+    arrivals.removeAllListeners('message').on('message', (due: number | undefined) => {
+      if (due === undefined) resolve()
+      else asked.push(ask(connections[asked.length % connections.length]!, due))
     })
-    instance.on('reqError', (error: Error) => { failed[error.message] = (failed[error.message] ?? 0) + 1 })
-  }
-  await Promise.all(instances.map((instance) => once(instance, 'done')))
-  if (Object.keys(failed).length > 0) throw new Error(`not all answers were 200: ${JSON.stringify(failed)}`)
-  return resultOf(latencies, last - first)
-}
-
-/** Not autocannon, whose connections send the requests of a second as fast as they can and wait for the next second. */
-async function steady (port: number, rate: number, seconds: number): Promise<LoadResult> {
-  const latencies: number[] = []
-  const asked: Array<Promise<void>> = []
-  const started = performance.now()
-  const total = Math.round(rate * seconds)
-  while (asked.length < total) {
-    const due = Math.min(total, (performance.now() - started) * rate / 1000)
-    while (asked.length < due) {
-      const at = started + asked.length / rate * 1000
-      asked.push(ask(port).then(() => { latencies.push(performance.now() - at) }))
-    }
-    await new Promise((resolve) => setTimeout(resolve, 1))
-  }
-  await Promise.all(asked)
-  return resultOf(latencies, performance.now() - started)
-}
-
-function ask (port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    get({ agent, host: '127.0.0.1', port, path: '/me', headers: { authorization: authorization() } }, (response) => {
-      if (response.statusCode !== 200) reject(new Error(`an answer was ${response.statusCode}`))
-      response.resume().on('end', resolve)
-    }).on('error', reject)
+    arrivals.postMessage(rate)
   })
+  await Promise.all(asked)
 }
 
-const resultOf = (latencies: number[], milliseconds: number): LoadResult => ({
-  responses: latencies.length,
-  perSecond: latencies.length / milliseconds * 1000,
-  p50: quantile(latencies, 0.5),
-  p99: quantile(latencies, 0.99)
-})
-
-const authorization = () => `Bearer ${tokens[Math.floor(Math.random() * tokens.length)]}`
-
-const getting = (): Request => ({ method: 'GET', path: '/me', headers: { authorization: authorization() } })
-
-function deleting (): Request {
-  const headers = { authorization: authorization() }
-  return {
-    method: 'DELETE',
-    headers,
-    setupRequest: (request) => ({ ...request, method: 'DELETE', headers, path: `/v1/jwt/history/${crypto.randomUUID()}` })
-  }
+/** Kept from run to run: to open connections costs the server more than to answer. */
+function connectionsTo (port: number, count: number): Connection[] {
+  const pool = (pools.get(port) ?? []).filter(({ isOpen }) => isOpen)
+  while (pool.length < count) pool.push(new Connection(port))
+  pools.set(port, pool)
+  return pool.slice(0, count)
 }
+
+const drawn = <T>(values: T[]) => values[Math.floor(Math.random() * values.length)]!
+
+const getting: Next = () => drawn(gets)
+const deleting: Next = () => requestOf('DELETE', `/v1/jwt/history/${crypto.randomUUID()}`, drawn(tokens))
+
+const requestOf = (method: string, path: string, token: string) =>
+  `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`
 
 export type LoadHandlers = typeof handlers
 serve(handlers)

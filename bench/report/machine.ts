@@ -11,7 +11,7 @@ export interface Machine {
   versions: Record<string, string>
 }
 
-const PACKAGES = ['fastify', '@fastify/jwt', 'ioredis', 'autocannon']
+const PACKAGES = ['fastify', '@fastify/jwt', 'ioredis']
 
 export async function describeMachine (redis: Redis): Promise<Machine> {
   const [, redisVersion] = /^redis_version:(.+)\r$/m.exec(await redis.info('server'))!
