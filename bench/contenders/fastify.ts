@@ -5,7 +5,7 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket, type AddressInfo } from 'node:net'
 import type { RevocationDecorator } from '../../lib/index.ts'
 import type { Keys } from '../support/tokens.ts'
-import { denialKey, type Build } from './contender.ts'
+import { denialKey, type Build, type Contender } from './contender.ts'
 
 export interface Running {
   /** Requests that reached a route's handler. */
@@ -16,6 +16,7 @@ export interface Running {
   revocation: RevocationDecorator | undefined
 }
 
+const PATIENCE = 60_000
 /** The packed one, and no type of it: a checkout need not be built to be checked. */
 const PACKAGE: string = 'fastify-jwt-revocation'
 
@@ -52,6 +53,15 @@ export async function build ({ contender: { kind, cache = false, jwt = false, mo
     ask: (path, token) => ask(app, path, token),
     listen: () => listen(app),
     revocation: kind === 'ours' ? app.revocation : undefined
+  }
+}
+
+/** A replica is ready before it holds a long log: until then it asks Redis, and reads. */
+export async function whenComplete ({ revocation }: Running, { mode, entries = 0 }: Contender) {
+  if (mode !== 'replica') return
+  for (const end = performance.now() + PATIENCE; revocation!.status().entries! < entries;) {
+    if (performance.now() > end) throw new Error(`a replica holds ${revocation!.status().entries} entries`)
+    await new Promise((resolve) => setTimeout(resolve, 1))
   }
 }
 

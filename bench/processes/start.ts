@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Build } from '../contenders/contender.ts'
-import { build } from '../contenders/fastify.ts'
+import { build, whenComplete } from '../contenders/fastify.ts'
 import { serve } from '../support/serve.ts'
 
 /* Starts one application, watches the event loop meanwhile, and weighs what it holds. Needs --expose-gc. */
@@ -19,7 +19,6 @@ export interface StartResult {
 
 /** The application goes on for so long before the watching ends. */
 const AFTERWARDS = 1000
-const PATIENCE = 60_000
 const LIFETIME = 7200
 
 const handlers = {
@@ -30,12 +29,9 @@ const handlers = {
     const histogram = monitorEventLoopDelay({ resolution: 1 })
     histogram.enable()
     const started = performance.now()
-    const { revocation } = await build(what)
+    const running = await build(what)
     const ready = performance.now() - started
-    while (revocation!.status().entries! < what.contender.entries!) {
-      if (performance.now() - started > PATIENCE) throw new Error(`a replica holds ${revocation!.status().entries} entries`)
-      await new Promise((resolve) => setTimeout(resolve, 1))
-    }
+    await whenComplete(running, what.contender)
     const complete = performance.now() - started
     await new Promise((resolve) => setTimeout(resolve, AFTERWARDS))
     histogram.disable()
