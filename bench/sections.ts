@@ -3,7 +3,7 @@ import { measurePropagation, type Propagation } from './measures/propagation.ts'
 import { measureRedisBytes, type RedisBytes } from './measures/redis-bytes.ts'
 import { measureRefresh, type RefreshCost } from './measures/refresh.ts'
 import { measureRevocations, type RevocationSample } from './measures/revocations.ts'
-import { measureSockets, type Sockets } from './measures/sockets.ts'
+import { measureSockets, type SocketLoad, type Sockets } from './measures/sockets.ts'
 import { measureStarts, type Starts } from './measures/start.ts'
 import { inProcessSection, socketsSection } from './report/comparisons.ts'
 import {
@@ -20,9 +20,8 @@ export interface Section<T> {
 }
 
 type Group = keyof typeof GROUPS
-type Load = 'steady' | 'saturated'
 
-export type Found = Record<Group, Compared> & Record<Load, Sockets> & {
+export type Found = Record<Group, Compared> & Record<SocketLoad, Sockets> & {
   revocations: RevocationSample[]
   propagation: Propagation
   start: Starts
@@ -36,7 +35,7 @@ const inProcess = (group: Group): Section<Compared> => ({
   render: (found) => inProcessSection(GROUPS[group], found)
 })
 
-const sockets = (load: Load): Section<Sockets> => ({
+const sockets = (load: SocketLoad): Section<Sockets> => ({
   measure: (bench, save) => measureSockets(bench, load, save),
   render: (found, settings) => socketsSection(load, found, settings)
 })

@@ -17,15 +17,21 @@ export interface Ratio {
   quiet: number
 }
 
-/** Undefined where one of both was not measured. */
-export function ratioOf (samples: Sample[], row: string, base = ALONE.name): Ratio | undefined {
+/** To what it is compared with in its own process. Undefined where it was not measured. */
+export function ratioOf (samples: Sample[], row: string): Ratio | undefined {
   const costs = costsOf(samples, row)
-  const bases = costsOf(samples, base)
-  if (costs.size === 0 || bases.size === 0) return undefined
+  const bases = costsOf(samples, ALONE.name)
+  if (costs.size === 0) return undefined
   return {
     median: median([...costs].map(([round, cpu]) => cpu / bases.get(round)!)),
     quiet: quantile(costs.values(), 0.25) / quantile([...costs.keys()].map((round) => bases.get(round)!), 0.25)
   }
+}
+
+/** Of two rows that never shared a process: by what each cost beside its own neighbour. */
+export function ratioBetween (samples: Sample[], row: string, base: string): Ratio | undefined {
+  const [ratio, other] = [ratioOf(samples, row), ratioOf(samples, base)]
+  return ratio && other && { median: ratio.median / other.median, quiet: ratio.quiet / other.quiet }
 }
 
 /** Whether two equals came out equal, in the median and in the lower quartile. */

@@ -1,12 +1,12 @@
 import { Redis } from 'ioredis'
-import { build, type Running } from '../contenders/fastify.ts'
+import { build, whenComplete, type Running } from '../contenders/fastify.ts'
 import type { Build } from '../contenders/contender.ts'
 import type { TokenPair } from '../../lib/index.ts'
 import { serve } from '../support/serve.ts'
 import { clockOfMachine, shuffled } from '../support/stats.ts'
 import type { Token } from '../support/tokens.ts'
 
-/* A contender as a process of its own. */
+/* A process that serves a contender, or several, each on a port of its own. */
 
 /** CPU that this process used, in microseconds, requests that reached its routes, and turns of its event loop. */
 export interface Usage {
@@ -33,7 +33,9 @@ export type Moments = Record<Message, Array<number | null>>
 
 const CHANNELS: Message[] = ['PUBLISH', 'PUBLISH again']
 
+/** The last one: what is called otherwise than over HTTP. */
 let running: Running
+const all: Running[] = []
 let redisUrl: string
 let watched = new Map<string, Claims>()
 let messages: Redis | undefined
@@ -44,13 +46,15 @@ const handlers = {
   /** Gives the port. */
   async start (what: Build): Promise<number> {
     running = await build(what)
+    await whenComplete(running, what.contender)
+    all.push(running)
     redisUrl = what.redisUrl
     return await running.listen()
   },
 
   usage (): Usage {
     const { user, system } = process.cpuUsage()
-    return { cpu: user + system, handled: running.handled(), turns: loopCount() }
+    return { cpu: user + system, handled: all.reduce((sum, { handled }) => sum + handled(), 0), turns: loopCount() }
   },
 
   /** Notes for each of these tokens when it is refused here, once somebody has revoked it, and when messages about it arrive. */

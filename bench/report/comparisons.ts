@@ -1,7 +1,7 @@
 import { AGAIN, ALONE } from '../contenders/contender.ts'
 import { costsOf, isSettled, ratioOf, type Sample } from '../measures/comparison.ts'
 import type { Compared, Group } from '../measures/in-process.ts'
-import { CONNECTIONS, type SocketSample, type Sockets } from '../measures/sockets.ts'
+import { CONNECTIONS, type SocketLoad, type SocketSample, type Sockets } from '../measures/sockets.ts'
 import { TOLERANCE, type Settings } from '../settings.ts'
 import { median, quantile } from '../support/stats.ts'
 import { figure, table, times } from './format.ts'
@@ -14,14 +14,13 @@ export function inProcessSection ({ title, tokens }: Group, { samples }: Compare
   ].join('\n\n')
 }
 
-export function socketsSection (load: 'steady' | 'saturated', { samples, rates }: Sockets, { sockets: { seconds } }: Settings): string {
-  const rounds = new Set(samples.map(({ round }) => round)).size
+export function socketsSection (load: SocketLoad, { samples, generations, rates }: Sockets, { sockets: { rounds, seconds } }: Settings): string {
   const how = load === 'steady'
-    ? `At a third of what ${ALONE.name} can do: ${rates.map(figure).join(', ')} requests/s.`
+    ? `At a third of what ${ALONE.name} can do: ${figure(median(rates))} requests/s, in some processes ${figure(Math.min(...rates))}, in others up to ${figure(Math.max(...rates))}.`
     : `${CONNECTIONS} connections, each of which asks again as soon as it is answered.`
   return [
     `## Over sockets: ${load}`,
-    `${how} ${rounds} rounds of ${figure(seconds)} s for each. ${controlOf(samples)}`,
+    `${how} ${generations} processes for each row, with ${rounds} rounds of ${figure(seconds)} s. ${controlOf(samples)}`,
     table([...HEAD, 'requests/s', 'p50 ms', 'p99 ms', 'commands/request', 'requests/turn'], rowsOf(samples).map((row) => {
       const of = (key: 'perSecond' | 'p50' | 'p99' | 'commands' | 'perTurn') =>
         median((samples as SocketSample[]).filter((sample) => sample.row === row).map((sample) => sample[key]))

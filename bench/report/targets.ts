@@ -1,5 +1,5 @@
 import { AGAIN, ALONE, BY_HAND, cached, replica, strict } from '../contenders/contender.ts'
-import { ratioOf, type Sample } from '../measures/comparison.ts'
+import { ratioBetween, ratioOf, type Sample } from '../measures/comparison.ts'
 import { PUBLIC } from '../measures/in-process.ts'
 import { p99Ratio, type Load } from '../measures/propagation.ts'
 import { bytesPerEntry } from '../measures/start.ts'
@@ -22,7 +22,7 @@ const MILLION = 1_000_000
 export function targetsOf (found: Partial<Found>): Target[] {
   const { propagation, start } = found
   const ratio = (where: string, samples: Sample[] | undefined, limit: number, row: string, base = ALONE.name): Target => {
-    const found = samples && ratioOf(samples, row, base)
+    const found = samples && ratioBetween(samples, row, base)
     return {
       what: `${where}: ${row} ÷ ${base}`,
       limit,
