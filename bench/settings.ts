@@ -22,7 +22,7 @@ const FULL: Settings = {
   quick: false,
   entries: [0, 300_000, 1_000_000],
   inProcess: { warmUp: 40, rounds: 150, most: 450 },
-  sockets: { generations: 3, most: 4, rounds: 4, warmUp: 1.4, leadIn: 0.1, seconds: 0.3 },
+  sockets: { generations: 3, most: 4, rounds: 4, warmUp: 1.6, leadIn: 0.1, seconds: 0.3 },
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
   propagation: { followers: 8, messages: 400, rounds: 2, most: 4, connections: 64 },
   start: { entries: 1_000_000, processes: 3 },
