@@ -21,6 +21,9 @@ import { BUNDLED, bundleAll, PROGRAMS } from './support/bundle.js'
 
 const UNHOOKED = new URL('support/unhooked.js', import.meta.url).href
 const OUTPUT = new URL('support/output.js', import.meta.url).href
+const SHORT_LIVED = new URL('support/short-lived.js', import.meta.url).href
+/** Megabytes that are filled before V8 collects what is young: more than by default, because a collection copies what is alive. */
+const YOUNG = 32
 const EARLY = pathToFileURL(join(BUNDLED, 'test', 'support', 'early.js')).href
 const TIMES = join('.tap', 'times.json')
 /** Milliseconds. */
@@ -144,7 +147,8 @@ async function run (batch) {
 async function outcome (program, files) {
   const patience = timeout * files.length
   const how = values.lines ? '--enable-source-maps' : `--import=${UNHOOKED}`
-  const child = spawn(process.execPath, [how, `--import=${OUTPUT}`, `--import=${EARLY}`, program], {
+  const imports = [SHORT_LIVED, OUTPUT, EARLY].map((file) => `--import=${file}`)
+  const child = spawn(process.execPath, [`--max-semi-space-size=${YOUNG}`, how, ...imports, program], {
     // tap ends a file itself that takes too long, and says where it was.
     env: {
       ...process.env,
