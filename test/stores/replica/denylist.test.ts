@@ -7,7 +7,7 @@ import { Issuers } from '../../../lib/stores/replica/issuers.ts'
 import { hashOf } from '../../../lib/stores/replica/hash.ts'
 import { ISSUER_UUID, MAX_TEXT, PackedName, TEXT, UUID } from '../../../lib/stores/replica/packed-name.ts'
 import type { Entry } from '../../../lib/stores/entry.ts'
-import { runs } from '../../support/runs.ts'
+import { isThorough, runs } from '../../support/runs.ts'
 
 const NOW = 1_800_000_000
 const DAY = 24 * 3600
@@ -75,11 +75,11 @@ t.test('a name that is kept is found, of either kind, and no other', async (t) =
       const entry = kind === 'revoked' ? denial(name) : cutoff(name)
       t.equal(list.add(entry, true), true, `${what}: it is news`)
       t.equal(list.add(entry, true), false, `${what}: once`)
-      for (const [other, otherName] of Object.entries(NAMES)) {
+      const found = Object.entries(NAMES).map(([other, otherName]) => [other, list.isRevoked(otherName), list.cutoffOf(otherName)])
+      t.strictSame(found, Object.keys(NAMES).map((other) => {
         const here = other === what
-        t.equal(list.isRevoked(otherName), here && kind === 'revoked', `${what}, ${kind}: a denial of ${other}`)
-        t.equal(list.cutoffOf(otherName), here && kind === 'cutoff' ? NOW : null, `${what}, ${kind}: a cutoff of ${other}`)
-      }
+        return [other, here && kind === 'revoked', here && kind === 'cutoff' ? NOW : null]
+      }), `${what}, ${kind}: the denials and cutoffs that are found`)
       t.strictSame(entriesOf(list), [entry], what)
       t.equal(list.size, 1)
     }
@@ -267,7 +267,7 @@ class Model {
 
   entries (unlogged = false): Entry[] {
     return [...this.#kept.values()]
-      .filter((kept) => this.get(kept) === kept && !(unlogged && kept.logged))
+      .filter((kept) => kept.end > this.now && !(unlogged && kept.logged))
       .map(({ kind, name, at, exp, end }) => ({ kind, name, at, exp, until: end === Infinity ? null : end }))
       .sort(byName)
   }
@@ -345,7 +345,7 @@ function manyNames (count: number): string[] {
 t.test('it holds what a plain map would while it grows over many parts, is swept, and grows again', async (t) => {
   const { list, time } = denylist()
   const model = new Model(NOW)
-  const names = [...new Set(manyNames(16_000))]
+  const names = [...new Set(manyNames(isThorough ? 16_000 : 8000))]
   const add = (entry: Entry, logged: boolean) => {
     if (list.add(entry, logged) !== model.add(entry, logged)) t.fail(`news of ${JSON.stringify(entry)}`)
   }
