@@ -15,6 +15,8 @@ class KeptNames {
   readonly #packed: PackedName
   readonly #table: Table
   readonly #long = new LongNames()
+  /** Whether the table can keep the name that the last `standing` was about. */
+  #fits = false
 
   constructor (packed: PackedName) {
     this.#packed = packed
@@ -36,16 +38,30 @@ class KeptNames {
     return this.#packed.pack(name, false) ? this.#table.get() : this.#long.get(name)
   }
 
-  /** Replaces what is kept of a name by what `change` makes of it. */
-  update (name: string, change: (standing: Kept | null) => Kept) {
-    if (this.#packed.pack(name, true)) this.#table.set(change(this.#table.get()))
-    else this.#long.set(copied(name), change(this.#long.get(name)))
+  /** Gives what is kept of a name that `set` will replace. */
+  standing (name: string): Kept | null {
+    this.#fits = this.#packed.pack(name, true)
+    return this.#fits ? this.#table.get() : this.#long.get(name)
+  }
+
+  /** Replaces what is kept of the name that the last `standing` was about. */
+  set (name: string, kept: Kept) {
+    if (this.#fits) this.#table.set(kept)
+    else this.#long.set(copied(name), kept)
   }
 
   /** Drops what has ended in one part of the table, and in some of the names that are too long for it. */
   sweep (step: number, now: Seconds) {
     this.#table.sweep(step % this.#table.segments, now)
     this.#long.sweep(now)
+  }
+
+  /** Gives back the room that nothing uses, in steps of bounded size. */
+  * trim (): Generator<void> {
+    for (let part = 0; part < this.#table.segments; part++) {
+      this.#table.trim(part)
+      yield
+    }
   }
 
   /** Marks every entry as not logged, in steps of bounded size. */
@@ -121,20 +137,21 @@ export class Denylist {
       logged
     }
     if (fresh.until <= now) return false
-    let isNew = true
-    names.update(name, (standing) => {
-      if (standing === null || standing.until <= now) return fresh
-      isNew = rises && fresh.at > standing.at
-      // A log that lost its end tells a lower cutoff, or an earlier end, than this process knows.
-      const isAll = (!rises || fresh.at >= standing.at) && fresh.until + SAME_END >= standing.until
-      // The log does not have yet what raises a cutoff, or lasts longer.
-      const isStillLogged = standing.logged && !isNew && fresh.until <= standing.until + SAME_END
-      return {
-        at: rises ? Math.max(standing.at, fresh.at) : standing.at,
-        exp: standing.exp ?? fresh.exp,
-        until: Math.max(standing.until, fresh.until),
-        logged: logged ? isAll || standing.logged : isStillLogged
-      }
+    const standing = names.standing(name)
+    if (standing === null || standing.until <= now) {
+      names.set(name, fresh)
+      return true
+    }
+    const isNew = rises && fresh.at > standing.at
+    // A log that lost its end tells a lower cutoff, or an earlier end, than this process knows.
+    const isAll = (!rises || fresh.at >= standing.at) && fresh.until + SAME_END >= standing.until
+    // The log does not have yet what raises a cutoff, or lasts longer.
+    const isStillLogged = standing.logged && !isNew && fresh.until <= standing.until + SAME_END
+    names.set(name, {
+      at: rises ? Math.max(standing.at, fresh.at) : standing.at,
+      exp: standing.exp ?? fresh.exp,
+      until: Math.max(standing.until, fresh.until),
+      logged: logged ? isAll || standing.logged : isStillLogged
     })
     return isNew
   }
@@ -149,6 +166,11 @@ export class Denylist {
     const now = this.#now()
     for (const names of Object.values(this.#kept)) names.sweep(this.#swept, now)
     this.#swept++
+  }
+
+  /** Gives back the room that was taken for more entries, part by part. For when the first reading is over. */
+  * trim (): Generator<void> {
+    for (const names of Object.values(this.#kept)) yield * names.trim()
   }
 
   /** Marks every entry as not logged, part by part. An entry that is added meanwhile may be marked or not. */

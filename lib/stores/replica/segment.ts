@@ -43,6 +43,7 @@ const UNIT = 0x3fff
 const TAG = 0xc000
 
 const roundUp = (words: number) => (words + 1) & ~1
+const roomFor = (words: number) => roundUp(Math.ceil(words * GROWTH))
 
 function isWide ({ at, exp, until }: Kept): boolean {
   const age = until - at
@@ -64,7 +65,7 @@ export class Segment {
 
   /** Makes room for `count` records of `words` words in all. */
   constructor (count = 4, words = 2 + 6 * count) {
-    this.data = new Uint32Array(roundUp(Math.ceil(words * GROWTH)))
+    this.data = new Uint32Array(roomFor(words))
     this.index = new Uint16Array(Math.ceil(count / LOAD) + 1)
   }
 
@@ -156,12 +157,21 @@ export class Segment {
   reserve (size: number): number {
     const offset = this.used
     this.used += size
-    if (this.used > this.data.length) {
-      const data = new Uint32Array(roundUp(Math.ceil(this.used * GROWTH)))
-      data.set(this.data.subarray(0, offset))
-      this.data = data
-    }
+    if (this.used > this.data.length) this.#resize(offset)
     return offset
+  }
+
+  /** Gives back the room that nothing uses. */
+  trim () {
+    this.#resize(this.used)
+    this.#reindex()
+  }
+
+  /** Makes room for what is used and a little more, and keeps the first `words`. */
+  #resize (words: number) {
+    const data = new Uint32Array(roomFor(this.used))
+    data.set(this.data.subarray(0, words))
+    this.data = data
   }
 
   /** Gives the place of a new record, and enters it into the index. The caller fills it. */

@@ -20,6 +20,8 @@ export class Table {
   readonly #filter = new Filter()
   #words = 0
   #size = 0
+  /** Whether many names are still to come: then a new segment gets room for all that it holds at last. */
+  #isFilling = true
   /** Of the name that was sought last: its hash, and the number of its segment. */
   #hash = 0
   #number = 0
@@ -98,6 +100,12 @@ export class Table {
     segment.each((offset) => segment.unlog(offset))
   }
 
+  /** Gives back the room of one segment that nothing uses. From now on segments grow in small steps. */
+  trim (number: number) {
+    this.#isFilling = false
+    this.#segments[number]!.trim()
+  }
+
   /** Gives the entries of one segment. */
   entries (number: number): Array<Kept & { name: string }> {
     const segment = this.#segments[number]!
@@ -128,7 +136,8 @@ export class Table {
     const added = this.#segments.length
     const number = added - (1 << 31 - Math.clz32(added))
     const whole = this.#segments[number]!
-    const half = () => new Segment(Math.ceil(whole.count * 0.52), Math.ceil(whole.used * 0.52))
+    const share = this.#isFilling ? 1 : 0.52
+    const half = () => new Segment(Math.ceil(whole.count * share), Math.ceil(whole.used * share))
     const parts = [half(), half()] as const
     this.#segments[number] = parts[0]
     this.#segments.push(parts[1])
