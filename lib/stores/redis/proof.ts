@@ -51,7 +51,8 @@ export class Proof {
 
   /** Gives the result of `act` only if both saw the same data the whole time. @throws OtherData */
   async during<T> (act: () => Promise<T>): Promise<T> {
-    await this.require()
+    // A command that need not wait leaves at once: Redis runs it while this process goes on with other work.
+    if (!this.#holds()) await this.require()
     const proven = this.#proven
     const result = await act()
     if (proven === this.#proven && this.#holds()) return result

@@ -218,11 +218,13 @@ return append(log, head .. ' ' .. last(log) .. ' ' .. tail, span)`
 export const LOG_PAGE = `${LOG}${NOW}
 local log = KEYS[1]
 local after, count, tells_run = ARGV[1], ARGV[2], ARGV[3] == '1'
-local lines = {}
-for i, row in ipairs(redis.call('XRANGE', log, '(' .. after, '+', 'COUNT', count)) do
+local rows = redis.call('XRANGE', log, '(' .. after, '+', 'COUNT', count)
+local lines, find = {}, string.find
+for i = 1, #rows do
+  local row = rows[i]
   local fields = row[2]
   local words = fields[2]
-  if fields[1] ~= 'entry' or string.find(words, '\\n', 1, true) then words = '' end
+  if fields[1] ~= 'entry' or find(words, '\\n', 1, true) then words = '' end
   lines[2 * i - 1] = row[1]
   lines[2 * i] = words
 end
