@@ -1,5 +1,5 @@
 import { OtherData } from '../../errors.ts'
-import type { Clock, Milliseconds } from '../../time.ts'
+import { turn, type Clock, type Milliseconds } from '../../time.ts'
 import type { Commands } from '../redis/commands.ts'
 import type { Connection } from '../redis/connection.ts'
 import { keysUnder } from '../redis/keys.ts'
@@ -239,5 +239,11 @@ export class ReplicaStore implements Store {
     this.#standingRead = 0
     this.#lastFailure = undefined
     this.#complete()
+    if (!isNews) this.#trim()
+  }
+
+  async #trim () {
+    const parts = this.denials.copy.trim()
+    while (!parts.next().done) await turn()
   }
 }

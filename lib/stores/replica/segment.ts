@@ -157,20 +157,20 @@ export class Segment {
   reserve (size: number): number {
     const offset = this.used
     this.used += size
-    if (this.used > this.data.length) this.#resize(offset)
+    if (this.used > this.data.length) this.#resize(roomFor(this.used), offset)
     return offset
   }
 
   /** Gives back the room that nothing uses. */
   trim () {
-    this.#resize(this.used)
+    this.#resize(this.used, this.used)
     this.#reindex()
   }
 
-  /** Makes room for what is used and a little more, and keeps the first `words`. */
-  #resize (words: number) {
-    const data = new Uint32Array(roomFor(this.used))
-    data.set(this.data.subarray(0, words))
+  /** Makes room for `room` words, and keeps the first `kept`. */
+  #resize (room: number, kept: number) {
+    const data = new Uint32Array(room)
+    data.set(this.data.subarray(0, kept))
     this.data = data
   }
 

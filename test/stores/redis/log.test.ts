@@ -59,6 +59,9 @@ t.test('what is no entry of ours is none', async (t) => {
     good.replace(' 1 ', ' Infinity '), good.replace(' 12 ', ' Infinity '), good.replace(' 12 ', ' 1e999 ')
   ]) t.equal(fromWords(words, true), null, words)
   t.strictSame(fromWords(good.replace('alice', '%'), true)!.entry, { kind: 'revoked', name: 'a', at: 1, exp: 2, until: 12, id: 'r' }, 'a sub that nobody can read takes nothing from the rest')
+  for (const [word, at] of [['1.5', 1.5], ['1e3', 1000], ['-1', -1], ['007', 7], ['9007199254740991', 9007199254740991], ['4294967295', 4294967295]] as const) {
+    t.equal(fromWords(good.replace(' 1 ', ` ${word} `), true)!.entry!.at, at, word)
+  }
   t.strictSame(fromWords(good, false)!.entry, { kind: 'revoked', name: 'a', at: 1, exp: 2, until: 12 }, 'what only listeners want to know is left out')
   fc.assert(fc.property(fc.string({ unit: fc.constantFrom('revoked:', 'cutoff:', 'a', ' ', '1', '-', '%', '\n', 'é'), maxLength: 12 }), (words) => {
     const read = fromWords(words, true)

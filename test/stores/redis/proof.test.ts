@@ -182,6 +182,15 @@ t.test('P7 markers of many processes that start at once do not disturb each othe
     await Promise.all(connections.map(([client, own]) => new Proof({ client, own, key, clock: systemClock }).require()))
   }
   t.ok(await admin.ttl(key) <= 60, 'the marker ends')
+  const [client, own] = connections[0]!
+  const proof = new Proof({ client, own, key, clock: systemClock })
+  const sent: string[] = []
+  const first = proof.during(async () => { sent.push('first') })
+  t.strictSame(sent, [], 'nothing is sent before the proof')
+  await first
+  const second = proof.during(async () => { sent.push('second') })
+  t.strictSame(sent, ['first', 'second'], 'then a command is sent at once')
+  await second
   const elsewhere = new Redis(`${server.url}/5`)
   t.teardown(() => elsewhere.disconnect())
   // One that is told nothing of its database, as a client of another kind.

@@ -6,6 +6,7 @@ import { Denylist } from '../../../lib/stores/replica/denylist.ts'
 import { Issuers } from '../../../lib/stores/replica/issuers.ts'
 import { hashOf } from '../../../lib/stores/replica/hash.ts'
 import { ISSUER_UUID, MAX_TEXT, PackedName, TEXT, UUID } from '../../../lib/stores/replica/packed-name.ts'
+import { Segment, sizeOf } from '../../../lib/stores/replica/segment.ts'
 import type { Entry } from '../../../lib/stores/entry.ts'
 import { isThorough, runs } from '../../support/runs.ts'
 
@@ -387,6 +388,46 @@ t.test('it holds what a plain map would while it grows over many parts, is swept
   sweepAll(list)
   same('at the end')
   t.equal(list.size, model.entries().length)
+})
+
+t.test('room for more is given back, and all is held as before, whatever comes while it is', async (t) => {
+  const { list } = denylist()
+  const names = [...new Set(manyNames(16_000))]
+  const [first, later] = [names.slice(0, 12_000), names.slice(12_000)]
+  for (const name of first) list.add(denial(name), true)
+  const before = entriesOf(list)
+  for (const part of list.trim()) t.equal(part, undefined)
+  t.strictSame(entriesOf(list), before)
+  t.strictSame(first.filter((name) => !list.isRevoked(name)), [])
+  t.strictSame(later.filter((name) => list.isRevoked(name)), [])
+  const parts = list.trim()
+  for (const name of later) {
+    parts.next()
+    t.equal(list.add(denial(name), true), true)
+  }
+  t.strictSame(names.filter((name) => !list.isRevoked(name)), [])
+  t.equal(list.size, names.length)
+
+  const packed = new PackedName()
+  const segment = new Segment(1000)
+  const jtis = Array.from({ length: 10 }, () => randomUUID())
+  const packedHash = (jti: string) => {
+    packed.pack(jti, true)
+    return hashOf(packed.words, 0, packed.length)
+  }
+  const slotOf = (jti: string) => {
+    const hash = packedHash(jti)
+    return segment.slotOf(packed, hash)
+  }
+  const kept = { at: NOW, exp: NOW + 900, until: NOW + 910, logged: true }
+  for (const jti of jtis) {
+    const hash = packedHash(jti)
+    segment.write(segment.add(hash, sizeOf(kept, packed)), kept, packed)
+  }
+  t.ok(segment.data.length > 6000 && segment.index.length > 1000)
+  segment.trim()
+  t.ok(segment.data.length < 70 && segment.index.length < 15, 'little more than what is used')
+  for (const jti of jtis) t.strictSame(segment.keptAt(segment.offsetAt(slotOf(jti))), kept)
 })
 
 /** As many as one step may look at of what is too long for the table. */
