@@ -168,7 +168,7 @@ export class Denylist {
     this.#swept++
   }
 
-  /** Gives back the room that was taken for more entries, part by part. For when the first reading is over. */
+  /** Gives back, part by part, the room that the first reading took for more entries. */
   * trim (): Generator<void> {
     for (const names of Object.values(this.#kept)) yield * names.trim()
   }
