@@ -392,19 +392,19 @@ t.test('it holds what a plain map would while it grows over many parts, is swept
 
 t.test('room for more is given back, and all is held as before, whatever comes while it is', async (t) => {
   const { list } = denylist()
-  const names = [...new Set(manyNames(16_000))]
-  const [first, later] = [names.slice(0, 12_000), names.slice(12_000)]
+  const names = [...new Set(manyNames(8000))]
+  const [first, later] = [names.slice(0, 6000), names.slice(6000)]
   for (const name of first) list.add(denial(name), true)
   const before = entriesOf(list)
-  for (const part of list.trim()) t.equal(part, undefined)
+  t.ok([...list.trim()].length > 4, 'it takes several steps')
   t.strictSame(entriesOf(list), before)
   t.strictSame(first.filter((name) => !list.isRevoked(name)), [])
   t.strictSame(later.filter((name) => list.isRevoked(name)), [])
   const parts = list.trim()
-  for (const name of later) {
+  t.strictSame(later.filter((name) => {
     parts.next()
-    t.equal(list.add(denial(name), true), true)
-  }
+    return !list.add(denial(name), true)
+  }), [], 'all are new')
   t.strictSame(names.filter((name) => !list.isRevoked(name)), [])
   t.equal(list.size, names.length)
 
