@@ -3,7 +3,7 @@ import type { Milliseconds, Seconds } from '../../time.ts'
 import type { Entry } from '../entry.ts'
 import type { Commands } from '../redis/commands.ts'
 import { fromWords, isId, isLater, secondOf, START } from '../redis/log.ts'
-import { LogReader, type LogContext, type LogOptions, type Page } from './log-reader.ts'
+import { HEARD_AT_ONCE, LogReader, type LogContext, type LogOptions, type Page } from './log-reader.ts'
 import type { RedisTime } from './redis-time.ts'
 
 export interface FollowerOptions extends LogOptions {
@@ -48,16 +48,16 @@ type Phase = 'reading' | 'following' | 'broken'
 
 /**
  * Reads the log from its start and follows it as it grows, over a connection of its own. Each entry names its
- * predecessor, and a read that finds no entry gives the last id of the log. So the follower notices missing
- * entries, whatever took them: a flush, a failover that lost writes, or a trim.
+ * predecessor, and each page gives the last id of the log. So the follower notices missing entries, whatever
+ * took them: a flush, a failover that lost writes, or a trim.
  */
 export class Follower {
   /**
-   * When the follower sent the last read that reached the end of the log, by the monotonic clock. This
+   * When the follower asked for the last page that reached the end of the log, by the monotonic clock. This
    * process knows every revocation from before that moment.
    */
   heardAt: Milliseconds | undefined
-  /** When the follower sent the last read that was answered, whether it reached the end or not. */
+  /** When the follower asked for the last page that was answered, whether it reached the end or not. */
   progressAt: Milliseconds | undefined
   readonly #log: LogReader
   readonly #block: Milliseconds
@@ -151,9 +151,10 @@ export class Follower {
   }
 
   /**
-   * Waits for what is added to the log, until it is time to ask for its end again. Gives whether entries came
-   * that go on where the log was left. A page costs Redis several times as much as this answer. It would also
-   * keep other processes waiting for theirs, because each of them would ask for one.
+   * Waits for what is added to the log, until it is time to ask for its end again. Gives whether all that came
+   * goes on where the log was left. A page costs Redis several times as much as this answer. It would also
+   * keep other processes waiting for theirs, because each of them would ask for one. But where much comes at
+   * once, pages bring it sooner.
    */
   async #hears (): Promise<boolean> {
     const left = Math.floor(this.heardAt! + this.#block - this.#context.clock.monotonic())
@@ -161,36 +162,39 @@ export class Follower {
     this.#isDeaf = true
     const lines = await this.#log.wait(this.#last, Math.max(left, 1))
     this.#isDeaf = false
-    return this.#closed || (lines.length > 0 && this.#take(lines))
+    if (this.#closed) return true
+    return lines.length > 0 && this.#take(lines) && lines.length < 2 * HEARD_AT_ONCE
   }
 
   #read (after: string): Read {
     const count = after === START ? FIRST_PAGE : PAGE
+    // Before it leaves: whatever pauses the process afterwards makes the answer older than it looks.
+    const sentAt = this.#context.clock.monotonic()
     const answer = this.#log.page(after, count)
     // A page that was read ahead may never be awaited.
     answer.catch(() => {})
-    return { sentAt: this.#context.clock.monotonic(), count, answer }
+    return { sentAt, count, answer }
   }
 
   /** Takes entries in. Gives false where entries are missing before or between them. */
   #take (lines: string[]): boolean {
     const entries: Entry[] = []
     const isNews = this.heardAt !== undefined
-    let isWhole = true
-    for (let i = 0; i < lines.length; i += 2) {
-      const id = lines[i]!
-      const words = lines[i + 1]
-      if (!isId(id) || words === undefined) throw nonsense('about the log')
-      const read = fromWords(words, isNews)
-      if (read?.prev !== this.#last && !this.#isAccounted(id, read?.prev)) {
-        isWhole = false
-        break
+    try {
+      for (let i = 0; i < lines.length; i += 2) {
+        const id = lines[i]!
+        const words = lines[i + 1]
+        if (!isId(id) || words === undefined) throw nonsense('about the log')
+        const read = fromWords(words, isNews)
+        if (read?.prev !== this.#last && !this.#isAccounted(id, read?.prev)) return false
+        if (read?.entry) entries.push(read.entry)
+        this.#last = id
       }
-      if (read?.entry) entries.push(read.entry)
-      this.#last = id
+      return true
+    } finally {
+      // Also what came before nonsense: the next read begins after it.
+      this.#context.onEntries(entries, isNews)
     }
-    this.#context.onEntries(entries, isNews)
-    return isWhole
   }
 
   /**

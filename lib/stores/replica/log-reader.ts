@@ -27,7 +27,7 @@ export interface Page {
 }
 
 /** How many entries one answer to a wait brings at most. */
-const HEARD_AT_ONCE = 100
+export const HEARD_AT_ONCE = 100
 
 /** Asks Redis about the log, over a connection on which waiting keeps nobody else waiting. */
 export class LogReader {

@@ -24,7 +24,8 @@ const isWait = ([name]: Command) => name === 'xread'
  * time is up.
  */
 function following (
-  answers: unknown[], { isApart = false, news = [], clock = systemClock, ...options }: Partial<FollowerOptions> & { isApart?: boolean, news?: unknown[], clock?: Clock } = {}
+  answers: unknown[], { isApart = false, news = [], clock = systemClock, onAsk = () => {}, ...options }:
+  Partial<FollowerOptions> & { isApart?: boolean, news?: unknown[], clock?: Clock, onAsk?: () => void } = {}
 ) {
   const told: string[] = []
   const commands: Command[] = []
@@ -35,6 +36,7 @@ function following (
     isApart,
     together: async ([command]: [Command]) => {
       commands.push(command)
+      onAsk()
       if (isWait(command)) {
         const heard = news.length > 0 ? news.shift() : null
         if (heard instanceof Error) throw heard
@@ -206,6 +208,41 @@ t.test('a key is an entry as long as it is there, and ours', async (t) => {
     ['cutoff', 'Infinity', 60_000, null],
     ['cutoff', ' ', 60_000, null]
   ] as Array<['revoked' | 'cutoff', unknown, number, unknown]>) t.strictSame(entryOf(kind, 'a', value, left, now), expected, `${value} ${left}`)
+})
+
+t.test('what comes a hundred at once is followed by a page, which brings the rest sooner', async (t) => {
+  const ids = Array.from({ length: 101 }, (_, i) => `${now}-${i + 1}`)
+  const lines = ids.slice(1).map((id, i) => line(id, ids[i]!))
+  const start: [string, string] = [ids[0]!, line(ids[0]!, START)]
+  for (const [count, expected] of [[99, [false, true, true, false]], [100, [false, true, false, true, false]]] as Array<[number, boolean[]]>) {
+    const answers = count < 100 ? [start] : [start, [ids[100], '']]
+    const { told, names, commands } = await following(answers, { news: [heard(...lines.slice(0, count))] })
+    t.strictSame(told, ['complete'])
+    t.equal(names.length, count + 1)
+    t.strictSame(commands.map(isWait), expected, `${count}`)
+  }
+})
+
+t.test('what came before nonsense is taken in, in a page as in news', async (t) => {
+  const [a, b, c] = [1, 2, 3].map((i) => `${now}-${i}`) as [string, string, string]
+  const start: [string, string] = [a, line(a, START)]
+  const news = [['log', [...heard(line(b, a))[0]![1]!, 'x']]]
+  for (const [what, answers, options] of [
+    ['news', [start, [c, line(c, b)]], { news: [news] }],
+    ['a page', [start, [c, `${line(b, a)}\nx\ny`], [c, line(c, b)]], {}]
+  ] as Array<[string, unknown[], object]>) {
+    const { told, names } = await following(answers, options)
+    t.strictSame(told, ['complete', 'TypeError: Redis answered nonsense about the log'], what)
+    t.strictSame(names, [a, b, c], what)
+  }
+})
+
+t.test('a copy is as old as the question for its last page, though the process paused before that had left', async (t) => {
+  const a = `${now}-1`
+  let passed = 0
+  const clock = { ...systemClock, monotonic: () => passed }
+  const { follower } = await following([[a, line(a, START)]], { clock, onAsk: () => { passed += 60_000 } })
+  t.equal(follower.heardAt, 0)
 })
 
 t.test('a page never hides that waiting fails', async (t) => {
