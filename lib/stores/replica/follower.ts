@@ -151,10 +151,10 @@ export class Follower {
   }
 
   /**
-   * Waits for what is added to the log, until it is time to ask for its end again. Gives whether all that came
-   * goes on where the log was left. A page costs Redis several times as much as this answer. It would also
-   * keep other processes waiting for theirs, because each of them would ask for one. But where much comes at
-   * once, pages bring it sooner.
+   * Waits for what is added to the log, until it is time for a page. Gives whether it needs none before that:
+   * what came goes on where the log was left. A page costs Redis several times as much as this answer, and if
+   * each process asked for one, they would keep each other waiting. But where much comes at once, pages bring
+   * it sooner.
    */
   async #hears (): Promise<boolean> {
     const left = Math.floor(this.heardAt! + this.#block - this.#context.clock.monotonic())
