@@ -13,6 +13,18 @@ export interface OwedWrite {
   mustStand: boolean
 }
 
+/** One attempt at a write. */
+export interface Attempt {
+  owed: OwedWrite | undefined
+  /** The connection broke, so the client may have sent the write twice and found its own. */
+  wasRenewed: boolean
+  /**
+   * How much this process had told when the attempt began. A late answer to a caller and a write of what is
+   * owed may both find that they made what stands, in any order.
+   */
+  since: number
+}
+
 const INTERVAL: Milliseconds = 1000
 const AT_ONCE = 100
 

@@ -10,7 +10,7 @@ import { Held } from './held.ts'
 import type { Keys } from './keys.ts'
 import type { Link } from './link.ts'
 import { toWords } from './log.ts'
-import { Owed, type OwedWrite } from './owed.ts'
+import { Owed, type Attempt, type OwedWrite } from './owed.ts'
 import { APPEND, CUT_OFF, KEEP_CUTOFF, NAME_STANDING, REVOKE } from './scripts.ts'
 import { Told } from './told.ts'
 import { commandsOf } from './topology.ts'
@@ -85,8 +85,10 @@ export class Writer {
 
   async write (entry: Entry, options: WriteOptions): Promise<Written> {
     const before = this.#connections.now()
+    const since = this.#told.count
     const written = await this.#asked(entry, options)
-    const first = this.#isOwn(entry, written, this.owed.of(entry), !this.#connections.areStill(before))
+    const wasRenewed = !this.#connections.areStill(before)
+    const first = this.#isOwn(entry, written, { owed: this.owed.of(entry), wasRenewed, since })
     this.owed.settle(written.standing)
     if (first) options.made?.(written.standing, false)
     return { ...written, first }
@@ -115,18 +117,16 @@ export class Writer {
 
   /**
    * Whether this process made what stands, in this attempt or an earlier one, and has told nobody. Remembers
-   * that the caller will tell. `wasRenewed`: the connection broke, so the client may have sent the write
-   * twice and found its own.
+   * that the caller will tell.
    */
-  #isOwn (asked: Entry, written: Written, owed: OwedWrite | undefined, wasRenewed: boolean): boolean {
+  #isOwn (asked: Entry, written: Written, { owed, wasRenewed, since }: Attempt): boolean {
     const { standing, first, before } = written
     if (KINDS[asked.kind].rises) {
       const isMine = first || owed !== undefined || (wasRenewed && standing.at >= asked.at)
-      // The same cutoff may stand again after it had ended.
-      return isMine && (this.#told.isNews(standing) || (first && before === null))
+      return isMine && this.#told.isNews(standing, { isAnew: first && before === null, since })
     }
     const isMine = first || owed?.ats.has(standing.at) === true || (wasRenewed && standing.at === asked.at)
-    return isMine && (this.#told.isNews(standing) || first)
+    return isMine && this.#told.isNews(standing, { isAnew: first, since })
   }
 
   /** Writes an entry for a caller. If that fails and the entry may stand, it is owed, and `made` follows. */
@@ -150,6 +150,7 @@ export class Writer {
   }
 
   async #writeOwed (some: OwedWrite[]) {
+    const since = this.#told.count
     const outcomes = await this.#rewritten(some.map(({ entry }) => entry))
     return outcomes.map(({ answer, error }, i) => {
       const isRefused = isOfOneKey(error) && !this.#halfway.has(error as Error)
@@ -161,7 +162,7 @@ export class Writer {
       try {
         const written = writtenOf(entry, answer!)
         // If another process made what stands, that process tells.
-        const isOurs = this.#isOwn(entry, written, owed, false)
+        const isOurs = this.#isOwn(entry, written, { owed, wasRenewed: false, since })
         this.owed.settle(entry)
         if (isOurs) made?.(written)
       } catch {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { ReplicaStore } from '../../../lib/stores/replica/replica.ts'
+import type { Entry } from '../../../lib/stores/entry.ts'
 import { APPEND, REVOKE } from '../../../lib/stores/redis/scripts.ts'
 import type { RedisClient } from '../../../lib/types.ts'
 import { eventually } from '../../support/redis.ts'
@@ -63,6 +64,41 @@ t.test('on a cluster a revocation that failed halfway is tried until it is whole
   t.equal(areThere.length, 2, 'the key that was lost was written again')
   await sleep(1200)
   t.equal(tries.length, 3, 'no more than that')
+})
+
+t.test('P11 a late answer and a write of what is owed tell once, in whatever order they are heard', async (t) => {
+  for (const kind of ['revoked', 'cutoff'] as const) {
+    const entry: Entry = { kind, name: 'a', at: 5, exp: null, until: Math.ceil(Date.now() / 1000) + 60 }
+    const answer = (isFirst: boolean) => kind === 'revoked'
+      ? [isFirst ? 1 : 0, '{"at":5,"exp":null}', 'revoked:a 5  9']
+      : ['5', isFirst ? '' : '5', 'cutoff:a 5  9']
+    let hear = () => {}
+    const answers: Array<() => unknown> = [
+      () => { throw new Error('down') },
+      // Redis takes the caller's write first, and its answer is heard last.
+      () => new Promise((resolve) => { hear = () => resolve(answer(true)) }),
+      () => answer(false),
+      // It was lost, and is revoked anew.
+      () => answer(true)
+    ]
+    const store = clusterOf(t, async (script, command) => {
+      if (script === APPEND) return '1-1'
+      if (script === 'exists') return 1
+      // Probes write under another key.
+      if (command[3] === `x:${kind}:a`) return answers.shift()!()
+      return denied('')
+    })
+    let told = 0
+    const write = () => store.denials.write(entry, { made: () => { told++ }, unlessFrom: 5 })
+    await t.rejects(write(), { message: 'down' })
+    const late = write()
+    await eventually('what is owed is written', async () => told === 1)
+    hear()
+    await late
+    t.equal(told, 1, kind)
+    await write()
+    t.equal(told, 2, `${kind}: what stands anew is told anew`)
+  }
 })
 
 t.test('on a cluster a key that is lost between the two writes is written again', async (t) => {
