@@ -14,7 +14,8 @@ export function iatOf (record: TokenRecord): CheckedClaims {
 }
 
 /**
- * When a revoked session ended, as far as anybody knows. Its own cutoff is for ever, so that does not tell.
+ * When a revoked session ended: what its record says, or else the cutoff that ended it. The session's own
+ * cutoff is for ever, and so says nothing of when.
  */
 export function endedAtOf (
   { endedAt }: TokenRecord, cutoff: Seconds | null, now: Milliseconds
