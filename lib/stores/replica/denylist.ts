@@ -1,5 +1,6 @@
 import type { Seconds } from '../../time.ts'
 import { KINDS, type Entry } from '../entry.ts'
+import { Filter } from './filter.ts'
 import { LongNames } from './long-names.ts'
 import { copied, PackedName } from './packed-name.ts'
 import { FOR_EVER, type Kept } from './segment.ts'
@@ -15,6 +16,12 @@ class KeptNames {
   readonly #packed: PackedName
   readonly #table: Table
   readonly #long = new LongNames()
+  /** Absent until the first reading is over: to fill it takes less time when its size is known. */
+  #filter: Filter | undefined
+  /** Makes the next filter; undefined: there is enough room in this one. */
+  #making: Generator<void> | undefined
+  /** The filter that is being made. */
+  #next: Filter | undefined
   /** Whether the table can keep the name that the last `standing` was about. */
   #fits = false
 
@@ -28,13 +35,13 @@ class KeptNames {
   }
 
   until (name: string): Seconds {
-    if (this.size === 0) return 0
+    if (!this.#mayHave(name)) return 0
     if (this.#packed.pack(name, false)) return this.#table.until()
     return this.#long.size === 0 ? 0 : this.#long.get(name)?.until ?? 0
   }
 
   get (name: string): Kept | null {
-    if (this.size === 0) return null
+    if (!this.#mayHave(name)) return null
     return this.#packed.pack(name, false) ? this.#table.get() : this.#long.get(name)
   }
 
@@ -48,20 +55,28 @@ class KeptNames {
   set (name: string, kept: Kept) {
     if (this.#fits) this.#table.set(kept)
     else this.#long.set(copied(name), kept)
+    this.#filter?.add(name)
+    this.#next?.add(name)
   }
 
-  /** Drops what has ended in one part of the table, and in some of the names that are too long for it. */
+  /**
+   * Drops what has ended in one part of the table, and in some of the names that are too long for it. Goes on
+   * with the next filter where one is needed.
+   */
   sweep (step: number, now: Seconds) {
     this.#table.sweep(step % this.#table.segments, now)
     this.#long.sweep(now)
+    if (this.#filter?.isFull) this.#making ??= this.#makeFilter()
+    if (this.#making?.next().done) this.#making = undefined
   }
 
-  /** Gives back the room that nothing uses, in steps of bounded size. */
+  /** Gives back the room that nothing uses, and makes the first filter, in steps of bounded size. */
   * trim (): Generator<void> {
     for (let part = 0; part < this.#table.segments; part++) {
       this.#table.trim(part)
       yield
     }
+    yield * this.#makeFilter()
   }
 
   /** Marks every entry as not logged, in steps of bounded size. */
@@ -80,6 +95,22 @@ class KeptNames {
       for (const [name, kept] of others) entries.push({ name, ...kept })
       yield entries
     }
+  }
+
+  /** Whether the name may be kept; false is certain. */
+  #mayHave (name: string): boolean {
+    return this.size !== 0 && (this.#filter === undefined || this.#filter.mayHave(name))
+  }
+
+  /** Names that are added or move meanwhile are in both filters. */
+  * #makeFilter (): Generator<void> {
+    const next = this.#next = new Filter(this.size)
+    for (const entries of this.entries()) {
+      for (const { name } of entries) next.add(name)
+      yield
+    }
+    this.#filter = next
+    this.#next = undefined
   }
 
   * #steps (): Generator<[part: number | null, others: Array<[name: string, kept: Kept]>]> {

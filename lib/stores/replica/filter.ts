@@ -1,51 +1,61 @@
-/**
- * How many words a segment has here. For UUIDs these are 7.5 bits a name on average, and 3 to 7 of a hundred
- * names that are not kept are sent on to the table. More bits would save less time than they take room.
- */
-export const FILTER_WORDS = 320
+import { randomInt } from 'node:crypto'
+
+/** At first. 3 to 5 of a hundred names that are not kept are sent on to the table, and 10 when it is full. */
+const NAMES_A_WORD = 4
+const MIN_WORDS = 256
+
+/** Of this process: whoever chooses names can not know which of them share bits. */
+const KEY = randomInt(2 ** 32) | 0
 
 /**
- * Says of most names that they are not kept, with one look at far memory: the way to a record takes five, one
- * after another. Each name sets up to three bits of one word, by the table's hash, which has a key of this
- * process. All segments share one array, and each owns a part of it, which changes with the segment alone.
+ * Says of most names that they are not kept, with one look at far memory. It reads the name as it is, in one
+ * short loop: in a busy process, where other code has taken the caches, to pack a name takes several times as
+ * long. It never forgets a name, so it is made anew now and then.
  */
 export class Filter {
-  #words = new Uint32Array(FILTER_WORDS)
+  readonly #words: Uint32Array
+  readonly #most: number
+  #count = 0
 
-  /** Whether a segment may hold a name of this hash. false is certain. */
-  mayHave (segment: number, hash: number): boolean {
+  /** `names`: how many are there to be added now. */
+  constructor (names: number) {
+    this.#words = new Uint32Array(Math.max(MIN_WORDS, Math.ceil(names / NAMES_A_WORD)))
+    this.#most = this.#words.length * NAMES_A_WORD * 1.5
+  }
+
+  /** Whether so many were added that it says too little. */
+  get isFull () {
+    return this.#count > this.#most
+  }
+
+  /** Whether the name may have been added. false is certain. */
+  mayHave (name: string): boolean {
+    const hash = hashOf(name)
     const bits = bitsOf(hash)
-    return (this.#words[placeOf(segment, hash)]! & bits) === bits
+    return (this.#words[this.#placeOf(hash)]! & bits) === bits
   }
 
-  add (segment: number, hash: number) {
-    this.#words[placeOf(segment, hash)]! |= bitsOf(hash)
+  add (name: string) {
+    if (this.mayHave(name)) return
+    const hash = hashOf(name)
+    this.#words[this.#placeOf(hash)]! |= bitsOf(hash)
+    this.#count++
   }
 
-  /** Forgets the names of a segment. */
-  clear (segment: number) {
-    this.#words.fill(0, segment * FILTER_WORDS, (segment + 1) * FILTER_WORDS)
-  }
-
-  /** Makes room for so many segments. A copy takes a millisecond for ten million names. */
-  grow (segments: number) {
-    const words = segments * FILTER_WORDS
-    if (words <= this.#words.length) return
-    const grown = new Uint32Array(Math.ceil(words * GROWTH))
-    grown.set(this.#words)
-    this.#words = grown
+  #placeOf (hash: number): number {
+    return Math.floor((hash >>> 0) * this.#words.length / 2 ** 32)
   }
 }
 
-const GROWTH = 17 / 16
-
-/** The lower bits of a hash have chosen the segment, so the upper half chooses the word. */
-function placeOf (segment: number, hash: number): number {
-  return segment * FILTER_WORDS + (((hash >>> 16) * FILTER_WORDS) >>> 16)
+/** By Knuth's multiplicative constant. The table has a hash that keeps its secret better, and costs more. */
+function hashOf (name: string): number {
+  let hash = KEY
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x9e3779b1) ^ hash >>> 15
+  return hash
 }
 
 /** The product's upper bits depend on every bit of the hash. */
 function bitsOf (hash: number): number {
-  const mixed = Math.imul(hash, 0x9e3779b1)
+  const mixed = Math.imul(hash, 0x85ebca6b)
   return 1 << (mixed >>> 27) | 1 << (mixed >>> 22) | 1 << (mixed >>> 17)
 }

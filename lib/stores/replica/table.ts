@@ -1,5 +1,4 @@
 import type { Seconds } from '../../time.ts'
-import { Filter } from './filter.ts'
 import { hashOf } from './hash.ts'
 import type { PackedName } from './packed-name.ts'
 import { Segment, sizeOf, type Kept } from './segment.ts'
@@ -17,7 +16,6 @@ const SEGMENT_WORDS = 8192
 export class Table {
   readonly #name: PackedName
   readonly #segments = [new Segment()]
-  readonly #filter = new Filter()
   #words = 0
   #size = 0
   /** Whether many names are still to come: then a new segment gets room for all that it holds at last. */
@@ -45,16 +43,13 @@ export class Table {
 
   /** Until when the name is kept; 0: it is not kept. */
   until (): Seconds {
-    if (!this.#seek()) return 0
-    const segment = this.#segments[this.#number]!
+    const segment = this.#sought()
     const offset = segment.offsetAt(segment.slotOf(this.#name, this.#hash))
     return offset === 0 ? 0 : segment.data[offset]!
   }
 
   get (): Kept | null {
-    this.#offset = 0
-    if (!this.#seek()) return null
-    const segment = this.#segments[this.#number]!
+    const segment = this.#sought()
     this.#slot = segment.slotOf(this.#name, this.#hash)
     this.#offset = segment.offsetAt(this.#slot)
     return this.#offset === 0 ? null : segment.keptAt(this.#offset)
@@ -69,7 +64,6 @@ export class Table {
     if (standing === 0) {
       this.#size++
       this.#name.keep()
-      this.#filter.add(this.#number, this.#hash)
     }
     segment.write(standing === 0
       ? segment.add(this.#hash, size)
@@ -85,9 +79,8 @@ export class Table {
     segment.each((offset) => { if (segment.data[offset]! <= now) ended++ })
     if (ended === 0) return
     const left = new Segment(segment.count - ended)
-    this.#filter.clear(number)
     segment.each((offset) => {
-      if (segment.data[offset]! > now) this.#copy(segment, offset, segment.hashAt(offset), left, number)
+      if (segment.data[offset]! > now) left.copy(segment, offset, segment.hashAt(offset))
       else segment.release(offset, this.#name)
     })
     this.#segments[number] = left
@@ -116,12 +109,12 @@ export class Table {
     return found
   }
 
-  /** Whether the name may be kept; false is certain. */
-  #seek (): boolean {
+  /** The segment where the name is, or would go. */
+  #sought (): Segment {
     const { words, length } = this.#name
     this.#hash = hashOf(words, 0, length)
     this.#number = this.#numberOf(this.#hash)
-    return this.#filter.mayHave(this.#number, this.#hash)
+    return this.#segments[this.#number]!
   }
 
   #numberOf (hash: number): number {
@@ -141,18 +134,10 @@ export class Table {
     const parts = [half(), half()] as const
     this.#segments[number] = parts[0]
     this.#segments.push(parts[1])
-    this.#filter.grow(added + 1)
-    this.#filter.clear(number)
     whole.each((offset) => {
       const hash = whole.hashAt(offset)
-      const isMoved = this.#numberOf(hash) === added
-      this.#copy(whole, offset, hash, parts[isMoved ? 1 : 0], isMoved ? added : number)
+      parts[this.#numberOf(hash) === added ? 1 : 0].copy(whole, offset, hash)
     })
     this.#words += parts[0].used + parts[1].used - whole.used
-  }
-
-  #copy (from: Segment, offset: number, hash: number, to: Segment, number: number) {
-    to.copy(from, offset, hash)
-    this.#filter.add(number, hash)
   }
 }
