@@ -86,13 +86,15 @@ export class ReplicaDenials implements Denials {
   }
 
   /**
-   * Takes in an entry from the log, or from a key (`isLogged` is false). `isNews`: not from the first
-   * reading.
+   * Takes in entries from the log, or from keys (`isLogged` is false). `isNews`: not from the first reading.
    */
-  learn (entry: Entry, { isLogged, isNews }: { isLogged: boolean, isNews: boolean }) {
-    if (!this.copy.add(entry, isLogged) || !isNews) return
-    this.#onLearned?.()
-    this.#echoes.onEntry(entry)
+  learn (entries: Entry[], { isLogged, isNews }: { isLogged: boolean, isNews: boolean }) {
+    const now = this.copy.now()
+    for (const entry of entries) {
+      if (!this.copy.add(entry, isLogged, now) || !isNews) continue
+      this.#onLearned?.()
+      this.#echoes.onEntry(entry)
+    }
   }
 
   #known ({ identity, subject, others }: Names) {

@@ -101,9 +101,7 @@ export class ReplicaStore implements Store {
     }, {
       clock,
       time: this.#time,
-      onEntries: (entries, isNews) => {
-        for (const entry of entries) this.denials.learn(entry, { isLogged: true, isNews })
-      },
+      onEntries: (entries, isNews) => this.denials.learn(entries, { isLogged: true, isNews }),
       onBroken: () => {
         this.#redis.forget()
         return this.#repair.begin()
@@ -210,7 +208,7 @@ export class ReplicaStore implements Store {
   async #readStanding (scan: Scan, isNews: boolean) {
     let read = 0
     for await (const part of readStanding(scan)) {
-      for (const entry of part) this.denials.learn(entry, { isLogged: true, isNews })
+      this.denials.learn(part, { isLogged: true, isNews })
       if (++read <= this.#standingRead) continue
       this.#standingRead = read
       this.#follower.progressAt = this.#clock.monotonic()
@@ -231,7 +229,7 @@ export class ReplicaStore implements Store {
     const withKeys = !complete || this.#commands.isApart
     if (withKeys) {
       for await (const part of scanDenylist(scan)) {
-        for (const entry of part) this.denials.learn(entry, { isLogged: false, isNews })
+        this.denials.learn(part, { isLogged: false, isNews })
         this.#follower.progressAt = this.#clock.monotonic()
       }
     }
