@@ -16,8 +16,8 @@ const HYPHEN = 45
 const SLASH = 47
 
 /**
- * Not `text.charCodeAt()`: once any class extends String, as one of ioredis 6 does, V8 no longer inlines that.
- * A UUID then takes eight times as long to pack.
+ * Not `text.charCodeAt()`: once any class extends String, as one of ioredis 6 does, V8 no longer inlines it.
+ * A UUID then takes several times as long to pack.
  */
 const { charCodeAt } = String.prototype
 
