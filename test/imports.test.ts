@@ -25,7 +25,7 @@ const LAYERS = [
   ['stores/redis/'],
   ['stores/memory.ts'],
   ['stores/memory-refreshes.ts', 'stores/expiring-map.ts'],
-  ['stores/store.ts', 'stores/deadline.ts'],
+  ['stores/store.ts', 'stores/deadline.ts', 'stores/char-code.ts'],
   ['stores/entry.ts', 'stores/refresh.ts', 'types.ts', 'call-types.ts', 'option-types.ts', 'provider-types.ts', 'result-types.ts', 'errors.ts', 'time.ts', 'domain/claims.ts', 'domain/names.ts', 'domain/retention.ts']
 ]
 

@@ -1,5 +1,6 @@
 import { isOfOneKey, nonsense } from '../../errors.ts'
 import { afterTurn } from '../../time.ts'
+import { charCodeAt } from '../char-code.ts'
 import type { Probe } from './health.ts'
 import type { Link } from './link.ts'
 
@@ -122,6 +123,6 @@ export class Batcher {
 /** A number for how a key ends. Names that are made by counting, or at random, differ there. */
 function endOf (key: string): number {
   const { length } = key
-  const last = key.charCodeAt(length - 1)
-  return (last + 31 * key.charCodeAt(length - 2) + 961 * key.charCodeAt(length - 3)) % PLACES
+  const last = charCodeAt.call(key, length - 1)
+  return (last + 31 * charCodeAt.call(key, length - 2) + 961 * charCodeAt.call(key, length - 3)) % PLACES
 }

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto'
+import { charCodeAt } from '../char-code.ts'
 
 /** At first. 3 to 5 of a hundred names that are not kept are sent on to the table, and 10 when it is full. */
 const NAMES_A_WORD = 4
@@ -50,7 +51,9 @@ export class Filter {
 /** By Knuth's multiplicative constant. The table has a hash that keeps its secret better, and costs more. */
 function hashOf (name: string): number {
   let hash = KEY
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x9e3779b1) ^ hash >>> 15
+  for (let i = 0; i < name.length; i++) {
+    hash = Math.imul(hash ^ charCodeAt.call(name, i), 0x9e3779b1) ^ hash >>> 15
+  }
   return hash
 }
 

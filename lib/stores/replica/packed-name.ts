@@ -1,3 +1,4 @@
+import { charCodeAt } from '../char-code.ts'
 import { Issuers } from './issuers.ts'
 
 /** The forms of a packed name. */
@@ -14,12 +15,6 @@ for (const [value, digit] of [...'0123456789abcdef'].entries()) NIBBLES[digit.ch
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 const HYPHEN = 45
 const SLASH = 47
-
-/**
- * Not `text.charCodeAt()`: once any class extends String, as one of ioredis 6 does, V8 no longer inlines it.
- * A UUID then takes several times as long to pack.
- */
-const { charCodeAt } = String.prototype
 
 /**
  * One identity as 32-bit words, which can be compared, hashed and kept without the string. A UUID takes four
