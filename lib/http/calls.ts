@@ -14,6 +14,9 @@ let acceptances = 0
 export class Calls {
   /** The latest verification by the options that `@fastify/jwt` was registered with: calls share this one. */
   verification: Verification | undefined
+  /** The Authorization header in which a token was found last, and that token. */
+  header: string | undefined
+  bearer: string | undefined
   /** The outcome that admitted the request to the plugin's routes. */
   authenticated: Outcome | undefined
   /** What the latest call that set a user has accepted. */

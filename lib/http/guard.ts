@@ -60,7 +60,7 @@ export class Guard {
     if (!this.#finder.presents(request)) return undefined
     let found: FoundToken
     try {
-      found = this.#finder.presented(request)
+      found = this.#finder.presented(request, this.#verifier.callsOf(request as GuardedRequest))
     } catch {
       // Nothing that @fastify/jwt takes for a token: the route's own jwtVerify() says so.
       return undefined
@@ -97,8 +97,8 @@ export class Guard {
    */
   tokenOf (request: FastifyRequest): Promise<string> {
     return new Promise((resolve, reject) => {
-      const { accepted } = this.#verifier.callsOf(request as GuardedRequest)
-      const { token, options } = accepted ?? this.#finder.presented(request)
+      const calls = this.#verifier.callsOf(request as GuardedRequest)
+      const { token, options } = calls.accepted ?? this.#finder.presented(request, calls)
       this.#verifier.signature(request as GuardedRequest, token, options, (error) => {
         if (error) reject(error)
         else resolve(token as string)
@@ -161,13 +161,14 @@ export class Guard {
   /** Answers about the token that this call finds. Calls share a token's outcome, wherever they found it. */
   #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: OutcomeCallback) {
     const request = givenRequest as GuardedRequest
+    const calls = this.#verifier.callsOf(request)
     let token: unknown
     try {
-      token = this.#finder.find(request, options)
+      token = this.#finder.find(request, options, calls)
     } catch (error) {
       return this.#answerNotFound(request, options, thrown(error), callback)
     }
-    const turn = ++this.#verifier.callsOf(request).begun
+    const turn = ++calls.begun
     const verification = this.#verifier.begin(request, token, options)
     const found = { token, options }
     // No closure where the answer is there: in memory, and in a replica.

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { FoundToken } from './calls.ts'
+import type { Calls, FoundToken } from './calls.ts'
 import { mayHaveCookie, withCookies } from './cookies.ts'
 import { optionsOf, verifyOptionsOf, type JwtDecorator, type VerifyOptions } from './jwt.ts'
 
@@ -35,18 +35,18 @@ export class TokenFinder {
    * The token that a request presents. `@fastify/jwt` needs options where it is in an unparsed cookie.
    * @throws what `@fastify/jwt` throws where it finds none
    */
-  presented (request: FastifyRequest): FoundToken {
+  presented (request: FastifyRequest, calls: Calls): FoundToken {
     const parsed = this.#cookieName === undefined && !this.extractsToken ? request : withCookies(request)
-    return { token: this.find(parsed, undefined), options: parsed === request ? undefined : {} }
+    return { token: this.find(parsed, undefined, calls), options: parsed === request ? undefined : {} }
   }
 
   /**
    * The token, as a string: somebody may write to a Buffer later. `@fastify/jwt` refuses what is neither.
    * @throws what `@fastify/jwt` throws where it finds none
    */
-  find (request: FastifyRequest, options: VerifyOptions | undefined): unknown {
+  find (request: FastifyRequest, options: VerifyOptions | undefined, calls: Calls): unknown {
     if (options === undefined && this.#prefersHeader) {
-      const token = bearerOf(request.headers.authorization)
+      const token = bearerOf(request.headers.authorization, calls)
       if (token !== undefined) return token
     }
     const found = this.#jwt.lookupToken(request, verifyOptionsOf(options))
@@ -57,11 +57,15 @@ export class TokenFinder {
 
 /**
  * The token after `Bearer `, in the form in which nearly every client sends it. `lookupToken` says the same,
- * but merges options first, and each request is asked twice.
+ * but merges options first. Each request is asked twice, and is given the same string: to compare two would
+ * take as long as to find it again.
  */
-function bearerOf (header: unknown): string | undefined {
+function bearerOf (header: unknown, calls: Calls): string | undefined {
   // A hook of the application may have put anything there.
-  if (typeof header !== 'string' || !header.startsWith(SCHEME)) return undefined
-  const token = header.slice(SCHEME.length)
-  return token === '' || token.includes(' ') ? undefined : token
+  if (typeof header !== 'string') return undefined
+  if (header === calls.header) return calls.bearer
+  const token = header.startsWith(SCHEME) ? header.slice(SCHEME.length) : ''
+  calls.header = header
+  calls.bearer = token === '' || token.includes(' ') ? undefined : token
+  return calls.bearer
 }
