@@ -28,7 +28,13 @@ export class Deadline {
   run<T> (operation: () => Promise<T>, left = this.timeout): Promise<T> {
     return new Promise((resolve, reject) => {
       const stop = this.#start(reject, left)
-      operation().then(resolve, reject).finally(stop)
+      operation().then((result) => {
+        stop()
+        resolve(result)
+      }, (error) => {
+        stop()
+        reject(error)
+      })
     })
   }
 

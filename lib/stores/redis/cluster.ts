@@ -25,6 +25,13 @@ export class Cluster extends Commands {
     return answers.map(([answer]) => answer)
   }
 
+  /** Auto-pipelining, which a cluster's client may have set, would take a word of the command for its key. */
+  async alone (command: Command): Promise<unknown> {
+    const [[error, result] = [null]] = await this.pipelined([command])
+    if (error) throw error
+    return result
+  }
+
   /**
    * The client does not follow a key to another node for a pipeline that writes. For a single command it
    * does, and remembers the node: hence the first command alone, then all again.

@@ -27,6 +27,8 @@ export interface Topology {
   readonly read: ReadMany
   /** Sends all commands in one flush to one node, or each command to the node of its key. */
   all (commands: Command[]): Promise<unknown[]>
+  /** Runs one command that may wait, on a connection of our own. */
+  alone (command: Command): Promise<unknown>
   /** Runs commands on one connection. The first of them is a write. */
   inStep (commands: Command[]): Promise<Settled[]>
   /** The connections that the client has now, for a comparison with later ones. */
@@ -56,6 +58,7 @@ export abstract class Commands implements Topology {
 
   abstract readonly read: ReadMany
   abstract all (commands: Command[]): Promise<unknown[]>
+  abstract alone (command: Command): Promise<unknown>
   abstract inStep (commands: Command[]): Promise<Settled[]>
   abstract connections (): unknown[]
   abstract masters (): RedisClient[]
@@ -89,6 +92,12 @@ export abstract class Commands implements Topology {
       if (error) throw error
       return result
     })
+    return this.#proof === undefined ? run() : this.#proof.during(run)
+  }
+
+  /** As `alone`. The answer counts only while the proof holds. */
+  proven (command: Command): Promise<unknown> {
+    const run = () => this.alone(command)
     return this.#proof === undefined ? run() : this.#proof.during(run)
   }
 

@@ -86,9 +86,14 @@ export class Connections {
 
   /** Whether a connection changed. A client's first connection is no change: this adds it to `since`. */
   wereRenewed (since: unknown[]): boolean {
-    const now = this.now()
-    if (now.length !== since.length) return true
-    for (const [i, one] of now.entries()) since[i] ??= one
-    return now.some((one, i) => one !== since[i])
+    let count = 0
+    let isSame = true
+    for (const client of this.#of) {
+      for (const one of client.connections()) {
+        if (count < since.length) since[count] ??= one
+        if (one !== since[count++]) isSame = false
+      }
+    }
+    return !isSame || count !== since.length
   }
 }

@@ -24,6 +24,11 @@ export class Node extends Commands {
     return commands.length === 0 ? [] : this.together(commands)
   }
 
+  /** A pipeline for one command takes a process that has just woken several times as long. */
+  alone (command: Command): Promise<unknown> {
+    return this.send(command)
+  }
+
   inStep (commands: Command[]): Promise<Settled[]> {
     return this.pipelined(commands)
   }

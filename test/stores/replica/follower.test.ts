@@ -37,11 +37,6 @@ function following (
     together: async ([command]: [Command]) => {
       commands.push(command)
       onAsk()
-      if (isWait(command)) {
-        const heard = news.length > 0 ? news.shift() : null
-        if (heard instanceof Error) throw heard
-        return [heard]
-      }
       if (answers.length > 0) {
         const answer = answers.shift()
         if (answer instanceof Error) throw answer
@@ -51,6 +46,13 @@ function following (
       follower.close()
       ended()
       return [[START, '', now, '']]
+    },
+    proven: async (command: Command) => {
+      commands.push(command)
+      onAsk()
+      const heard = news.length > 0 ? news.shift() : null
+      if (heard instanceof Error) throw heard
+      return heard
     }
   } as unknown as Commands
   const follower = new Follower(redis, { ...OPTIONS, ...options }, {
