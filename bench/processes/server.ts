@@ -143,9 +143,11 @@ function momentsOf<T> (make: (message: Message) => T) {
   return Object.fromEntries(MESSAGES.map((message) => [message, make(message)])) as Record<Message, T>
 }
 
+/** The event comes once requests are refused. Like a message's, its moment is read first, and what follows must bear it out. */
 async function note (event: object) {
+  const at = clockOfMachine()
   const claims = 'jti' in event ? watched.get(event.jti as string) : undefined
-  if (claims && await running.revocation!.isRevoked({ ...claims })) arrived.revocation.set(claims.jti, clockOfMachine())
+  if (claims && await running.revocation!.isRevoked({ ...claims })) arrived.revocation.set(claims.jti, at)
 }
 
 /** Newer than the types of the oldest Node.js that is supported. */
