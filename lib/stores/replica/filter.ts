@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto'
 import { charCodeAt } from '../char-code.ts'
 
-/** At first. 3 to 5 of a hundred names that are not kept are sent on to the table, and 10 when it is full. */
-const NAMES_A_WORD = 4
+/** At first. 2 of a hundred names that are not kept are sent on to the table, and 6 when it is full. */
+const NAMES_A_WORD = 3
 const MIN_WORDS = 256
 
 /** Of this process: whoever chooses names can not know which of them share bits. */
