@@ -17,6 +17,8 @@ export interface Running {
 }
 
 const PATIENCE = 60_000
+/** A replica makes its filter once it has read the log, one part a turn of the event loop. */
+const SETTLING = 2000
 /** The packed one, and no type of it: a checkout need not be built to be checked. */
 const PACKAGE: string = 'fastify-jwt-revocation'
 
@@ -54,6 +56,12 @@ export async function build ({ contender: { kind, cache = false, jwt = false, mo
     listen: () => listen(app),
     revocation: kind === 'ours' ? app.revocation : undefined
   }
+}
+
+/** A replica is measured as it goes on, and it does so a moment after it holds a long log. */
+export async function whenSettled (running: Running, contender: Contender) {
+  await whenComplete(running, contender)
+  if (contender.mode === 'replica' && contender.entries) await new Promise((resolve) => setTimeout(resolve, SETTLING))
 }
 
 /** A replica is ready before it holds a long log: until then it asks Redis, and reads. */

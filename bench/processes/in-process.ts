@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { build, whenComplete, type Running } from '../contenders/fastify.ts'
+import { build, whenSettled, type Running } from '../contenders/fastify.ts'
 import type { Build } from '../contenders/contender.ts'
 import { serve } from '../support/serve.ts'
 import { shuffled } from '../support/stats.ts'
@@ -27,7 +27,7 @@ const handlers = {
   async start (rows: Row[]) {
     for (const row of rows) {
       const running = await build(row.what)
-      await whenComplete(running, row.what.contender)
+      await whenSettled(running, row.what.contender)
       all.push({ ...row, running })
       const status = row.revoked === undefined ? 401 : await running.ask('/me', row.revoked)
       if (status !== 401) throw new Error(`${row.what.contender.name} answers a revoked token with ${status}`)

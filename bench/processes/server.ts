@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { build, whenComplete, type Running } from '../contenders/fastify.ts'
+import { build, whenSettled, type Running } from '../contenders/fastify.ts'
 import type { Build } from '../contenders/contender.ts'
 import type { TokenPair } from '../../lib/index.ts'
 import { serve } from '../support/serve.ts'
@@ -46,7 +46,7 @@ const handlers = {
   /** Gives the port. */
   async start (what: Build): Promise<number> {
     running = await build(what)
-    await whenComplete(running, what.contender)
+    await whenSettled(running, what.contender)
     all.push(running)
     redisUrl = what.redisUrl
     return await running.listen()
