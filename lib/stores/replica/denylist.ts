@@ -105,8 +105,9 @@ class KeptNames {
   /** Names that are added or move meanwhile are in both filters. */
   * #makeFilter (): Generator<void> {
     const next = this.#next = new Filter(this.size)
-    for (const entries of this.entries()) {
-      for (const { name } of entries) next.add(name)
+    for (const [part, others] of this.#steps()) {
+      if (part !== null) for (const spelling of this.#table.spellings(part)) next.addSpelling(spelling)
+      for (const [name] of others) next.add(name)
       yield
     }
     this.#filter = next

@@ -1,12 +1,8 @@
-import { randomInt } from 'node:crypto'
-import { charCodeAt } from '../char-code.ts'
+import { spellingOf } from './spelling.ts'
 
 /** At first. 2 of a hundred names that are not kept are sent on to the table, and 6 when it is full. */
 const NAMES_A_WORD = 3
 const MIN_WORDS = 256
-
-/** Of this process: whoever chooses names can not know which of them share bits. */
-const KEY = randomInt(2 ** 32) | 0
 
 /**
  * Says of most names that they are not kept, with one look at far memory. It reads the name as it is, in one
@@ -31,30 +27,27 @@ export class Filter {
 
   /** Whether the name may have been added. false is certain. */
   mayHave (name: string): boolean {
-    const hash = hashOf(name)
-    const bits = bitsOf(hash)
-    return (this.#words[this.#placeOf(hash)]! & bits) === bits
+    return this.#has(spellingOf(name))
   }
 
   add (name: string) {
-    if (this.mayHave(name)) return
-    const hash = hashOf(name)
+    this.addSpelling(spellingOf(name))
+  }
+
+  addSpelling (hash: number) {
+    if (this.#has(hash)) return
     this.#words[this.#placeOf(hash)]! |= bitsOf(hash)
     this.#count++
+  }
+
+  #has (hash: number): boolean {
+    const bits = bitsOf(hash)
+    return (this.#words[this.#placeOf(hash)]! & bits) === bits
   }
 
   #placeOf (hash: number): number {
     return Math.floor((hash >>> 0) * this.#words.length / 2 ** 32)
   }
-}
-
-/** By Knuth's multiplicative constant. The table has a hash that keeps its secret better, and costs more. */
-function hashOf (name: string): number {
-  let hash = KEY
-  for (let i = 0; i < name.length; i++) {
-    hash = Math.imul(hash ^ charCodeAt.call(name, i), 0x9e3779b1) ^ hash >>> 15
-  }
-  return hash
 }
 
 /** The product's upper bits depend on every bit of the hash. */

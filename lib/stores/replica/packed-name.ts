@@ -1,5 +1,6 @@
 import { charCodeAt } from '../char-code.ts'
 import { Issuers } from './issuers.ts'
+import { NO_CHARACTER, spellingOf, withCharacter } from './spelling.ts'
 
 /** The forms of a packed name. */
 export const UUID = 0
@@ -9,8 +10,10 @@ export const TEXT = 2
 /** The byte in front of a text holds its length. */
 export const MAX_TEXT = 255
 
+/** The codes of the digits, and by code their values. */
+const DIGITS = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0))
 const NIBBLES = new Int8Array(128).fill(-1)
-for (const [value, digit] of [...'0123456789abcdef'].entries()) NIBBLES[digit.charCodeAt(0)] = value
+for (const [value, code] of DIGITS.entries()) NIBBLES[code] = value
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 const HYPHEN = 45
@@ -115,8 +118,25 @@ export class PackedName {
   unpack (words: Uint32Array, start: number, form: number): string {
     if (form === ISSUER_UUID) return `${this.#issuers.nameOf(words[start]!)}/${unpackUuid(words, start + 1)}`
     if (form === UUID) return unpackUuid(words, start)
-    const byte = (i: number) => words[start + (i >>> 2)]! >>> ((i & 3) << 3) & 255
-    return String.fromCharCode(...Array.from({ length: byte(0) }, (_, i) => byte(i + 1)))
+    const codes = Array.from({ length: textByte(words, start, 0) }, (_, i) => textByte(words, start, i + 1))
+    return String.fromCharCode(...codes)
+  }
+
+  /** What `spellingOf` gives of the identity in the words from `start` on. */
+  spelling (words: Uint32Array, start: number, form: number): number {
+    let hash = NO_CHARACTER
+    if (form === TEXT) {
+      const length = textByte(words, start, 0)
+      for (let i = 1; i <= length; i++) hash = withCharacter(hash, textByte(words, start, i))
+      return hash
+    }
+    let digits = start
+    if (form === ISSUER_UUID) hash = withCharacter(spellingOf(this.#issuers.nameOf(words[digits++]!)), SLASH)
+    for (let i = 0; i < 32; i++) {
+      if (i === 8 || i === 12 || i === 16 || i === 20) hash = withCharacter(hash, HYPHEN)
+      hash = withCharacter(hash, DIGITS[words[digits + (i >>> 3)]! >>> 28 - ((i & 7) << 2) & 15]!)
+    }
+    return hash
   }
 }
 
@@ -133,6 +153,11 @@ function fourDigits (text: string, start: number): number {
   const d = charCodeAt.call(text, start + 3)
   if ((a | b | c | d) > 127) return -1
   return NIBBLES[a]! << 12 | NIBBLES[b]! << 8 | NIBBLES[c]! << 4 | NIBBLES[d]!
+}
+
+/** One byte of a text, of which the first is its length. */
+function textByte (words: Uint32Array, start: number, i: number): number {
+  return words[start + (i >>> 2)]! >>> ((i & 3) << 3) & 255
 }
 
 function unpackUuid (words: Uint32Array, start: number): string {

@@ -122,6 +122,10 @@ export class Segment {
     return name.unpack(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)
   }
 
+  spellingAt (offset: number, name: PackedName): number {
+    return name.spelling(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)
+  }
+
   /** Counts the record's name as kept no longer. */
   release (offset: number, name: PackedName) {
     name.release(this.data, this.#nameAt(offset), this.data[offset + 1]! & 3)

@@ -99,6 +99,14 @@ export class Table {
     this.#segments[number]!.trim()
   }
 
+  /** Gives what `spellingOf` gives of each name in one segment. */
+  spellings (number: number): number[] {
+    const segment = this.#segments[number]!
+    const found: number[] = []
+    segment.each((offset) => { found.push(segment.spellingAt(offset, this.#name)) })
+    return found
+  }
+
   /** Gives the entries of one segment. */
   entries (number: number): Array<Kept & { name: string }> {
     const segment = this.#segments[number]!
