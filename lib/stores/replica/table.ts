@@ -137,8 +137,9 @@ export class Table {
     const added = this.#segments.length
     const number = added - (1 << 31 - Math.clz32(added))
     const whole = this.#segments[number]!
-    const share = this.#isFilling ? 1 : 0.52
-    const half = () => new Segment(Math.ceil(whole.count * share), Math.ceil(whole.used * share))
+    // A sparse index finds sooner that a name is new, as nearly all are that are still to come.
+    const [names, words] = this.#isFilling ? [2, 1] : [0.52, 0.52]
+    const half = () => new Segment(Math.ceil(whole.count * names), Math.ceil(whole.used * words))
     const parts = [half(), half()] as const
     this.#segments[number] = parts[0]
     this.#segments.push(parts[1])
