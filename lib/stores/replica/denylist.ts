@@ -67,7 +67,7 @@ class KeptNames {
     this.#table.sweep(step % this.#table.segments, now)
     this.#long.sweep(now)
     if (this.#filter?.isFull) this.#making ??= this.#makeFilter()
-    if (this.#making?.next().done) this.#making = undefined
+    this.#makeOn()
   }
 
   /** Gives back the room that nothing uses, and makes the first filter, in steps of bounded size. */
@@ -76,7 +76,11 @@ class KeptNames {
       this.#table.trim(part)
       yield
     }
-    yield * this.#makeFilter()
+    this.#making ??= this.#makeFilter()
+    while (this.#making !== undefined) {
+      this.#makeOn()
+      yield
+    }
   }
 
   /** Marks every entry as not logged, in steps of bounded size. */
@@ -102,7 +106,11 @@ class KeptNames {
     return this.size !== 0 && (this.#filter === undefined || this.#filter.mayHave(name))
   }
 
-  /** Names that are added or move meanwhile are in both filters. */
+  #makeOn () {
+    if (this.#making?.next().done) this.#making = undefined
+  }
+
+  /** Names that are added meanwhile are in both filters. Only one is made at a time: `set` knows no other. */
   * #makeFilter (): Generator<void> {
     const next = this.#next = new Filter(this.size)
     for (const [part, others] of this.#steps()) {
