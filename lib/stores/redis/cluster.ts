@@ -27,9 +27,8 @@ export class Cluster extends Commands {
 
   /** Auto-pipelining, which a cluster's client may have set, would take a word of the command for its key. */
   async alone (command: Command): Promise<unknown> {
-    const [[error, result]] = await this.pipelined([command]) as [Settled]
-    if (error) throw error
-    return result
+    const [answer] = await this.together([command])
+    return answer
   }
 
   /**
