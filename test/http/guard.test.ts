@@ -726,6 +726,27 @@ t.test('P1 an extractToken that gives another token each time it is asked does n
   }
 })
 
+t.test('P1 a header that the application replaces within a request counts from then on', async (t) => {
+  for (const [name, store] of Object.entries(STORES)) {
+    const { app, ask } = await buildProbe(t, async (request) => {
+      const presented = request.headers.authorization!
+      const found: unknown[] = []
+      for (const header of [presented, `Bearer ${request.headers['x-token']}`, presented, `${presented}x`]) {
+        request.headers.authorization = header
+        found.push(await outcome(request))
+      }
+      return found
+    }, { revocation: store() })
+    const good = await genuine()
+    const bad = await genuine({ sub: 'mallory' })
+    await app.revocation.revoke({ jti: bad.jti })
+    const [first, replaced, again, forged] = await ask({ ...bearer(good.token), 'x-token': bad.token })
+    t.match([first, again], [{ user: { jti: good.jti } }, { user: { jti: good.jti } }], name)
+    t.strictSame(replaced, REFUSED, name)
+    t.match(forged, { code: 'FST_JWT_AUTHORIZATION_TOKEN_INVALID' }, name)
+  }
+})
+
 /** What an `extractToken` may give for a token, and whether `@fastify/jwt` takes it for one. */
 const EXTRACTED: Array<[label: string, of: (token: string) => unknown, isToken?: true]> = [
   ['the token', (token) => token, true],
