@@ -7,7 +7,7 @@ export interface Settings {
   /** Rounds of each group within the process: those that warm up, those of one go, and the most. */
   inProcess: { warmUp: number, rounds: number, most: number }
   /** Over sockets: fresh processes of each row, and the rounds in each; seconds. */
-  sockets: { generations: number, most: number, rounds: number, warmUp: number, leadIn: number, seconds: number }
+  sockets: { generations: number, most: number, rounds: number, warmUp: number, steadyWarmUp: number, leadIn: number, seconds: number }
   revocations: { rounds: number, seconds: number, concurrency: number }
   propagation: { followers: number, messages: number, rounds: number, most: number, connections: number }
   start: { entries: number, processes: number }
@@ -22,7 +22,7 @@ const FULL: Settings = {
   quick: false,
   entries: [0, 300_000, 1_000_000],
   inProcess: { warmUp: 40, rounds: 150, most: 450 },
-  sockets: { generations: 3, most: 4, rounds: 4, warmUp: 1.6, leadIn: 0.1, seconds: 0.3 },
+  sockets: { generations: 3, most: 4, rounds: 4, warmUp: 1.6, steadyWarmUp: 3, leadIn: 0.1, seconds: 0.3 },
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
   propagation: { followers: 8, messages: 400, rounds: 2, most: 4, connections: 64 },
   start: { entries: 1_000_000, processes: 3 },
@@ -35,7 +35,7 @@ const QUICK: Settings = {
   quick: true,
   entries: [0, 100_000],
   inProcess: { warmUp: 10, rounds: 20, most: 20 },
-  sockets: { generations: 1, most: 1, rounds: 2, warmUp: 0.6, leadIn: 0.1, seconds: 0.2 },
+  sockets: { generations: 1, most: 1, rounds: 2, warmUp: 0.6, steadyWarmUp: 0.6, leadIn: 0.1, seconds: 0.2 },
   revocations: { rounds: 1, seconds: 0.5, concurrency: 64 },
   propagation: { followers: 8, messages: 50, rounds: 1, most: 1, connections: 64 },
   start: { entries: 100_000, processes: 1 },
