@@ -31,7 +31,7 @@ const MAX_AGE = 2 ** 23 - 1
 const REPLACED = 0
 
 const GROWTH = 33 / 32
-/** Long searches are rare: the filter answers for nearly every name that is not kept. */
+/** Long searches are rare: but for a new name, the filter answers for nearly all that are not kept. */
 const MAX_LOAD = 0.95
 const LOAD = 0.85
 
