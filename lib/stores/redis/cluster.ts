@@ -1,7 +1,7 @@
 import type { Clock } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import type { ReadMany } from './batcher.ts'
-import { ALIVE, Commands, type Command, type OwnOptions, type Settled } from './commands.ts'
+import { ALIVE, Commands, resultsOf, type Command, type OwnOptions, type Settled } from './commands.ts'
 import type { ClientState, Duplicable } from './connection.ts'
 import { rememberErrors, whyClusterFailed } from './diagnosis.ts'
 
@@ -27,7 +27,7 @@ export class Cluster extends Commands {
 
   /** Auto-pipelining, which a cluster's client may have set, would take a word of the command for its key. */
   async alone (command: Command): Promise<unknown> {
-    const [answer] = await this.together([command])
+    const [answer] = resultsOf(await this.pipelined([command]))
     return answer
   }
 

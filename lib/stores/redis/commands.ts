@@ -88,16 +88,15 @@ export abstract class Commands implements Topology {
    * which can take the script of an EVAL for its key.
    */
   async together (commands: Command[]): Promise<unknown[]> {
-    const run = async () => (await this.pipelined(commands)).map(([error, result]) => {
-      if (error) throw error
-      return result
-    })
-    return this.#proof === undefined ? run() : this.#proof.during(run)
+    return this.#whileProven(async () => resultsOf(await this.pipelined(commands)))
   }
 
   /** As `alone`. The answer counts only while the proof holds. */
   proven (command: Command): Promise<unknown> {
-    const run = () => this.alone(command)
+    return this.#whileProven(() => this.alone(command))
+  }
+
+  #whileProven<T> (run: () => Promise<T>): Promise<T> {
     return this.#proof === undefined ? run() : this.#proof.during(run)
   }
 
@@ -125,4 +124,12 @@ export abstract class Commands implements Topology {
     if (isOfRedis(error)) return undefined
     return isOfRedis(lastNodeError) ? this.#explained(lastNodeError) : this.why(error)
   }
+}
+
+/** The result of each command. @throws the error of the first that failed */
+export function resultsOf (settled: Settled[]): unknown[] {
+  return settled.map(([error, result]) => {
+    if (error) throw error
+    return result
+  })
 }
