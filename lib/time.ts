@@ -19,13 +19,16 @@ export interface Clock {
   monotonic: () => Milliseconds
   /** Resolves after a time. Keeps the process alive, unless `ref` is false. */
   sleep: (time: Milliseconds, options?: { ref?: boolean, signal?: AbortSignal }) => Promise<void>
-  /** Calls back once, after a time, unless the function that it returns was called before. */
+  /**
+   * Calls back once, after a time, unless the function that it returns was called before. Keeps no process
+   * alive.
+   */
   after: (act: () => void, time: Milliseconds) => () => void
   /** Calls back again and again, and keeps no process alive, until the function that it returns is called. */
   every: (act: () => void, interval: Milliseconds) => () => void
 }
 
-const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate } = timers
+const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval } = timers
 const { setTimeout: sleep } = promises
 
 export const systemClock: Clock = {
@@ -33,7 +36,7 @@ export const systemClock: Clock = {
   monotonic: performance.now.bind(performance),
   sleep: (time, options) => sleep(time, undefined, options),
   after (act, time) {
-    const timer = setTimeout(act, time)
+    const timer = setTimeout(act, time).unref()
     return () => clearTimeout(timer)
   },
   every (act, interval) {
@@ -44,9 +47,6 @@ export const systemClock: Clock = {
 
 /** Calls back once, after what arrived in this turn of the event loop. */
 export const afterTurn = setImmediate
-
-/** Ends what `afterTurn` began. */
-export const cancelTurn = clearImmediate
 
 /** Resolves after this turn of the event loop. */
 export const turn = promises.setImmediate

@@ -1,0 +1,55 @@
+import t from 'tap'
+import { setImmediate as turn } from 'node:timers/promises'
+import { NoAnswer } from '../../lib/errors.ts'
+import { Deadline } from '../../lib/stores/deadline.ts'
+import { manualClock } from '../support/clock.ts'
+
+const never = () => new Promise<never>(() => {})
+
+/** After the turn in which a timer goes off, and the one that still waits for an answer. */
+const later = async () => {
+  await turn()
+  await turn()
+}
+
+t.test('one timer serves all operations, and each ends when its own time is up', async (t) => {
+  const { clock, timers, pass } = manualClock()
+  const told: unknown[] = []
+  const deadline = new Deadline({ timeout: 100, clock, onNoAnswer: () => told.push('no answer') })
+  for (const [name, left] of [['a', undefined], ['b', 50], ['c', 200], ['d', 100]] as const) {
+    deadline.run(never, left).catch((error) => told.push(name, error))
+    t.equal(timers.size, 1)
+  }
+  const noAnswer = new NoAnswer('Redis gave no answer within 100 ms')
+  for (const [time, expected] of [
+    [49, []], [1, ['no answer', 'b', noAnswer]], [49, []],
+    [1, ['no answer', 'no answer', 'a', noAnswer, 'd', noAnswer]], [99, []], [1, ['no answer', 'c', noAnswer]]
+  ] as const) {
+    pass(time)
+    await later()
+    t.match(told.splice(0), expected, `${time} ms later`)
+  }
+  t.equal(timers.size, 0)
+})
+
+t.test('of what was answered, or failed, nothing is left when the timer goes off', async (t) => {
+  const { clock, timers, pass } = manualClock()
+  const deadline = new Deadline({ timeout: 100, clock, onNoAnswer: () => t.fail('it was answered') })
+  t.equal(await deadline.run(async () => 1), 1)
+  await t.rejects(deadline.run(async () => { throw new Error('of its own') }), { message: 'of its own' })
+  pass(100)
+  await later()
+  t.equal(timers.size, 0, 'the timer serves nobody')
+  t.equal(await deadline.run(async () => 2), 2, 'and another one comes with the next operation')
+  t.equal(timers.size, 1)
+})
+
+t.test('an answer counts that lay in the socket while the event loop stood still', async (t) => {
+  const { clock, pass } = manualClock()
+  const deadline = new Deadline({ timeout: 100, clock })
+  let answer = (_value: string) => {}
+  const running = deadline.run(() => new Promise<string>((resolve) => { answer = resolve }))
+  pass(5000)
+  answer('late')
+  t.equal(await running, 'late')
+})
