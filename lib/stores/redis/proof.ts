@@ -50,12 +50,14 @@ export class Proof {
   }
 
   /** Gives the result of `act` only if both saw the same data the whole time. @throws OtherData */
-  async during<T> (act: () => Promise<T>): Promise<T> {
+  during<T> (act: () => Promise<T>): Promise<T> {
     // A command that need not wait leaves at once: Redis runs it while this process goes on with other work.
-    if (!this.#holds()) await this.require()
+    if (!this.#holds()) return this.require().then(() => this.during(act))
     const proven = this.#proven
-    const result = await act()
-    if (proven === this.#proven && this.#holds()) return result
+    return act().then((result) => proven === this.#proven && this.#holds() ? result : this.#renewed())
+  }
+
+  async #renewed (): Promise<never> {
     // This throws OtherData, which says more, if they see other data now.
     await this.require()
     throw new Error('a connection was renewed meanwhile')

@@ -3,7 +3,9 @@ import type { Milliseconds, Seconds } from '../../time.ts'
 import type { Entry } from '../entry.ts'
 import type { Commands } from '../redis/commands.ts'
 import { fromWords, isId, isLater, secondOf, START } from '../redis/log.ts'
-import { HEARD_AT_ONCE, LogReader, type LogContext, type LogOptions, type Page } from './log-reader.ts'
+import {
+  HEARD_AT_ONCE, heardLines, LogReader, type LogContext, type LogOptions, type Page
+} from './log-reader.ts'
 import type { RedisTime } from './redis-time.ts'
 
 export interface FollowerOptions extends LogOptions {
@@ -32,6 +34,13 @@ const PAGE = 1000
 /** A new process has compiled no code yet, and takes many times as long for an entry. */
 const FIRST_PAGE = 200
 const MAX_PAUSE: Milliseconds = 1000
+/**
+ * After news, before asking for more. All processes of a machine wake for the same entry: it takes effect in
+ * the last of them sooner if none of them asks again at once. What comes meanwhile comes in one answer.
+ */
+const BREATH: Milliseconds = 1
+/** A busy event loop makes a breath so long that there is nothing left to gain: then none for this time. */
+const BUSY: Milliseconds = 100
 
 interface Read {
   sentAt: Milliseconds
@@ -72,6 +81,7 @@ export class Follower {
   #phase: Phase = 'reading'
   /** The last wait for news failed. A page would hide that. */
   #isDeaf = false
+  #busyUntil: Milliseconds = 0
   #closed = false
 
   constructor (redis: Commands, options: FollowerOptions, context: FollowerContext) {
@@ -112,7 +122,8 @@ export class Follower {
       this.#complete = true
       this.#last = START
     }
-    if (this.#isFollowing && await this.#hears()) return
+    if (this.#isFollowing) await this.#follow()
+    if (this.#closed) return
     const { sentAt, count, answer } = this.#next ?? this.#read(this.#last)
     this.#next = undefined
     const { last, lines, time, run } = await answer
@@ -151,19 +162,31 @@ export class Follower {
   }
 
   /**
-   * Waits for what is added to the log, until it is time for a page. Gives whether it needs none before that:
-   * what came goes on where the log was left. A page costs Redis several times as much as this answer, and if
-   * each process asked for one, they would keep each other waiting. But where much comes at once, pages bring
-   * it sooner.
+   * Takes in what is added to the log, until it is time for a page, or until what comes does not go on where
+   * the log was left. A page costs Redis several times as much as such an answer, and if each process asked
+   * for one, they would keep each other waiting. But where much comes at once, pages bring it sooner.
    */
-  async #hears (): Promise<boolean> {
-    const left = Math.floor(this.heardAt! + this.#block - this.#context.clock.monotonic())
-    if (left <= 0 && !this.#isDeaf) return false
-    this.#isDeaf = true
-    const lines = await this.#log.wait(this.#last, Math.max(left, 1))
-    this.#isDeaf = false
-    if (this.#closed) return true
-    return lines.length > 0 && this.#take(lines) && lines.length < 2 * HEARD_AT_ONCE
+  async #follow () {
+    for (;;) {
+      const left = Math.floor(this.heardAt! + this.#block - this.#context.clock.monotonic())
+      if (left <= 0 && !this.#isDeaf) return
+      this.#isDeaf = true
+      const lines = heardLines(await this.#log.wait(this.#last, Math.max(left, 1)))
+      this.#isDeaf = false
+      if (this.#closed || lines.length === 0 || !this.#take(lines)) return
+      if (lines.length >= 2 * HEARD_AT_ONCE) return
+      await this.#breathe()
+      if (this.#closed) return
+    }
+  }
+
+  async #breathe () {
+    const { clock } = this.#context
+    const started = clock.monotonic()
+    if (started < this.#busyUntil) return
+    await new Promise<void>((resolve) => { clock.after(resolve, BREATH) })
+    const ended = clock.monotonic()
+    if (ended - started > 5 * BREATH) this.#busyUntil = ended + BUSY
   }
 
   #read (after: string): Read {

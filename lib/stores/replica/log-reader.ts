@@ -1,4 +1,4 @@
-import { NoAnswer, nonsense } from '../../errors.ts'
+import { nonsense } from '../../errors.ts'
 import type { Clock, Milliseconds } from '../../time.ts'
 import { Deadline } from '../deadline.ts'
 import type { Commands } from '../redis/commands.ts'
@@ -32,20 +32,25 @@ export const HEARD_AT_ONCE = 100
 /** Asks Redis about the log, over a connection on which waiting keeps nobody else waiting. */
 export class LogReader {
   readonly #redis: Commands
-  readonly #options: LogOptions
-  readonly #context: LogContext
+  readonly #key: string
+  readonly #deadline: Deadline
 
-  constructor (redis: Commands, options: LogOptions, context: LogContext) {
+  constructor (redis: Commands, { key, storeTimeout }: LogOptions, { clock, renew }: LogContext) {
     this.#redis = redis
-    this.#options = options
-    this.#context = context
+    this.#key = key
+    this.#deadline = new Deadline({
+      timeout: storeTimeout,
+      clock,
+      why: () => redis.whyNoAnswer(),
+      onNoAnswer: renew
+    })
   }
 
   /** Reads, at one moment, the last id of the log and the entries after `after`. */
   async page (after: string, count: number): Promise<Page> {
     const tellsRun = this.#redis.isApart ? 1 : 0
-    const [answer] = await this.#inTime(() => this.#redis.together([
-      ['eval', LOG_PAGE, 1, this.#options.key, after, count, tellsRun]
+    const [answer] = await this.#deadline.run(() => this.#redis.together([
+      ['eval', LOG_PAGE, 1, this.#key, after, count, tellsRun]
     ]))
     const [last, lines, time, run] = Array.isArray(answer) ? answer as unknown[] : []
     if (!isId(last) || typeof lines !== 'string' || !(Number(time) > 0) || typeof run !== 'string') {
@@ -54,36 +59,24 @@ export class LogReader {
     return { last, lines: lines === '' ? [] : lines.split('\n'), time: Number(time), run }
   }
 
-  /** Waits for entries after `after`. Gives them like the lines of a page; none if the time is up. */
-  async wait (after: string, time: Milliseconds): Promise<string[]> {
-    const { key } = this.#options
-    const streams = await this.#inTime(() => this.#redis.proven(
-      ['xread', 'COUNT', HEARD_AT_ONCE, 'BLOCK', time, 'STREAMS', key, after]
-    ), time)
-    if (streams === null) return []
-    // With RESP3 a client may give an object by key.
-    const [first]: unknown[] = Object.values(Object(streams))
-    const entries: unknown = Array.isArray(streams) && Array.isArray(first) ? first[1] : first
-    if (!Array.isArray(entries) || entries.length === 0) throw nonsense('about the log')
-    const lines: string[] = []
-    for (const entry of entries) addLines(lines, entry)
-    return lines
+  /** Waits for entries after `after`. `heardLines` reads the answer. */
+  wait (after: string, time: Milliseconds): Promise<unknown> {
+    return this.#deadline.run(() => this.#redis.proven(
+      ['xread', 'COUNT', HEARD_AT_ONCE, 'BLOCK', time, 'STREAMS', this.#key, after]
+    ), this.#deadline.timeout + time)
   }
+}
 
-  /** `wait`: how long Redis may wait before it answers. */
-  async #inTime<T> (act: () => Promise<T>, wait: Milliseconds = 0): Promise<T> {
-    const deadline = new Deadline({
-      timeout: this.#options.storeTimeout + wait,
-      clock: this.#context.clock,
-      why: () => this.#redis.whyNoAnswer()
-    })
-    try {
-      return await deadline.run(act)
-    } catch (error) {
-      if (error instanceof NoAnswer) this.#context.renew()
-      throw error
-    }
-  }
+/** What a wait has heard, like the lines of a page; none if the time is up. */
+export function heardLines (streams: unknown): string[] {
+  if (streams === null) return []
+  // With RESP3 a client may give an object by key.
+  const [first]: unknown[] = Object.values(Object(streams))
+  const entries: unknown = Array.isArray(streams) && Array.isArray(first) ? first[1] : first
+  if (!Array.isArray(entries) || entries.length === 0) throw nonsense('about the log')
+  const lines: string[] = []
+  for (const entry of entries) addLines(lines, entry)
+  return lines
 }
 
 /** Adds the lines of one entry as XREAD gives it. An entry that is none of ours has no words. */

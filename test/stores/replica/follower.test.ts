@@ -154,6 +154,33 @@ t.test('news that goes on where the log was left needs no page', async (t) => {
   }
 })
 
+t.test('after news it leaves other processes a moment before it asks again, unless the event loop is busy', async (t) => {
+  const [a, b, c, d] = [1, 2, 3, 4].map((i) => `${now}-${i}`) as [string, string, string, string]
+  for (const [what, took, between, expected] of [
+    ['a breath as long as it should be', 1, 0, 3],
+    ['one of a busy event loop: then none for a while', 50, 0, 1],
+    ['and again after that', 50, 200, 3]
+  ] as const) {
+    let time = 0
+    let breaths = 0
+    const clock: Clock = {
+      ...systemClock,
+      monotonic: () => time,
+      after (act, milliseconds) {
+        if (milliseconds > 1) return systemClock.after(act, milliseconds)
+        breaths++
+        time += took
+        setImmediate(act)
+        return () => {}
+      }
+    }
+    const news = [heard(line(b, a)), heard(line(c, b)), heard(line(d, c))]
+    const { names } = await following([[a, line(a, START)]], { clock, news, onAsk: () => { time += between } })
+    t.strictSame(names, [a, b, c, d], what)
+    t.equal(breaths, expected, what)
+  }
+})
+
 t.test('news that does not go on where the log was left is left to a page', async (t) => {
   const [a, b, c, d] = [1, 2, 3, 4].map((i) => `${now}-${i}`) as [string, string, string, string]
   const start: [string, string] = [a, line(a, START)]
