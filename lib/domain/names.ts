@@ -51,12 +51,16 @@ function e (name: string): string {
   return PLAIN.test(name) ? name : encodeURIComponent(name)
 }
 
+function d (encoded: string): string {
+  return PLAIN.test(encoded) ? encoded : decodeURIComponent(encoded)
+}
+
 /** The issuer and the name that an identity was made of; null where it was made of none. */
 export function partsOf (identity: string): { iss?: string, name: string } | null {
   const slash = identity.indexOf('/')
   try {
-    const name = decodeURIComponent(identity.slice(slash + 1))
-    return slash < 0 ? { name } : { iss: decodeURIComponent(identity.slice(0, slash)), name }
+    const name = d(identity.slice(slash + 1))
+    return slash < 0 ? { name } : { iss: d(identity.slice(0, slash)), name }
   } catch {
     return null
   }

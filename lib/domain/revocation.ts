@@ -18,16 +18,16 @@ export function revocationOf<N extends RevokedNames> (
   names: N, at: Seconds, exp: Seconds | null
 ): Revoked & Pick<N, 'jti' & keyof N> {
   const { jti, id, iss, sub, sid } = names
-  const revocation: Revoked = {
-    ...(jti && { jti }),
-    ...(id && { id }),
-    ...(iss && { iss }),
-    ...(sub && { sub }),
-    ...(sid && { sid }),
-    status: 'revoked',
-    revokedAt: isoTime(at, Math.floor)!,
-    expiresAt: isoTime(exp ?? undefined, Math.ceil)
-  }
+  // Assigned one by one: to spread five literals takes longer than all else that an event costs.
+  const revocation: Partial<Revoked> = {}
+  if (jti) revocation.jti = jti
+  if (id) revocation.id = id
+  if (iss) revocation.iss = iss
+  if (sub) revocation.sub = sub
+  if (sid) revocation.sid = sid
+  revocation.status = 'revoked'
+  revocation.revokedAt = isoTime(at, Math.floor)!
+  revocation.expiresAt = isoTime(exp ?? undefined, Math.ceil)
   return revocation as Revoked & Pick<N, 'jti' & keyof N>
 }
 
