@@ -9,7 +9,8 @@ export interface Settings {
   /** Over sockets: fresh processes of each row, and the rounds in each; seconds. */
   sockets: { generations: number, most: number, rounds: number, warmUp: number, steadyWarmUp: number, leadIn: number, seconds: number }
   revocations: { rounds: number, seconds: number, concurrency: number }
-  propagation: { followers: number, messages: number, rounds: number, most: number, connections: number }
+  /** `warmUp`: so many messages of each kind before: a process that has heard of none takes twice as long for each. */
+  propagation: { followers: number, warmUp: number, messages: number, rounds: number, most: number, connections: number }
   start: { entries: number, processes: number }
   redisBytes: { revocations: number }
   refresh: { sessions: number, refreshes: number }
@@ -24,7 +25,7 @@ const FULL: Settings = {
   inProcess: { warmUp: 40, rounds: 150, most: 450 },
   sockets: { generations: 3, most: 4, rounds: 4, warmUp: 1.6, steadyWarmUp: 3, leadIn: 0.1, seconds: 0.3 },
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
-  propagation: { followers: 8, messages: 400, rounds: 2, most: 4, connections: 64 },
+  propagation: { followers: 8, warmUp: 2000, messages: 400, rounds: 2, most: 4, connections: 64 },
   start: { entries: 1_000_000, processes: 3 },
   redisBytes: { revocations: 50_000 },
   // A month of access tokens of a quarter of an hour.
@@ -37,7 +38,7 @@ const QUICK: Settings = {
   inProcess: { warmUp: 10, rounds: 20, most: 20 },
   sockets: { generations: 1, most: 1, rounds: 2, warmUp: 0.6, steadyWarmUp: 0.6, leadIn: 0.1, seconds: 0.2 },
   revocations: { rounds: 1, seconds: 0.5, concurrency: 64 },
-  propagation: { followers: 8, messages: 50, rounds: 1, most: 1, connections: 64 },
+  propagation: { followers: 8, warmUp: 50, messages: 50, rounds: 1, most: 1, connections: 64 },
   start: { entries: 100_000, processes: 1 },
   redisBytes: { revocations: 5000 },
   refresh: { sessions: 4, refreshes: 100 }

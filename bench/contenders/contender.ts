@@ -3,7 +3,7 @@ import type { Keys } from '../support/tokens.ts'
 /** What is compared. All answer `GET /me` with the `sub` of the token, and `GET /public` to everybody. */
 export interface Contender {
   name: string
-  kind: 'open' | 'verified' | 'floor' | 'trusted' | 'ours'
+  kind: 'open' | 'verified' | 'floor' | 'bare GET' | 'GET' | 'trusted' | 'ours'
   /** `@fastify/jwt`'s `verify.cache`. */
   cache?: boolean
   /** The plugin registers `@fastify/jwt` itself. */
@@ -31,6 +31,11 @@ export const ALONE: Contender = { name: '@fastify/jwt alone', kind: 'verified' }
 /** The control: the same once more. */
 export const AGAIN: Contender = { name: '@fastify/jwt alone, again', kind: 'verified' }
 export const FLOOR: Contender = { name: 'a hook with app.jwt.verify() only', kind: 'floor' }
+/** What is left of a check that asks Redis when nothing else is done: no second key, no time limit, one way without a client's library. */
+export const ASKING: Contender[] = [
+  { name: 'a hook with app.jwt.verify() and a bare GET', kind: 'bare GET' },
+  { name: 'a hook with app.jwt.verify() and a GET by ioredis', kind: 'GET' }
+]
 export const BY_HAND: Contender = { name: 'by hand: trusted + GET', kind: 'trusted' }
 
 export const cached = (contender: Contender): Contender => ({ ...contender, name: contender.name + CACHED, cache: true })

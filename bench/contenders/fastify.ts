@@ -2,7 +2,7 @@ import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { IncomingMessage, ServerResponse } from 'node:http'
-import { Socket, type AddressInfo } from 'node:net'
+import { connect, Socket, type AddressInfo } from 'node:net'
 import type { RevocationDecorator } from '../../lib/index.ts'
 import type { Keys } from '../support/tokens.ts'
 import { denialKey, type Build, type Contender } from './contender.ts'
@@ -40,7 +40,22 @@ export async function build ({ contender: { kind, cache = false, jwt = false, mo
     })
   }
 
-  const verifies = kind !== 'open' && kind !== 'floor'
+  if (kind === 'bare GET' || kind === 'GET') {
+    const isThere = kind === 'GET' ? getOf(new Redis(redisUrl)) : bareGet(redisUrl)
+    app.addHook('onRequest', (request, _reply, done) => {
+      let claims: { jti: string, sub: string, role: string }
+      try {
+        request.user = claims = app.jwt.verify(request.headers.authorization!.slice('Bearer '.length))
+      } catch (error) {
+        return done(Object.assign(error as Error, { statusCode: 401 }))
+      }
+      isThere(denialKey(claims.jti), (isRevoked) => {
+        done(isRevoked ? Object.assign(new Error('revoked'), { statusCode: 401 }) : undefined)
+      })
+    })
+  }
+
+  const verifies = ['verified', 'trusted', 'ours'].includes(kind)
   app.get('/me', verifies ? { onRequest: (request) => request.jwtVerify() } : {}, async (request) => {
     handled++
     return { sub: kind === 'open' ? 'user-1' : (request.user as { sub: string }).sub }
@@ -108,6 +123,36 @@ function trusted (redis: Redis): NonNullable<FastifyJWTOptions['trusted']> {
   return async (_request, token) => {
     const { jti } = token as { jti?: unknown }
     return typeof jti === 'string' && await redis.get(denialKey(jti)) === null
+  }
+}
+
+/** Tells whether Redis has a key. */
+function getOf (redis: Redis) {
+  return (key: string, done: (isThere: boolean) => void) => {
+    redis.get(key, (error, value) => { done(Boolean(error) || value !== null) })
+  }
+}
+
+/** The same over a socket of its own, which must last. */
+function bareGet (redisUrl: string) {
+  const { hostname, port } = new URL(redisUrl)
+  const socket = connect({ host: hostname, port: Number(port), noDelay: true }).setEncoding('latin1')
+  const waiting: Array<(isThere: boolean) => void> = []
+  let received = ''
+  socket.on('data', (data: string) => {
+    received += data
+    for (;;) {
+      const end = received.indexOf('\r\n')
+      const length = Number(received.slice(1, end))
+      const whole = end + 2 + (length < 0 ? 0 : length + 2)
+      if (end < 0 || received.length < whole) return
+      received = received.slice(whole)
+      waiting.shift()!(length >= 0)
+    }
+  })
+  return (key: string, done: (isThere: boolean) => void) => {
+    waiting.push(done)
+    socket.write(`*2\r\n$3\r\nGET\r\n$${key.length}\r\n${key}\r\n`)
   }
 }
 

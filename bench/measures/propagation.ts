@@ -28,7 +28,7 @@ const TRIED = 20
 /** The ways to register differ in nothing that is measured here. */
 export const FOLLOWER: Contender = replica(false, 0)
 
-const none = (): Record<Message, number[]> => ({ revocation: [], PUBLISH: [], 'PUBLISH again': [] })
+const none = (): Record<Message, number[]> => ({ revocation: [], PUBLISH: [], 'PUBLISH again': [], XREAD: [] })
 export const p99 = (found: Propagation, load: Load, message: Message) => quantile(found.delays[load][message], 0.99)
 
 /** To that of a bare PUBLISH. */
@@ -36,7 +36,7 @@ export const p99Ratio = (found: Propagation, load: Load, message: Message) => p9
 
 export function measurePropagation (bench: Bench): Promise<Propagation> {
   return inSession(async (session) => {
-    const { followers: count, messages, connections, rounds, most } = bench.settings.propagation
+    const { followers: count, warmUp, messages, connections, rounds, most } = bench.settings.propagation
     const keys = await keysFor('HS256')
     const { url: redisUrl } = await Database.start(session)
     const generator = bench.start<LoadHandlers>(session, 'load')
@@ -49,6 +49,7 @@ export function measurePropagation (bench: Bench): Promise<Propagation> {
     }))
     const ports = followers.map(({ port }) => port)
     await generator.call('run', { ports, connections, seconds: WARM_UP })
+    await send(warmUp, 0)
 
     const found: Propagation = { delays: { idle: none(), 'full load': none() }, perSecond: [] }
     for (let round = 0; round < most && (round < rounds || !isSettled()); round++) {
@@ -70,11 +71,16 @@ export function measurePropagation (bench: Bench): Promise<Propagation> {
       return quantile(rates, 0.5)
     }
 
-    async function measure (load: Load) {
-      const tokens = await tokensOf(keys, messages)
+    /** The sender follows the log like the others, so it hears the other messages as well. */
+    async function send (count: number, pause: number) {
+      const tokens = await tokensOf(keys, count)
       const claims = tokens.map(({ token, ...claims }) => claims)
-      await Promise.all(followers.map(({ server }) => server.call('watch', claims)))
-      const answered = await revoker.call('sendEach', { tokens: claims, pause: PAUSE })
+      await Promise.all([revoker, ...followers.map(({ server }) => server)].map((server) => server.call('watch', claims)))
+      return { tokens, answered: await revoker.call('sendEach', { tokens: claims, pause }) }
+    }
+
+    async function measure (load: Load) {
+      const { tokens, answered } = await send(messages, PAUSE)
       for (const { server } of followers) {
         const arrived = await whenAll(tokens, (jtis) => server.call('arrivals', jtis))
         for (const message of MESSAGES) {

@@ -1,4 +1,4 @@
-import { AGAIN, ALONE, bothWays, BY_HAND, OPEN, replica, strict, type Contender } from '../contenders/contender.ts'
+import { AGAIN, ALONE, ASKING, bothWays, BY_HAND, OPEN, replica, strict, type Contender } from '../contenders/contender.ts'
 import type { LoadHandlers } from '../processes/load.ts'
 import type { ServerHandlers } from '../processes/server.ts'
 import type { Bench } from '../support/bench.ts'
@@ -38,7 +38,7 @@ const TOKENS = 1250
 const SETTLING = 10
 
 const rowsOf = (entries: number[]): Contender[] => [
-  OPEN, BY_HAND, ...bothWays(strict), ...[entries[0]!, entries.at(-1)!].flatMap((count) => bothWays((jwt) => replica(jwt, count)))
+  OPEN, ...ASKING, BY_HAND, ...bothWays(strict), ...[entries[0]!, entries.at(-1)!].flatMap((count) => bothWays((jwt) => replica(jwt, count)))
 ]
 
 /** Two processes of the same code differ by a fifth: each row has one of its own, with the two equals that it is compared with. */

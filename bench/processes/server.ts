@@ -18,8 +18,12 @@ export interface Usage {
 /** The claims of a token to be revoked. */
 export type Claims = Omit<Token, 'token'>
 
-/** PUBLISH: a bare message of Redis, which does nothing but arrive; and the same again, for the control. */
-export const MESSAGES = ['revocation', 'PUBLISH', 'PUBLISH again'] as const
+/**
+ * PUBLISH: a bare message of Redis, which does nothing but arrive; and the same again, for the control. XREAD: an entry of a
+ * stream, for which each process waits with nothing but a loop around the client's own call, and which does nothing either.
+ */
+export const MESSAGES = ['revocation', 'PUBLISH', 'PUBLISH again', 'XREAD'] as const
+const STREAM = 'bench:stream'
 /** So many calls for each of so many sessions, one session at a time. */
 export interface RefreshRun {
   call: 'issue()' | 'issue() with refresh' | 'refresh()'
@@ -39,6 +43,7 @@ const all: Running[] = []
 let redisUrl: string
 let watched = new Map<string, Claims>()
 let messages: Redis | undefined
+let publisher: Redis | undefined
 let arrived: Record<Message, Map<string, number>>
 let pairs: TokenPair[] = []
 
@@ -60,13 +65,14 @@ const handlers = {
   /** Notes for each of these tokens when it is refused here, once somebody has revoked it, and when messages about it arrive. */
   async watch (tokens: Claims[]) {
     watched = new Map(tokens.map((claims) => [claims.jti, claims]))
-    arrived = { revocation: new Map(), PUBLISH: new Map(), 'PUBLISH again': new Map() }
+    arrived = momentsOf(() => new Map<string, number>())
     running.revocation!.off('revoked', note)
     running.revocation!.on('revoked', note)
     if (messages) return
     messages = new Redis(redisUrl)
     messages.on('message', (channel: Message, jti) => { arrived[channel].set(jti, clockOfMachine()) })
     await messages.subscribe(...CHANNELS)
+    readStream(new Redis(redisUrl))
   },
 
   /** Null: not yet. */
@@ -77,11 +83,13 @@ const handlers = {
   /** Revokes one after the other, and publishes about each in an order of chance, with a random pause before. Gives when each answer came. */
   async sendEach ({ tokens, pause }: { tokens: Claims[], pause: number }): Promise<Moments> {
     const answered = momentsOf(() => [] as number[])
-    messages ??= new Redis(redisUrl)
+    publisher ??= new Redis(redisUrl)
     for (const { jti, exp } of tokens) {
       for (const message of shuffled(MESSAGES)) {
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 * pause))
-        await (message === 'revocation' ? running.revocation!.revoke({ jti, exp }) : messages.publish(message, jti))
+        if (message === 'revocation') await running.revocation!.revoke({ jti, exp })
+        else if (message === 'XREAD') await addToStream(publisher, jti)
+        else await publisher.publish(message, jti)
         answered[message].push(clockOfMachine())
       }
     }
@@ -143,11 +151,35 @@ function momentsOf<T> (make: (message: Message) => T) {
   return Object.fromEntries(MESSAGES.map((message) => [message, make(message)])) as Record<Message, T>
 }
 
-/** The event comes once requests are refused. Like a message's, its moment is read first, and what follows must bear it out. */
+/**
+ * The event comes once requests are refused. Like a message's, its moment is read first. One in ten is made sure of at once: to
+ * do so is work that no message makes, and it keeps other processes of this machine waiting.
+ */
 async function note (event: object) {
   const at = clockOfMachine()
   const claims = 'jti' in event ? watched.get(event.jti as string) : undefined
-  if (claims && await running.revocation!.isRevoked({ ...claims })) arrived.revocation.set(claims.jti, at)
+  if (claims === undefined) return
+  arrived.revocation.set(claims.jti, at)
+  if (arrived.revocation.size % 10 > 0) return
+  if (!await running.revocation!.isRevoked({ ...claims })) arrived.revocation.delete(claims.jti)
+}
+
+/** A revocation as well asks Redis twice before it writes. A sender that was busy just now is woken sooner. */
+async function addToStream (redis: Redis, jti: string) {
+  await redis.get(STREAM + ':1')
+  await redis.get(STREAM + ':2')
+  await redis.call('xadd', STREAM, '*', 'jti', jti)
+}
+
+async function readStream (redis: Redis) {
+  for (let last = '$'; ;) {
+    const streams = await redis.call('xread', 'COUNT', 100, 'BLOCK', 1000, 'STREAMS', STREAM, last) as Array<[string, Array<[string, string[]]>]> | null
+    const at = clockOfMachine()
+    for (const [id, [, jti]] of streams?.[0]?.[1] ?? []) {
+      last = id
+      arrived.XREAD.set(jti!, at)
+    }
+  }
 }
 
 /** Newer than the types of the oldest Node.js that is supported. */
