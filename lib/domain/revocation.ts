@@ -18,7 +18,7 @@ export function revocationOf<N extends RevokedNames> (
   names: N, at: Seconds, exp: Seconds | null
 ): Revoked & Pick<N, 'jti' & keyof N> {
   const { jti, id, iss, sub, sid } = names
-  // Assigned one by one: to spread five literals takes longer than all else that an event costs.
+  // Assigned one by one: V8 leaves the spreading of literals to its runtime, a quarter of an event's cost.
   const revocation: Partial<Revoked> = {}
   if (jti) revocation.jti = jti
   if (id) revocation.id = id
