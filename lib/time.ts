@@ -11,6 +11,12 @@ export type Milliseconds = number
  * each time, as fast-jwt does: under a faked date both see the same.
  */
 
+export interface Timer {
+  stop: () => void
+  ref: () => void
+  unref: () => void
+}
+
 /** The time, and what is done again or later. It is injected everywhere, so that a test can move it. */
 export interface Clock {
   /** Milliseconds since the epoch. */
@@ -19,11 +25,8 @@ export interface Clock {
   monotonic: () => Milliseconds
   /** Resolves after a time. Keeps the process alive, unless `ref` is false. */
   sleep: (time: Milliseconds, options?: { ref?: boolean, signal?: AbortSignal }) => Promise<void>
-  /**
-   * Calls back once, after a time, unless the function that it returns was called before. Keeps no process
-   * alive.
-   */
-  after: (act: () => void, time: Milliseconds) => () => void
+  /** Calls back once, after a time, unless stopped before. Keeps the process alive, until `unref`. */
+  after: (act: () => void, time: Milliseconds) => Timer
   /** Calls back again and again, and keeps no process alive, until the function that it returns is called. */
   every: (act: () => void, interval: Milliseconds) => () => void
 }
@@ -36,8 +39,8 @@ export const systemClock: Clock = {
   monotonic: performance.now.bind(performance),
   sleep: (time, options) => sleep(time, undefined, options),
   after (act, time) {
-    const timer = setTimeout(act, time).unref()
-    return () => clearTimeout(timer)
+    const timer = setTimeout(act, time)
+    return { stop: () => clearTimeout(timer), ref: () => timer.ref(), unref: () => timer.unref() }
   },
   every (act, interval) {
     const timer = setInterval(act, interval).unref()

@@ -1,5 +1,5 @@
 import { NoAnswer } from '../errors.ts'
-import { afterTurn, type Clock, type Milliseconds } from '../time.ts'
+import { afterTurn, type Clock, type Milliseconds, type Timer } from '../time.ts'
 
 const MAX_TIMER: Milliseconds = 2 ** 31 - 1
 
@@ -29,7 +29,7 @@ export class Deadline {
   readonly #running = new Set<Running>()
   /** When the timer goes off; Infinity: there is none. */
   #wakesAt = Infinity
-  #stop = () => {}
+  #timer: Timer | undefined
 
   constructor ({ timeout, clock, why = () => undefined, onNoAnswer }: DeadlineContext) {
     this.timeout = timeout
@@ -44,21 +44,28 @@ export class Deadline {
       const running = { until: this.#clock.monotonic() + left, fail: reject }
       this.#running.add(running)
       if (running.until < this.#wakesAt) this.#wakeAt(running.until, left)
+      else this.#timer?.ref()
       operation().then((result) => {
-        this.#running.delete(running)
+        this.#settle(running)
         resolve(result)
       }, (error) => {
-        this.#running.delete(running)
+        this.#settle(running)
         reject(error)
       })
     })
   }
 
-  /** One timer serves all: an operation that is answered in time, as nearly all are, leaves it alone. */
+  /** The timer goes on, which takes less than to clear it, and keeps no process alive for nothing. */
+  #settle (running: Running) {
+    this.#running.delete(running)
+    if (this.#running.size === 0) this.#timer?.unref()
+  }
+
+  /** One timer serves all: nearly every operation is answered in time. */
   #wakeAt (moment: Milliseconds, left: Milliseconds) {
-    this.#stop()
+    this.#timer?.stop()
     this.#wakesAt = moment
-    this.#stop = this.#clock.after(() => {
+    this.#timer = this.#clock.after(() => {
       // After a stall of the event loop the timer runs before Node.js reads the answer that lies in the
       // socket.
       afterTurn(() => this.#wake())

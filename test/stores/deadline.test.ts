@@ -53,3 +53,10 @@ t.test('an answer counts that lay in the socket while the event loop stood still
   answer('late')
   t.equal(await running, 'late')
 })
+
+t.test('an operation may have all the time', async (t) => {
+  const { clock, timers } = manualClock()
+  const deadline = new Deadline({ timeout: Infinity, clock })
+  t.equal(await deadline.run(async () => 1), 1)
+  t.equal(timers.size, 0)
+})

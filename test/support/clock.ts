@@ -10,7 +10,7 @@ export function manualClock () {
     after (act, time) {
       const timer = { act, at: now + time }
       timers.add(timer)
-      return () => { timers.delete(timer) }
+      return { stop: () => { timers.delete(timer) }, ref () {}, unref () {} }
     }
   }
   return {
