@@ -44,6 +44,22 @@ t.test('of what was answered, or failed, nothing is left when the timer goes off
   t.equal(timers.size, 1)
 })
 
+t.test('the process is kept alive while something runs, and no longer', async (t) => {
+  const { clock, timers } = manualClock()
+  const deadline = new Deadline({ timeout: 100, clock })
+  const areRef = () => [...timers].map(({ isRef }) => isRef)
+  const one = deadline.run(async () => 1)
+  const other = deadline.run(async () => { await turn() })
+  await one
+  t.strictSame(areRef(), [true], 'another one runs')
+  await other
+  t.strictSame(areRef(), [false])
+  const next = deadline.run(async () => 2)
+  t.strictSame(areRef(), [true], 'the same timer serves the next')
+  await next
+  t.strictSame(areRef(), [false])
+})
+
 t.test('an answer counts that lay in the socket while the event loop stood still', async (t) => {
   const { clock, pass } = manualClock()
   const deadline = new Deadline({ timeout: 100, clock })
