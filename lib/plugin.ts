@@ -16,7 +16,7 @@ import { resolveOptions } from './options.ts'
 import { openStore } from './stores/open.ts'
 import { systemClock } from './time.ts'
 import type { RevocationDecorator } from './types.ts'
-import { storeLog, warnAtStart } from './warnings.ts'
+import { quietLog, storeLog, warnAtStart } from './warnings.ts'
 import { whichRedis } from './which-redis.ts'
 
 declare module 'fastify' {
@@ -53,23 +53,24 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
     refreshLifetime: settings.refresh?.expiresIn
   }
   const longest = longestKept(rules)
-  const log = storeLog(app, settings)
+  const log = quietLog(app.log)
+  const ofStore = storeLog(log, settings)
   const redis = whichRedis(app, settings.redis)
 
   const { store, close, place } = openStore({ ...settings, redis, logSpan: logSpan(rules), longest }, {
     clock: systemClock,
     onLost (error) {
-      log.lost(error, place)
+      ofStore.lost(error, place)
       revocation.events.emit('storeLost', error)
     },
     onBack () {
-      log.back()
+      ofStore.back()
       revocation.events.emit('storeBack')
     },
     onLearned: () => { revocation.epoch++ },
     onEntry: (entry) => revocation.onEntry(entry),
-    onDisowned: () => log.disowned(),
-    onWarning: (sentence) => log.warning(sentence)
+    onDisowned: () => ofStore.disowned(),
+    onWarning: (sentence) => ofStore.warning(sentence)
   })
   app.addHook('onClose', async () => close())
 
@@ -83,14 +84,14 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
     issuer: issuerOfAll(guarded),
     longestJti: settings.routes ? longestJti(app) : Infinity,
     requests: requestsOf(guards),
-    log: app.log
+    log
   })
   app.decorate('revocation', revocation)
 
   guards.push(...guarded.map((jwt) => new Guard({ ...jwt, scope: app, revocation, clock: systemClock })))
   app.addHook('onRequest', presentedHook(guards, settings))
   refuseUnguardedScopes(app, guarded)
-  const http = { ...options, ...settings, revocation, guarded, guards }
+  const http = { ...options, ...settings, revocation, guarded, guards, log }
   await registerRoutes(app, { ...http, budget: () => store.budget() })
   await registerLogout(app, http)
   warnAtStart(app, settings, guarded, store.status.kind)

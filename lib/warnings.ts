@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { EXPIRY_MARGIN } from './domain/retention.ts'
 import { scopesBelow } from './http/fastify-internals.ts'
 import { hasIssuer, lifetimeOf, optionsOf, type GuardedJwt } from './http/jwt.ts'
@@ -12,14 +12,36 @@ type Warn = (sentence: string) => void
 const IN_MEMORY = 'revocations are kept in this process only and are lost with it; ' +
   'set option "redis" to share and keep them'
 
-function warnerOf ({ log }: FastifyInstance): Warn {
+/** The levels that the plugin writes. */
+const LEVELS = ['fatal', 'error', 'warn', 'info'] as const
+
+export type Log = Pick<FastifyBaseLogger, typeof LEVELS[number]>
+
+/**
+ * The same log, but it never throws. What an application has pino call for each line may throw, such as a
+ * mixin that expects a request. That must neither undo a revocation nor leave a request without an answer.
+ */
+export function quietLog (log: Log): Log {
+  const quiet = {} as Log
+  for (const level of LEVELS) {
+    quiet[level] = (...line: unknown[]) => {
+      try {
+        (log[level] as (...line: unknown[]) => void)(...line)
+      } catch {
+        // A log that can not be written to can not tell of it.
+      }
+    }
+  }
+  return quiet
+}
+
+function warnerOf ({ log }: { log: Log }): Warn {
   return (sentence) => log.warn(`jwt revocation: ${sentence}`)
 }
 
 /** What the log says of the store while the application runs. */
-export function storeLog (app: FastifyInstance, settings: Settings) {
-  const { log } = app
-  const warning = warnerOf(app)
+export function storeLog (log: Log, settings: Settings) {
+  const warning = warnerOf({ log })
   return {
     /** `place`: where Redis is, as far as its client shows it. */
     lost (error: unknown, place: string | undefined) {

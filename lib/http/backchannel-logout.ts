@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RegisterOptions } from 'fastify'
 import { types } from 'node:util'
+import type { AuditLog } from '../domain/audit.ts'
 import type { Decorator } from '../domain/decorator.ts'
 import {
   LOGOUT_RULES, readLogoutToken, type Logout, type LogoutExpectation, type LogoutRule
@@ -19,6 +20,7 @@ export interface LogoutContext extends Pick<RegisterOptions, 'logLevel' | 'logSe
   guarded: GuardedJwt[]
   guards: Guard[]
   namespaces: Array<string | undefined>
+  log: AuditLog
 }
 
 const FORM = 'application/x-www-form-urlencoded'
@@ -38,11 +40,11 @@ type VerifySignature = (request: FastifyRequest, token: string) => Promise<void>
  * @throws FST_JWT_REVOCATION_BAD_OPTION
  */
 export async function registerLogout (app: FastifyInstance, context: LogoutContext) {
-  const { revocation, backchannelLogout = [], logLevel, logSerializers } = context
+  const { revocation, backchannelLogout = [], logLevel, logSerializers, log } = context
   for (const provider of backchannelLogout) {
     const { jwt, original } = verifierOf(app, provider, context)
     const cutoffs = revocation.revoker.cutoffs
-    const logouts = new Logouts(provider, { cutoffs, log: app.log, clock: systemClock })
+    const logouts = new Logouts(provider, { cutoffs, log, clock: systemClock })
     const { algorithms } = optionsOf(jwt.jwt).verify as { algorithms?: unknown[] }
     const expected = { ...provider, algorithms, clockTolerance: clockTolerance(jwt) }
     const verify = verifySignature(original, jwt, provider)

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { Redis } from 'ioredis'
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { randomUUID } from 'node:crypto'
@@ -170,6 +170,33 @@ t.test('at most 10,000 tokens are remembered as told of, the latest', async (t) 
   t.ok(tells(9999))
   t.notOk(tells(69_999))
 })
+
+for (const [name, store] of Object.entries({ ...STORES, replica: () => ({ ...STORES.redis!(), mode: 'replica' as const }) })) {
+  t.test(`a logger that throws changes no answer, on ${name}`, async (t) => {
+    let thrown = 0
+    const logger: FastifyServerOptions['logger'] = {
+      level: 'info',
+      stream: new Log(),
+      hooks: {
+        logMethod (given, method) {
+          if ((given[0] as { event?: unknown }).event === undefined) return method.apply(this, given)
+          thrown++
+          throw new Error('no request that this line is of')
+        }
+      }
+    }
+    const app = await buildApp(t, { fastify: { logger }, revocation: { ...store(), onStoreFailure: 'accept' } })
+    const { jti, token } = await genuine()
+    t.match(await app.revocation.revoke({ jti }), { first: true })
+    t.equal(thrown, 1)
+    // One twice: in strict mode both wait for the same key.
+    const tokens = [token, token, (await genuine()).token]
+    const answers = await Promise.all(tokens.map((each) => app.inject({ url: '/me', headers: bearer(each) })))
+    t.strictSame(answers.map(({ statusCode }) => statusCode), [401, 401, 200])
+    t.equal(thrown, 2)
+    t.ok(app.revocation.status().available, 'nor does the store seem lost')
+  })
+}
 
 t.test('no line holds a token, whatever becomes of it', async (t) => {
   const { app, log, remove } = await logged(t, { redis: client, keyPrefix: ownPrefix(), recordOnUse: true, authorize: () => false })
