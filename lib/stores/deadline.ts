@@ -4,9 +4,9 @@ import { afterTurn, type Clock, type Milliseconds, type Timer } from '../time.ts
 const MAX_TIMER: Milliseconds = 2 ** 31 - 1
 
 /** An operation that has no answer yet. */
-interface Running {
+export interface Running {
   until: Milliseconds
-  fail: (error: Error) => void
+  fail: (error: NoAnswer) => void
 }
 
 export interface DeadlineContext {
@@ -41,22 +41,28 @@ export class Deadline {
   /** Gives what the operation gives, within `left`. @throws NoAnswer */
   run<T> (operation: () => Promise<T>, left = this.timeout): Promise<T> {
     return new Promise((resolve, reject) => {
-      const running = { until: this.#clock.monotonic() + left, fail: reject }
-      this.#running.add(running)
-      if (running.until < this.#wakesAt) this.#wakeAt(running.until, left)
-      else this.#timer?.ref()
+      const running = this.begin(reject, left)
       operation().then((result) => {
-        this.#settle(running)
+        this.end(running)
         resolve(result)
       }, (error) => {
-        this.#settle(running)
+        this.end(running)
         reject(error)
       })
     })
   }
 
+  /** Begins an operation: calls `fail` with NoAnswer, unless it ends within `left`. */
+  begin (fail: (error: NoAnswer) => void, left = this.timeout): Running {
+    const running = { until: this.#clock.monotonic() + left, fail }
+    this.#running.add(running)
+    if (running.until < this.#wakesAt) this.#wakeAt(running.until, left)
+    else this.#timer?.ref()
+    return running
+  }
+
   /** The timer goes on, which takes less than to clear it, and keeps no process alive for nothing. */
-  #settle (running: Running) {
+  end (running: Running) {
     this.#running.delete(running)
     if (this.#running.size === 0) this.#timer?.unref()
   }

@@ -6,8 +6,8 @@ import type { Link } from './link.ts'
 
 type Answer = (index: number, error: unknown, value?: unknown) => void
 
-/** Reads each key and calls `answer` once for each. Resolves when all are answered, and never rejects. */
-export type ReadMany = (keys: string[], answer: Answer) => Promise<unknown>
+/** Reads each key and calls `answer` once for each, with an error or null. */
+export type ReadMany = (keys: string[], answer: Answer) => void
 
 /** `values`: by key, null where Redis has no value; undefined, with an error, where the value is unknown. */
 type ReadCallback = (error: unknown, values: Array<string | null | undefined>) => void
@@ -108,14 +108,20 @@ export class Batcher {
       if (!Array.isArray(reads)) return reads.answer(keys[index]!, error, value)
       for (const read of reads) read.answer(keys[index]!, error, value)
     }
-    const answer: Answer = (index, failure, value) => {
+    const settleAll = (error: unknown) => {
+      for (let i = 0; i < keys.length; i++) settle(i, error, null)
+    }
+    // An earlier part of a large turn may have reached the bound.
+    const refusal = this.#link.refusal('reads')
+    if (refusal !== undefined) return settleAll(refusal)
+    const end = this.#link.beginRead(this.#needs, settleAll)
+    let missing = keys.length
+    this.#read(keys, (index, failure, value) => {
+      if (--missing === 0) end()
       // Only a clear "no value" accepts a token.
       const error = failure ?? (isValue(value) ? null : nonsense('to a check'))
       if (error !== null && !isOfOneKey(error)) this.#link.failed(error, this.#needs)
       settle(index, error, value as string | null)
-    }
-    this.#link.run(() => this.#read(keys, answer), { needs: this.#needs, as: 'reads' }).catch((error) => {
-      for (let i = 0; i < keys.length; i++) settle(i, error, null)
     })
   }
 }

@@ -12,13 +12,9 @@ const ELSEWHERE = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /
 export class Cluster extends Commands {
   readonly isApart = true
 
-  readonly read: ReadMany = (keys, answer) => Promise.all(keys.map(async (key, i) => {
-    try {
-      answer(i, null, await this.send(['get', key]))
-    } catch (error) {
-      answer(i, error)
-    }
-  }))
+  readonly read: ReadMany = (keys, answer) => {
+    keys.forEach((key, i) => this.ask(['get', key], (error, value) => answer(i, error, value)))
+  }
 
   async all (commands: Command[]): Promise<unknown[]> {
     const answers = await Promise.all(commands.map((command) => this.together([command])))

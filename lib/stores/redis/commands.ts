@@ -75,11 +75,19 @@ export abstract class Commands implements Topology {
     return answer
   }
 
-  async send (command: Command): Promise<unknown> {
+  send (command: Command): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.ask(command, (error, answer) => error === null ? resolve(answer) : reject(error))
+    })
+  }
+
+  /** As `send`, but calls back once, with an error or null. `done` must not throw. */
+  ask (command: Command, done: (error: unknown, answer?: unknown) => void) {
+    const failed = (error: unknown) => done(this.#explained(error))
     try {
-      return await this.client.call(...command)
+      Promise.resolve(this.client.call(...command)).then((answer) => done(null, answer), failed)
     } catch (error) {
-      throw this.#explained(error)
+      failed(error)
     }
   }
 

@@ -12,8 +12,6 @@ export interface RunOptions {
   needs: Probe
   /** Default: the whole time of one operation. */
   budget?: Budget | undefined
-  /** The bound that the operation counts against. Default: `'operations'`. */
-  as?: keyof typeof MAX_OUTSTANDING
 }
 
 /**
@@ -43,17 +41,32 @@ export class Link {
   }
 
   /** @throws TooMuch where too many are outstanding, NoAnswer, and what the operation throws */
-  async run<T> (operation: () => Promise<T>, options: RunOptions): Promise<T> {
-    const { needs, budget = this.budget(), as = 'operations' } = options
-    const refusal = this.refusal(as)
+  async run<T> (operation: () => Promise<T>, { needs, budget = this.budget() }: RunOptions): Promise<T> {
+    const refusal = this.refusal('operations')
     if (refusal !== undefined) throw refusal
     const started = this.#clock.monotonic()
-    return this.deadline.run(() => this.#counted(operation, as), budget.left).finally(() => {
+    return this.deadline.run(() => this.#counted(operation), budget.left).finally(() => {
       budget.left = Math.max(budget.left - (this.#clock.monotonic() - started), 1)
     }).catch((error) => {
       this.failed(error, needs)
       throw error
     })
+  }
+
+  /**
+   * Begins a read, and gives what ends it. Calls `fail` where its time is up before. Every request waits for
+   * a read, and the promises of `run` would add a fifth to the CPU that it takes.
+   */
+  beginRead (needs: Probe, fail: (error: unknown) => void): () => void {
+    this.#outstanding.reads++
+    const running = this.deadline.begin((error) => {
+      this.failed(error, needs)
+      fail(error)
+    })
+    return () => {
+      this.#outstanding.reads--
+      this.deadline.end(running)
+    }
   }
 
   /** Why the link can not take another operation; undefined: it can. */
@@ -80,12 +93,12 @@ export class Link {
     this.#isSuspected = false
   }
 
-  async #counted<T> (operation: () => Promise<T>, as: keyof typeof MAX_OUTSTANDING): Promise<T> {
-    this.#outstanding[as]++
+  async #counted<T> (operation: () => Promise<T>): Promise<T> {
+    this.#outstanding.operations++
     try {
       return await operation()
     } finally {
-      this.#outstanding[as]--
+      this.#outstanding.operations--
     }
   }
 }

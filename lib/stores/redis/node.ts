@@ -10,14 +10,12 @@ import { rememberErrors, whyNodeFailed } from './diagnosis.ts'
 export class Node extends Commands {
   readonly isApart = false
 
-  readonly read: ReadMany = async (keys, answer) => {
-    try {
-      const values = await this.send(['mget', ...keys])
-      if (!Array.isArray(values) || values.length !== keys.length) throw nonsense('to MGET')
-      for (let i = 0; i < values.length; i++) answer(i, null, values[i])
-    } catch (error) {
-      for (let i = 0; i < keys.length; i++) answer(i, error)
-    }
+  readonly read: ReadMany = (keys, answer) => {
+    this.ask(['mget', ...keys], (failure, values) => {
+      const isWhole = Array.isArray(values) && values.length === keys.length
+      const error = failure ?? (isWhole ? null : nonsense('to MGET'))
+      for (let i = 0; i < keys.length; i++) answer(i, error, isWhole ? values[i] : undefined)
+    })
   }
 
   async all (commands: Command[]): Promise<unknown[]> {

@@ -125,11 +125,12 @@ export class RedisStore implements Store {
   }
 
   /** Does what a check does. `key` belongs to no token, because no identity is empty. */
-  async #readNothing (key: string) {
-    let failure: unknown
-    await this.#redis.read([key], (_index, error, value) => {
-      if (error || !isValue(value)) failure = error ?? nonsense('to a check')
+  #readNothing (key: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#redis.read([key], (_index, error, value) => {
+        if (error === null && isValue(value)) resolve()
+        else reject(error ?? nonsense('to a check'))
+      })
     })
-    if (failure !== undefined) throw failure
   }
 }
