@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { Clock, Milliseconds } from '../time.ts'
 
 /**
@@ -84,7 +85,8 @@ export class Verification {
   whenSettled (callback: OutcomeCallback) {
     if (this.kind !== undefined) callback(this as Outcome)
     else if (this.#waiting === undefined) this.#waiting = [callback]
-    else this.#waiting.push(callback)
+    // The first call's asynchronous context is the one in which the check answers. Others have their own.
+    else this.#waiting.push(AsyncResource.bind(callback))
   }
 
   /** The first outcome counts: a secret function may answer and then throw. */

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { isOfOneKey, nonsense } from '../../errors.ts'
 import { afterTurn } from '../../time.ts'
 import { charCodeAt } from '../char-code.ts'
@@ -26,8 +27,11 @@ const PLACES = 1024
 /** Who waits for a key; undefined: it was answered. */
 type Waiting = Read | Read[] | undefined
 
-/** One check, which waits for all of its keys. */
-class Read {
+/**
+ * One check, which waits for all of its keys. A batch runs in the asynchronous context of its first check:
+ * without one of its own, each request would go on with the `AsyncLocalStorage` of another request.
+ */
+class Read extends AsyncResource {
   readonly #keys: string[]
   readonly #done: ReadCallback
   readonly #values: Array<string | null | undefined> = []
@@ -35,6 +39,7 @@ class Read {
   #missing: number
 
   constructor (keys: string[], done: ReadCallback) {
+    super('fastify-jwt-revocation.check')
     this.#keys = keys
     this.#done = done
     this.#missing = keys.length
@@ -43,7 +48,7 @@ class Read {
   answer (key: string, error: unknown, value: string | null) {
     if (error) this.#error ??= error
     else this.#values[this.#keys.indexOf(key)] = value
-    if (--this.#missing === 0) this.#done(this.#error, this.#values)
+    if (--this.#missing === 0) this.runInAsyncScope(this.#done, undefined, this.#error, this.#values)
   }
 }
 
