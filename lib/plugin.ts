@@ -94,6 +94,6 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
   const http = { ...options, ...settings, revocation, guarded, guards, log }
   await registerRoutes(app, { ...http, budget: () => store.budget() })
   await registerLogout(app, http)
-  warnAtStart(app, settings, guarded, store.status.kind)
+  warnAtStart(app, log, settings, guarded, store.status.kind)
   app.addHook('onReady', () => store.start())
 }, { name: 'fastify-jwt-revocation', fastify: '5.x' }) as RevocationPlugin

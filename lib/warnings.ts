@@ -35,13 +35,13 @@ export function quietLog (log: Log): Log {
   return quiet
 }
 
-function warnerOf ({ log }: { log: Log }): Warn {
+function warnerOf (log: Log): Warn {
   return (sentence) => log.warn(`jwt revocation: ${sentence}`)
 }
 
 /** What the log says of the store while the application runs. */
 export function storeLog (log: Log, settings: Settings) {
-  const warning = warnerOf({ log })
+  const warning = warnerOf(log)
   return {
     /** `place`: where Redis is, as far as its client shows it. */
     lost (error: unknown, place: string | undefined) {
@@ -68,8 +68,10 @@ function consequence ({ mode, maxStaleness, onStoreFailure }: Settings): string 
 }
 
 /** `kind`: of the store that was opened. */
-export function warnAtStart (app: FastifyInstance, settings: Settings, guarded: GuardedJwt[], kind: string) {
-  const warn = warnerOf(app)
+export function warnAtStart (
+  app: FastifyInstance, log: Log, settings: Settings, guarded: GuardedJwt[], kind: string
+) {
+  const warn = warnerOf(log)
   if (kind === 'memory') {
     warn(IN_MEMORY)
     if (hasNoLogger(app)) warnProcess()

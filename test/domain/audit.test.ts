@@ -198,6 +198,27 @@ for (const [name, store] of Object.entries({ ...STORES, replica: () => ({ ...STO
   })
 }
 
+t.test('a logger that throws keeps no application from starting', async (t) => {
+  const thrown: string[] = []
+  const logger: FastifyServerOptions['logger'] = {
+    stream: new Log(),
+    hooks: {
+      logMethod (given, method) {
+        const line = given.find((one: unknown) => String(one).startsWith('jwt revocation: '))
+        if (line === undefined) return method.apply(this, given)
+        thrown.push(String(line))
+        throw new Error('no request that this line is of')
+      }
+    }
+  }
+  const app = await buildApp(t, { fastify: { logger }, jwt: { cookie: { cookieName: 'token', signed: false } } })
+  t.equal(thrown.length, 2)
+  t.match(thrown[0], 'revocations are kept in this process only')
+  t.match(thrown[1], 'nothing parses cookies')
+  const { token } = await genuine()
+  t.equal((await app.inject({ url: '/me', headers: bearer(token) })).statusCode, 200)
+})
+
 t.test('no line holds a token, whatever becomes of it', async (t) => {
   const { app, log, remove } = await logged(t, { redis: client, keyPrefix: ownPrefix(), recordOnUse: true, authorize: () => false })
   const tokens: string[] = []
