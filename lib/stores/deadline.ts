@@ -87,12 +87,21 @@ export class Deadline {
         continue
       }
       this.#running.delete(running)
-      const error = this.#noAnswer()
-      this.#onNoAnswer?.()
-      running.fail(error)
+      this.#fail(running)
     }
     this.#wakesAt = Infinity
     if (next < Infinity) this.#wakeAt(next, next - now)
+  }
+
+  #fail ({ fail }: Running) {
+    try {
+      const error = this.#noAnswer()
+      this.#onNoAnswer?.()
+      fail(error)
+    } catch (thrown) {
+      // That stays uncaught. The time of the others must end all the same.
+      process.nextTick(() => { throw thrown })
+    }
   }
 
   #noAnswer () {

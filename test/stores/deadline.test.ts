@@ -70,6 +70,26 @@ t.test('an answer counts that lay in the socket while the event loop stood still
   t.equal(await running, 'late')
 })
 
+t.test('what is called when a time is up may throw, and the others end all the same', async (t) => {
+  const { clock, timers, pass } = manualClock()
+  const deadline = new Deadline({ timeout: 100, clock })
+  const uncaught: Array<() => void> = []
+  const { nextTick } = process
+  t.intercept(process, 'nextTick', {
+    value: (callback: () => void, ...args: unknown[]) => String(callback).includes('throw thrown') ? uncaught.push(callback) : nextTick(callback, ...args)
+  })
+  deadline.begin(() => { throw new Error('of the caller') })
+  const other = deadline.run(never)
+  const longer = deadline.run(never, 150)
+  pass(100)
+  await t.rejects(other, new NoAnswer('Redis gave no answer within 100 ms'))
+  t.equal(uncaught.length, 1)
+  t.throws(uncaught[0]!, { message: 'of the caller' })
+  pass(50)
+  await t.rejects(longer, new NoAnswer('Redis gave no answer within 100 ms'))
+  t.equal(timers.size, 0)
+})
+
 t.test('an operation may have all the time', async (t) => {
   const { clock, timers } = manualClock()
   const deadline = new Deadline({ timeout: Infinity, clock })
