@@ -46,7 +46,7 @@ class Read extends AsyncResource {
   }
 
   answer (key: string, error: unknown, value: string | null) {
-    if (error) this.#error ??= error
+    if (error !== null) this.#error ??= error
     else this.#values[this.#keys.indexOf(key)] = value
     if (--this.#missing === 0) this.runInAsyncScope(this.#done, undefined, this.#error, this.#values)
   }

@@ -84,11 +84,13 @@ export abstract class Commands implements Topology {
   /** As `send`, but calls back once, with an error or null. `done` must not throw. */
   ask (command: Command, done: (error: unknown, answer?: unknown) => void) {
     const failed = (error: unknown) => done(this.#explained(error))
+    let answer: Promise<unknown>
     try {
-      Promise.resolve(this.client.call(...command)).then((answer) => done(null, answer), failed)
+      answer = Promise.resolve(this.client.call(...command))
     } catch (error) {
-      failed(error)
+      return failed(error)
     }
+    answer.then((result) => done(null, result), failed)
   }
 
   /**
@@ -121,7 +123,17 @@ export abstract class Commands implements Topology {
    * arguments, which are a password for AUTH. It does not say why it has no answer.
    */
   #explained (error: unknown): unknown {
-    if (!(error instanceof Error)) return error
+    try {
+      return this.#copied(error)
+    } catch {
+      // This looks into a client, and an error, that may be of a kind which we do not know.
+      return new Error('the client failed with an error that can not be read')
+    }
+  }
+
+  #copied (error: unknown): unknown {
+    // Nothing falsy: it would count as no error.
+    if (!(error instanceof Error)) return error || new Error('the client failed without an error')
     const { name, message, stack, lastNodeError } = error as Error & { lastNodeError?: unknown }
     const cause = this.#causeOf(error, lastNodeError)
     const copy = new Error(withoutArguments(message), cause === undefined ? {} : { cause })

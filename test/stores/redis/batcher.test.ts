@@ -209,6 +209,49 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
   t.equal(settled, MAX_OUTSTANDING + 2, 'no check is answered twice')
 })
 
+/** What a client of a kind that nobody knows may fail with. */
+const ODD_ERRORS: Record<string, () => unknown> = {
+  undefined: () => undefined,
+  null: () => null,
+  false: () => false,
+  'an empty string': () => '',
+  zero: () => 0,
+  'a string': () => 'broken',
+  'an error whose message is a symbol': () => Object.assign(new Error('broken'), { message: Symbol('broken') }),
+  'an error that can not be read': () => Object.defineProperty(new Error('broken'), 'message', { get () { throw new Error('unreadable') } }),
+  'an error without options to explain it': () => new Error('broken')
+}
+
+for (const [name, make] of Object.entries(ODD_ERRORS)) {
+  t.test(`a client that fails with ${name}: no check passes, and none is owed an answer for ever`, async (t) => {
+    const server = await startRedis(t)
+    const redis = new Redis(server.url)
+    t.teardown(() => redis.disconnect())
+    for (const throws of [false, true]) {
+      let isBroken = false
+      const client: RedisClient = {
+        isCluster: false,
+        ...(name.includes('options') && { options: null }),
+        call (...command) {
+          if (!isBroken) return redis.call(...command)
+          if (throws) throw make()
+          return Promise.reject(make())
+        },
+        pipeline: (commands) => redis.pipeline(commands)
+      }
+      const { store } = storeOn(t, client)
+      await on(store).revoke('revoked', denial, null)
+      isBroken = true
+      let failed = 0
+      for (let batch = 0; batch <= MAX_OUTSTANDING; batch++) await check(store, 'revoked').catch(() => { failed++ })
+      t.equal(failed, MAX_OUTSTANDING + 1)
+      isBroken = false
+      t.equal(await check(store, 'revoked'), true)
+      t.equal(await check(store, 'unknown'), false)
+    }
+  })
+}
+
 for (const [name, connect] of Object.entries({
   'ioredis 6': (url: string) => new Redis(url),
   'ioredis 5': (url: string) => new Redis5(url),
