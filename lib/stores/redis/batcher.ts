@@ -116,9 +116,6 @@ export class Batcher {
     const settleAll = (error: unknown) => {
       for (let i = 0; i < keys.length; i++) settle(i, error, null)
     }
-    // An earlier part of a large turn may have reached the bound.
-    const refusal = this.#link.refusal('reads')
-    if (refusal !== undefined) return settleAll(refusal)
     const end = this.#link.beginRead(this.#needs, settleAll)
     let missing = keys.length
     this.#read(keys, (index, failure, value) => {

@@ -252,6 +252,20 @@ for (const [name, make] of Object.entries(ODD_ERRORS)) {
   })
 }
 
+t.test('only a clear "no value" lets a token pass', async (t) => {
+  const server = await startRedis(t)
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  for (const [answer, message] of [
+    ...[[undefined], [5], [true], [Buffer.from('x')], [['x']], [new Error('of a key')]].map((answer) => [answer, 'Redis answered nonsense to a check'] as const),
+    ...[undefined, null, 'OK', {}, [], [null, null]].map((answer) => [answer, 'Redis answered nonsense to MGET'] as const)
+  ]) {
+    const client: RedisClient = { isCluster: false, call: async () => answer, pipeline: (commands) => redis.pipeline(commands) }
+    const { store } = storeOn(t, client)
+    await t.rejects(check(store, 'a'), { message })
+  }
+})
+
 for (const [name, connect] of Object.entries({
   'ioredis 6': (url: string) => new Redis(url),
   'ioredis 5': (url: string) => new Redis5(url),
