@@ -56,11 +56,12 @@ async function startSentinel (t: Owner, master: RedisServer, quorum: number): Pr
   const dir = await mkdtemp(join(tmpdir(), 'sentinel-'))
   for (let tries = 1; ; tries++) {
     const port = await freePort()
-    // It writes what it learns into this file.
+    // It writes what it learns into this file. It asks each second whether a server is there: one that it waits for no longer
+    // than that is down as soon as an answer is late, the new master among them.
     const file = join(dir, `${port}.conf`)
     await writeFile(file, [
       `port ${port}`, `bind ${HOST}`, `dir ${dir}`, `sentinel monitor ${NAME} ${master.host} ${master.port} ${quorum}`,
-      `sentinel down-after-milliseconds ${NAME} 1000`, `sentinel failover-timeout ${NAME} 5000`, ''
+      `sentinel down-after-milliseconds ${NAME} 2000`, `sentinel failover-timeout ${NAME} 5000`, ''
     ].join('\n'))
     const child = spawn(binary(), [file, '--sentinel'], { stdio: 'ignore' })
     const exited = once(child, 'exit')
