@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import type { SocketLoad } from './measures/sockets.ts'
 
 export interface Settings {
   quick: boolean
@@ -6,8 +7,8 @@ export interface Settings {
   entries: [number, ...number[]]
   /** Rounds of each group within the process: those that warm up, those of one go, and the most. */
   inProcess: { warmUp: number, rounds: number, most: number }
-  /** Over sockets: fresh processes of each row, and the rounds in each; seconds. */
-  sockets: { generations: number, most: number, rounds: number, warmUp: number, steadyWarmUp: number, leadIn: number, seconds: number }
+  /** Over sockets: fresh processes of each row, the most of them, and the rounds in each; seconds. */
+  sockets: { generations: Record<SocketLoad, number>, most: number, rounds: number, warmUp: number, steadyWarmUp: number, leadIn: number, seconds: number }
   revocations: { rounds: number, seconds: number, concurrency: number }
   /** `warmUp`: so many messages of each kind before: a process that has heard of none takes twice as long for each. */
   propagation: { followers: number, warmUp: number, messages: number, rounds: number, most: number, connections: number }
@@ -23,7 +24,7 @@ const FULL: Settings = {
   quick: false,
   entries: [0, 300_000, 1_000_000],
   inProcess: { warmUp: 40, rounds: 150, most: 450 },
-  sockets: { generations: 3, most: 4, rounds: 4, warmUp: 1.6, steadyWarmUp: 3, leadIn: 0.1, seconds: 0.3 },
+  sockets: { generations: { steady: 6, saturated: 3 }, most: 7, rounds: 4, warmUp: 1.6, steadyWarmUp: 3, leadIn: 0.1, seconds: 0.3 },
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
   propagation: { followers: 8, warmUp: 2000, messages: 400, rounds: 2, most: 4, connections: 64 },
   start: { entries: 1_000_000, processes: 3 },
@@ -36,7 +37,7 @@ const QUICK: Settings = {
   quick: true,
   entries: [0, 100_000],
   inProcess: { warmUp: 10, rounds: 20, most: 20 },
-  sockets: { generations: 1, most: 1, rounds: 2, warmUp: 0.6, steadyWarmUp: 0.6, leadIn: 0.1, seconds: 0.2 },
+  sockets: { generations: { steady: 1, saturated: 1 }, most: 1, rounds: 2, warmUp: 0.6, steadyWarmUp: 0.6, leadIn: 0.1, seconds: 0.2 },
   revocations: { rounds: 1, seconds: 0.5, concurrency: 64 },
   propagation: { followers: 8, warmUp: 50, messages: 50, rounds: 1, most: 1, connections: 64 },
   start: { entries: 100_000, processes: 1 },

@@ -45,12 +45,13 @@ const rowsOf = (entries: number[]): Contender[] => [
 export function measureSockets (bench: Bench, load: SocketLoad, save: (found: Sockets) => unknown): Promise<Sockets> {
   return inSession(async (session) => {
     const { generations, most } = bench.settings.sockets
+    const least = generations[load]
     const keys = await keysFor('HS256')
     const generator = bench.start<LoadHandlers>(session, 'load')
     await generator.call('tokens', (await tokensOf(keys, TOKENS)).map(({ token }) => token))
     const rows = rowsOf(bench.settings.entries).filter(({ name }) => bench.rows.test(name))
     const found: Sockets = { samples: [], generations: 0, rates: [] }
-    while (found.generations < most && (found.generations < generations || !isSettled(found.samples))) {
+    while (found.generations < most && (found.generations < least || !isSettled(found.samples))) {
       for (const row of rows) await measureProcess(bench, { row, keys, generator, load }, found)
       found.generations++
       await save(found)
