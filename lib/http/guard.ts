@@ -146,7 +146,14 @@ export class Guard {
       const done = typeof options === 'function' ? options : callback
       const given = typeof options === 'function' ? undefined : options ?? undefined
       if (done !== undefined) {
-        return guard.#verify(this, given, (outcome) => done(errorOf(outcome), outcome.user))
+        guard.#verify(this, given, (outcome) => {
+          const error = errorOf(outcome)
+          if (error) done(error)
+          else done(null, outcome.user)
+        })
+        // A callback alone: @fastify/jwt gives a promise that never settles, and whoever awaits it goes no
+        // further.
+        return callback === undefined ? new Promise(() => {}) : undefined
       }
       return new Promise((resolve, reject) => {
         guard.#verify(this, given, (outcome) => {

@@ -147,8 +147,9 @@ export class Verifier {
     const { decided } = calls
     const userBefore = request[this.#userKey]
     // Without options @fastify/jwt uses the verifier that it has; with any, even {}, it builds one (40 µs).
-    const bound = options === undefined && !this.#extractsToken
-      ? undefined
+    // It decodes an empty token, of a signed cookie, and takes none from where tokens are extracted.
+    const bound = token === '' || (options === undefined && !this.#extractsToken)
+      ? options
       : withExtractor(options ?? {}, () => token)
     try {
       this.original.call(request, bound, (error, user) => {

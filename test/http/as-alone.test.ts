@@ -1,3 +1,5 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import cookie from '@fastify/cookie'
 import fastifyJwt, { type FastifyJWTOptions } from '@fastify/jwt'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
@@ -15,15 +17,36 @@ const strict = () => ({ redis: server.url, keyPrefix: ownPrefix(), storeTimeout:
 
 type Given = Record<string, unknown>
 
+/** What a call gets before its callback. */
+const BEFORE_CALLBACK = [[], [{}], [undefined], [null]]
+
+/** What a callback gets, and whether the call returns a promise, and one that settles. */
+async function calledBack (request: FastifyRequest, before: unknown[]) {
+  let isSettled = false
+  let returned: unknown
+  const args = await new Promise<unknown[]>((resolve) => {
+    returned = (request.jwtVerify as (...args: unknown[]) => unknown)(...before, (...args: unknown[]) => resolve(args))
+  })
+  const settled = () => { isSettled = true }
+  if (returned instanceof Promise) returned.then(settled, settled)
+  await turn()
+  const [error, user] = args as [Error & { code?: string } | null, unknown]
+  return { count: args.length, error: error && { code: error.code, message: error.message }, user, isPromise: returned instanceof Promise, isSettled }
+}
+
 function routes (app: FastifyInstance) {
   app.get('/me', async (request) => ({ result: await request.jwtVerify(), user: request.user }))
   app.get('/options', async (request) => ({ result: await request.jwtVerify({}), user: request.user }))
   app.get('/own', { config: { revocation: false } }, async (request) => ({ result: await request.jwtVerify({}), user: request.user }))
+  app.get<{ Params: { which: number } }>('/callback/:which', async (request) => calledBack(request, BEFORE_CALLBACK[request.params.which]!))
 }
 
 /** An application with @fastify/jwt alone, and one with option `jwt`. `given` makes the options of each. */
-async function both (t: Test, given: () => object, revocation: RevocationOptions = {}): Promise<[FastifyInstance, FastifyInstance]> {
+async function both (
+  t: Test, given: () => object, revocation: RevocationOptions = {}, before: (app: FastifyInstance) => unknown = () => {}
+): Promise<[FastifyInstance, FastifyInstance]> {
   const [alone, ours] = [Fastify(), Fastify()]
+  for (const app of [alone, ours]) await before(app)
   t.teardown(() => Promise.all([alone.close(), ours.close()]))
   await alone.register(fastifyJwt, given() as FastifyJWTOptions)
   await ours.register(revocationPlugin, { ...revocation, jwt: given() as FastifyJWTOptions })
@@ -98,6 +121,26 @@ t.test('@fastify/jwt with options of null can be registered before the plugin', 
   t.match(await ask(app, token), { statusCode: 200, body: { user: { jti } } })
   await app.revocation.revoke({ jti })
   t.strictSame(await ask(app, token), REVOKED)
+})
+
+t.test('a callback gets the arguments that @fastify/jwt gives it, and the caller what that returns', async (t) => {
+  const [alone, ours] = await both(t, () => ({ secret: SECRET }))
+  const tokens = [(await genuine()).token, await signed({ jti: 'a', exp: inSeconds(60) }, 'a secret of somebody else, also of 32 bytes'), 'a.b.c', '']
+  for (const token of tokens) {
+    for (const which of BEFORE_CALLBACK.keys()) {
+      t.strictSame(await ask(ours, token, `/callback/${which}`), await ask(alone, token, `/callback/${which}`), `${token}, after ${JSON.stringify(BEFORE_CALLBACK[which])}`)
+    }
+  }
+  t.match(await ask(ours, tokens[0]!, '/callback/0'), { body: { count: 2, error: null, user: { sub: 'alice' }, isPromise: true, isSettled: false } })
+})
+
+t.test('an empty token in a signed cookie is what it is to @fastify/jwt', async (t) => {
+  const [alone, ours] = await both(t, () => ({ secret: SECRET, cookie: { cookieName: 'token', signed: true } }), {}, (app) => app.register(cookie, { secret: 'of the cookies' }))
+  for (const url of ['/me', '/options', '/own']) {
+    const get = async (app: FastifyInstance) => answerOf(await app.inject({ url, headers: { cookie: `token=${encodeURIComponent(app.signCookie(''))}` } }))
+    t.strictSame(await get(ours), await get(alone), url)
+    t.match(await get(ours), { statusCode: 500, body: { message: 'missing token' } })
+  }
 })
 
 t.test('a call with options is verified without the cache', async (t) => {
