@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url'
 /*
  * `npm run test:all` runs what needs minutes or big tools: each *.slow.ts, then each *.setup.ts.
  *
- * Goal of the setups: the packed plugin works with the tools that its users have: bundlers, Jest, NestJS, four TypeScripts.
- * Method: one installation of all of them beside the plugin, in one go as a user does it, outside this repository so
- * that nothing is found in its node_modules; then one test file a tool. SETUPS_FOLDER keeps the installation.
+ * Goal of the setups: the packed plugin works with the tools that its users have: bundlers, Jest, two NestJS, four TypeScripts.
+ * Method: one installation of all of them beside the plugin, in one go as a user does it, and one of the Nest before,
+ * outside this repository so that nothing is found in its node_modules; then one test file a tool. SETUPS_FOLDER keeps the installation.
  */
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -29,12 +29,17 @@ function run (cwd: string, command: string, ...args: string[]) {
 async function install (folder: string) {
   await mkdir(folder, { recursive: true })
   for (const name of await readdir(folder)) if (name.endsWith('.tgz')) await rm(join(folder, name))
+  if (!run(ROOT, 'npm', 'pack', '--silent', '--pack-destination', folder)) return false
+  const tarball = join(folder, (await readdir(folder)).find((name) => name.endsWith('.tgz'))!)
+  return await installBeside(tarball, folder, 'tools.json') && await installBeside(tarball, join(folder, 'nest11'), 'nest11.json')
+}
+
+async function installBeside (tarball: string, folder: string, tools: string) {
+  await mkdir(folder, { recursive: true })
   // npm takes a tarball of the same name for what it has already.
   await rm(join(folder, 'node_modules/fastify-jwt-revocation'), { recursive: true, force: true })
-  if (!run(ROOT, 'npm', 'pack', '--silent', '--pack-destination', folder)) return false
-  const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz'))!
-  const wanted = JSON.parse(await readFile(join(ROOT, 'test/setups/tools.json'), 'utf8'))
-  wanted.dependencies['fastify-jwt-revocation'] = `file:./${tarball}`
+  const wanted = JSON.parse(await readFile(join(ROOT, 'test/setups', tools), 'utf8'))
+  wanted.dependencies['fastify-jwt-revocation'] = `file:${tarball}`
   await writeFile(join(folder, 'package.json'), JSON.stringify(wanted))
   const quiet = ['--no-audit', '--no-fund', '--no-package-lock', '--ignore-scripts', '--loglevel=error']
   return run(folder, 'npm', 'install', ...quiet) && existsSync(join(folder, 'node_modules/fastify-jwt-revocation/dist/index.js'))

@@ -34,9 +34,9 @@ export function patiently (code: string, options = '', redis = 'redis: REDIS_URL
   return patient
 }
 
-/** A folder inside the installation, with these files. */
-export async function place (t: Test, files: Record<string, string>): Promise<string> {
-  const dir = join(FOLDER, `work-${t.name.replace(/\W+/g, '-').slice(0, 160)}`)
+/** A folder inside an installation, with these files. */
+export async function place (t: Test, files: Record<string, string>, folder = FOLDER): Promise<string> {
+  const dir = join(folder, `work-${t.name.replace(/\W+/g, '-').slice(0, 160)}`)
   await rm(dir, { recursive: true, force: true })
   for (const [name, code] of Object.entries(files)) {
     await mkdir(dirname(join(dir, name)), { recursive: true })
