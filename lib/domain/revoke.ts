@@ -10,7 +10,7 @@ import { type CheckedClaims, type Rules } from './claims.ts'
 import { isCutOff, reachOf } from './cutoff.ts'
 import { Cutoffs, type CutoffOptions } from './cutoffs.ts'
 import type { History } from './history.ts'
-import { identityOf, namesOf } from './names.ts'
+import { cutoffNamesOf, identityOf, namesOf } from './names.ts'
 import { endOf, iatOf } from './records.ts'
 import { keptUntil } from './retention.ts'
 import { revocationOf, type Made, type RevokedNames } from './revocation.ts'
@@ -71,7 +71,8 @@ export class Revoker {
       clock,
       history,
       cutoffs: this.cutoffs,
-      revoke: async (record, by) => (await this.revokeRecord(record, record, undefined, by)).first
+      revoke: async (record, by) => (await this.revokeRecord(record, record, undefined, by)).first,
+      confirm: (record, by) => this.#confirm(record, by)
     })
   }
 
@@ -129,8 +130,33 @@ export class Revoker {
       const sentence = 'The token has no jti and no session, and its iat is too far ahead for a cutoff'
       throw new FST_JWT_REVOCATION_NOT_FOUND(sentence)
     }
+    if (isCut) await this.#confirm(record, by)
     const at = isCut ? cutoff! : (await this.#subjects.cutOff(sub, iss, { by, until })).cutoff!
     return { revocation: revocationOf(record, Math.min(at, this.#now()), exp), first: !isCut }
+  }
+
+  /**
+   * Writes again what has ended a token, where a call that failed may have left it on one node alone: who is
+   * told that it stands relies on it (P3). Gives whether this call made it; undefined where nothing has ended
+   * the token.
+   */
+  async #confirm (record: TokenRecord, by: By | undefined): Promise<boolean | undefined> {
+    if (!this.#store.denials.mayFindHalf) return false
+    const { jti, iss } = record
+    const claims = iatOf(record)
+    const { identity, subject, others = [] } = namesOf(record, this.#rules.sidless)
+    let isFirst: boolean | undefined
+    if (jti !== undefined && (await this.#history.lookUp({ identity }, 'checkShared')).revoked) {
+      isFirst = (await this.#revoke({ jti, iss }, record, { end: endOf(record), by })).first
+    }
+    for (const name of subject === undefined ? others : [subject, ...others]) {
+      const { cutoff } = await this.#history.lookUp({ subject: name }, 'checkShared')
+      if (!isCutOff(claims, cutoff)) continue
+      // At this very second: a later one could end a token that is to be spared.
+      const { first } = await this.cutoffs.write(cutoffNamesOf(name)!, { by, until: cutoff! })
+      isFirst ||= first
+    }
+    return isFirst
   }
 
   /** Ends a session: its tokens that are issued later as well. */

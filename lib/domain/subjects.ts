@@ -20,6 +20,8 @@ export interface SubjectsContext {
   cutoffs: Cutoffs
   /** Revokes one token, by its session where it has no jti. Gives whether this call made the revocation. */
   revoke: (record: TokenRecord, by: By | undefined) => Promise<boolean>
+  /** Makes sure of what has ended a token. Gives the same, or undefined where nothing has. */
+  confirm: (record: TokenRecord, by: By | undefined) => Promise<boolean | undefined>
 }
 
 /** A token that is left out. An empty one leaves out none. */
@@ -43,15 +45,17 @@ export class Subjects {
   readonly #history: History
   readonly #cutoffs: Cutoffs
   readonly #revoke: SubjectsContext['revoke']
+  readonly #confirm: SubjectsContext['confirm']
   readonly #sparing: Turns
 
-  constructor ({ store, rules, clock, history, cutoffs, revoke }: SubjectsContext) {
+  constructor ({ store, rules, clock, history, cutoffs, revoke, confirm }: SubjectsContext) {
     this.#store = store
     this.#rules = rules
     this.#clock = clock
     this.#history = history
     this.#cutoffs = cutoffs
     this.#revoke = revoke
+    this.#confirm = confirm
     this.#sparing = new Turns(clock)
   }
 
@@ -59,7 +63,7 @@ export class Subjects {
     const names = { sub, ...(iss && { iss }) }
     const subject = cutoffNameOf(names)
     // A token may have been recorded more than once.
-    const ended = new Set<string>()
+    const counted = new Set<string>()
     let cutoff: Seconds = 0
     let before: Seconds | null = null
     /** The latest `iat` of a token that only a later cutoff ends. */
@@ -74,6 +78,7 @@ export class Subjects {
       before = written.before
     }
     const ahead: TokenRecord[] = []
+    const ended: TokenRecord[] = []
     const pages = this.#pages(sub, iss, async (record) => {
       const claims = iatOf(record)
       if (isCutOff(claims, before)) return
@@ -88,20 +93,24 @@ export class Subjects {
       const names = { ...namesOf(record, this.#rules.sidless), subject: undefined }
       if (!areNone(names)) {
         const others = await this.#history.lookUp(names, 'checkShared')
-        if (others.revoked || isCutOff(claims, others.cutoff)) return
+        if (others.revoked || isCutOff(claims, others.cutoff)) {
+          if (isAhead) ended.push(record)
+          return
+        }
       }
-      if (this.#counts(record)) ended.add(recordNameOf(record))
+      if (this.#counts(record)) counted.add(recordNameOf(record))
       if (isAhead && hasOwnEnd) ahead.push(record)
       furthest = Math.max(furthest, reach)
     }, cutOff)
     while (!(await pages.next()).done) {
       await eachOf(ahead.splice(0), AT_ONCE, async (record) => { await this.#revoke(record, options.by) })
+      await eachOf(ended.splice(0), AT_ONCE, async (record) => { await this.#confirm(record, options.by) })
     }
     if (furthest > cutoff) {
       const { standing } = await this.#cutoffs.write(names, { by: options.by, until: furthest })
       cutoff = standing.at
     }
-    return { ...names, cutoff, revoked: ended.size }
+    return { ...names, cutoff, revoked: counted.size }
   }
 
   /**
@@ -126,11 +135,12 @@ export class Subjects {
         return (await this.#history.withStatus(record, 'checkShared')).status
       })
       for await (const page of pages) {
-        const others = page.filter(({ record, seen }) => seen === 'active' && !isSpared(record, { jti, sid }))
-        await eachOf(others, AT_ONCE, async ({ record }) => {
-          const isFirst = await this.#revoke(record, by)
+        const others = page.filter(({ record }) => !isSpared(record, { jti, sid }))
+        await eachOf(others, AT_ONCE, async ({ record, seen }) => {
+          const confirmed = seen === 'active' ? undefined : await this.#confirm(record, by)
           // Several records of one session end at once.
-          if ((isFirst || record.jti === undefined) && this.#counts(record)) revoked++
+          const isFirst = confirmed ?? (await this.#revoke(record, by) || record.jti === undefined)
+          if (isFirst && this.#counts(record)) revoked++
         })
       }
       return { sub, ...(iss && { iss }), cutoff: null, revoked }

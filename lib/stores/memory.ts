@@ -12,6 +12,7 @@ const SWEEP_INTERVAL = 1000
 const SWEPT_PER_INTERVAL = 1000
 
 class MemoryDenials implements Denials {
+  readonly mayFindHalf = false
   readonly revocations: ExpiringMap<Entry>
   readonly cutoffs: ExpiringMap<Entry>
 

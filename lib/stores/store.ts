@@ -48,6 +48,8 @@ export interface Budget {
  * store. A method that can not do its work fails within the store's own deadline.
  */
 export interface Denials {
+  /** Whether a check may find what a failed write left halfway. Then only a write tells that it stands. */
+  readonly mayFindHalf: boolean
   /** Answers through `done`, which must not throw. A callback, because this runs for every request. */
   check (names: Names, done: CheckCallback): void
   /** As `check`, but a name counts as revoked only if this process and the shared store both know it. */

@@ -24,6 +24,7 @@ export interface DenialsContext {
 
 /** Revocations and cutoffs in Redis. All checks of one turn of the event loop share one round trip. */
 export class RedisDenials implements Denials {
+  readonly mayFindHalf: boolean
   readonly #link: Link
   readonly #keys: Keys
   readonly #writer: Writer
@@ -31,6 +32,7 @@ export class RedisDenials implements Denials {
   readonly #batcher: Batcher
 
   constructor ({ redis, link, keys, writer, writing, canRead }: DenialsContext) {
+    this.mayFindHalf = writer.mayBreakOff
     this.#link = link
     this.#keys = keys
     this.#writer = writer

@@ -50,6 +50,8 @@ export class Writer {
   readonly #logSpan: Seconds | null
   readonly #longest: Milliseconds | ''
   readonly #minReplicas: number
+  /** Whether a write that fails may stand on one node alone. */
+  readonly mayBreakOff: boolean
   readonly #held: Held
   readonly #clock: Clock
   readonly owed: Owed
@@ -66,6 +68,7 @@ export class Writer {
     this.#logSpan = logSpan
     this.#longest = longestOf(longest)
     this.#minReplicas = minReplicas
+    this.mayBreakOff = this.#redis.isApart || minReplicas > 0
     this.#told = new Told(most)
     this.#held = new Held(this.#redis, {
       minReplicas,
@@ -175,7 +178,7 @@ export class Writer {
 
   async #rewritten (entries: Entry[]): Promise<Array<{ answer?: Answer, error?: unknown }>> {
     const commands = entries.map((entry) => this.#command(entry, SCRIPTS[entry.kind].keep, 'log'))
-    if (this.#redis.isApart || this.#minReplicas > 0) {
+    if (this.mayBreakOff) {
       return Promise.all(entries.map((entry, i) => this.#write(commands[i]!, entry)
         .then((answer) => ({ answer }), (error: unknown) => ({ error }))))
     }

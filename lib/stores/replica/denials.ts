@@ -36,6 +36,10 @@ export class ReplicaDenials implements Denials {
     this.#echoes = new Echoes(this.copy, context)
   }
 
+  get mayFindHalf () {
+    return this.#redis.mayFindHalf
+  }
+
   check (names: Names, done: CheckCallback) {
     const { revoked, cutoff } = this.#known(names)
     // A known revocation holds, however old the copy is.
