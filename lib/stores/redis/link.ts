@@ -21,13 +21,21 @@ export class Link {
   readonly health: Health
   readonly deadline: Deadline
   readonly #clock: Clock
-  readonly #outstanding = { reads: 0, operations: 0 }
+  #outstanding = { reads: 0, operations: 0 }
   /** A probe is finding out whether a failure of one key concerns every key. */
   #isSuspected = false
 
   constructor ({ timeout, ...context }: HealthContext & { timeout: Milliseconds }) {
     this.deadline = new Deadline({ ...context, timeout })
-    this.health = new Health(context)
+    this.health = new Health({
+      ...context,
+      onBack: () => {
+        // The client has answered what it was asked before, or never will: it may drop what a broken
+        // connection owed it.
+        this.#outstanding = { reads: 0, operations: 0 }
+        context.onBack()
+      }
+    })
     this.#clock = context.clock
   }
 
@@ -58,13 +66,14 @@ export class Link {
    * a read, and the promises of `run` would add a fifth to the CPU that it takes.
    */
   beginRead (needs: Probe, fail: (error: unknown) => void): () => void {
-    this.#outstanding.reads++
+    const outstanding = this.#outstanding
+    outstanding.reads++
     const running = this.deadline.begin((error) => {
       this.failed(error, needs)
       fail(error)
     })
     return () => {
-      this.#outstanding.reads--
+      outstanding.reads--
       this.deadline.end(running)
     }
   }
@@ -94,11 +103,12 @@ export class Link {
   }
 
   async #counted<T> (operation: () => Promise<T>): Promise<T> {
-    this.#outstanding.operations++
+    const outstanding = this.#outstanding
+    outstanding.operations++
     try {
       return await operation()
     } finally {
-      this.#outstanding.operations--
+      outstanding.operations--
     }
   }
 }

@@ -21,7 +21,8 @@ export function connectionBeside (
   const own = ownConnection(client, purpose, storeTimeout, clock)
   return {
     client: own,
-    proof: new Proof({ client, own, key: keysUnder(keyPrefix).same, clock }),
+    // Longer than a command of the log may take: whoever finds the connection silent leaves it first.
+    proof: new Proof({ client, own, key: keysUnder(keyPrefix).same, clock, timeout: 2 * storeTimeout }),
     renew: () => leave(own),
     close: () => own.disconnect()
   }

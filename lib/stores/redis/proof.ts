@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { OtherData } from '../../errors.ts'
-import type { Clock, Seconds } from '../../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../../time.ts'
+import { Deadline } from '../deadline.ts'
 import type { RedisClient } from '../../types.ts'
 import { Connections, databaseOf } from './connection.ts'
 import { commandsOf } from './topology.ts'
@@ -17,6 +18,8 @@ export interface ProofContext {
   /** The key of the marker. */
   key: string
   clock: Clock
+  /** How long one proof may take: the client may drop what a broken connection owed it. */
+  timeout: Milliseconds
 }
 
 /**
@@ -29,12 +32,14 @@ export class Proof {
   readonly #own: RedisClient
   readonly #key: string
   readonly #clock: Clock
+  readonly #deadline: Deadline
   readonly #connections: Connections
   /** The connections that the last proof holds for. */
   #proven: unknown[] | undefined
   #proving: Promise<void> | undefined
 
-  constructor ({ client, own, key, clock }: ProofContext) {
+  constructor ({ client, own, key, clock, timeout }: ProofContext) {
+    this.#deadline = new Deadline({ timeout, clock })
     this.#clock = clock
     this.#client = client
     this.#own = own
@@ -45,7 +50,8 @@ export class Proof {
   /** Resolves once the current connections of both are proven to see the same data. @throws OtherData */
   readonly require = async (): Promise<void> => {
     while (!this.#holds()) {
-      await (this.#proving ??= this.#prove().finally(() => { this.#proving = undefined }))
+      this.#proving ??= this.#deadline.run(() => this.#prove()).finally(() => { this.#proving = undefined })
+      await this.#proving
     }
   }
 

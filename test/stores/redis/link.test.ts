@@ -1,3 +1,5 @@
+import { holdIntervals } from '../../support/intervals.ts'
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { NoAnswer } from '../../../lib/errors.ts'
 import { Link } from '../../../lib/stores/redis/link.ts'
@@ -37,4 +39,27 @@ t.test('an operation without a budget has the whole time', async (t) => {
   const { pass, link } = linkOf()
   await link.run(async () => pass(50_000), { needs })
   t.equal(link.budget().left, STORE_TIMEOUT)
+})
+
+t.test('P4 what a client never answers counts no more once the store is back', async (t) => {
+  const intervals = holdIntervals(t)
+  const { pass, link, lost } = linkOf()
+  const begin = (count: number) => Array.from({ length: count }, () => link.beginRead(needs, () => {}))
+  const ends = begin(1000)
+  for (let i = 0; i < 2000; i++) link.run(() => new Promise(() => {}), { needs }).catch(() => {})
+  t.ok(link.refusal('reads'), 'as many as may be')
+  t.ok(link.refusal('operations'))
+  pass(STORE_TIMEOUT)
+  await turn()
+  t.equal(lost.length, 1)
+  for (let second = 0; second < 3; second++) {
+    intervals.pass()
+    await turn()
+  }
+  t.ok(link.health.available)
+  t.equal(link.refusal('reads'), undefined)
+  t.equal(link.refusal('operations'), undefined)
+  begin(1000)
+  for (const end of ends) end()
+  t.ok(link.refusal('reads'), 'an answer that comes after all is none to a later read')
 })

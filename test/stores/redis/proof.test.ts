@@ -179,11 +179,11 @@ t.test('P7 markers of many processes that start at once do not disturb each othe
   const connections = Array.from({ length: 20 }, () => [new Redis(server.url), new Redis(server.url)] as const)
   t.teardown(() => { for (const connection of connections.flat()) connection.disconnect() })
   for (let round = 0; round < 20; round++) {
-    await Promise.all(connections.map(([client, own]) => new Proof({ client, own, key, clock: systemClock }).require()))
+    await Promise.all(connections.map(([client, own]) => new Proof({ client, own, key, clock: systemClock, timeout: 10_000 }).require()))
   }
   t.ok(await admin.ttl(key) <= 60, 'the marker ends')
   const [client, own] = connections[0]!
-  const proof = new Proof({ client, own, key, clock: systemClock })
+  const proof = new Proof({ client, own, key, clock: systemClock, timeout: 10_000 })
   const sent: string[] = []
   const first = proof.during(async () => { sent.push('first') })
   t.strictSame(sent, [], 'nothing is sent before the proof')
@@ -195,7 +195,19 @@ t.test('P7 markers of many processes that start at once do not disturb each othe
   t.teardown(() => elsewhere.disconnect())
   // One that is told nothing of its database, as a client of another kind.
   const shy = { isCluster: false, call: (...command: [string]) => command[0] === 'select' ? Promise.resolve('OK') : elsewhere.call(...command) } as unknown as RedisClient
-  await t.rejects(new Proof({ client: connections[0]![0], own: shy, key, clock: systemClock }).require(), { message: /sees other data/ })
+  await t.rejects(new Proof({ client: connections[0]![0], own: shy, key, clock: systemClock, timeout: 10_000 }).require(), { message: /sees other data/ })
+})
+
+t.test('P4 P7 a proof of which the client drops a command is over after its time, and the next one begins', async (t) => {
+  const [client, own] = [new Redis(server.url), new Redis(server.url)]
+  t.teardown(() => { for (const connection of [client, own]) connection.disconnect() })
+  let isDropping = true
+  const forgetful = { isCluster: false, call: (...command: [string]) => isDropping ? new Promise(() => {}) : client.call(...command) } as unknown as RedisClient
+  const proof = new Proof({ client: forgetful, own, key: `${ownPrefix()}same`, clock: systemClock, timeout: 50 })
+  await t.rejects(Promise.all([proof.require(), proof.require()]), { message: 'Redis gave no answer within 50 ms' })
+  isDropping = false
+  await new Proof({ client: forgetful, own, key: `${ownPrefix()}same`, clock: systemClock, timeout: 10_000 }).require()
+  await eventually('it is proven', () => proof.require().then(() => true, () => false))
 })
 
 t.test('P7 a cluster is one: its connections are proven as well', async (t) => {
