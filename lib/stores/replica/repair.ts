@@ -21,6 +21,7 @@ export class Repair {
   #isBroken = false
   /** Whether the next tick must put back what the log does not have. */
   #mustPutBack = false
+  #generation: number | undefined
   #isRunning = false
   #closed = false
 
@@ -37,14 +38,23 @@ export class Repair {
     while (!parts.next().done) await turn()
   }
 
-  /** The log has been read to its end. `withKeys`: so have the keys, which may tell more. */
-  ready (withKeys: boolean) {
+  /**
+   * The log has been read to its end. `withKeys`: so have the keys, which may tell more. `generation`: the
+   * store's, by which this process goes from the first time on.
+   */
+  ready (withKeys: boolean, generation: number) {
+    this.#generation ??= generation
     if (this.#isBroken || withKeys) this.#mustPutBack = true
     this.#isBroken = false
   }
 
-  /** Called again and again, while this process is in step with Redis. */
-  tick () {
+  /**
+   * Called again and again, while this process is in step with Redis. Of another generation may be another
+   * server, whose log goes on where this process has read, and lacks what it wrote to the last server.
+   */
+  tick (generation: number) {
+    if (this.#generation !== generation) this.#mustPutBack = true
+    this.#generation = generation
     if (this.#mustPutBack && !this.#isRunning) this.#run()
   }
 

@@ -174,12 +174,13 @@ export class ReplicaStore implements Store {
   /** Half: otherwise one answer of a connection that is stuck would bring the store back only to lose it. */
   readonly #canFollow = async () => {
     if (!this.#isSilent(this.#maxStaleness / 2)) return
-    throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause: this.#lastFailure })
+    const cause = this.#lastFailure ?? this.#commands.whyNoAnswer()
+    throw new Error(`Redis' log was not heard of for ${this.#maxStaleness} ms`, { cause })
   }
 
   #tick () {
     for (let part = 0; part < SWEPT_AT_ONCE; part++) this.denials.copy.sweep()
-    if (!this.#isStale()) this.#repair.tick()
+    if (!this.#isStale()) this.#repair.tick(this.#redis.generation)
     // Two ticks must find silence: after a stall of the event loop the answer still lies in the socket.
     const isSuspect = this.#redis.status.available && this.#isSilent(this.#maxStaleness)
     if (isSuspect && this.#isSuspect) {
@@ -233,7 +234,7 @@ export class ReplicaStore implements Store {
         this.#follower.progressAt = this.#clock.monotonic()
       }
     }
-    this.#repair.ready(withKeys)
+    this.#repair.ready(withKeys, this.#redis.generation)
     this.#standingRead = 0
     this.#lastFailure = undefined
     this.#complete()

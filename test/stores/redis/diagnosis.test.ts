@@ -180,9 +180,14 @@ for (const mode of ['strict', 'replica'] as const) {
 t.test('P4 a Redis that stops answering, and a client that its owner closes', { buffered: true }, async (t) => {
   const { server } = await startTlsRedis(t)
   const rig = await Rig.startWell(t, { redis: server.url })
+  // Its silence shows before the time of any command is over.
+  const replica = await Rig.startWell(t, { redis: server.url, mode: 'replica', maxStaleness: 500, storeTimeout: 10_000 })
   server.pause()
   isUnavailable(t, await rig.http('GET', '/me', rig.sign()), 'a check')
-  t.match(rig.lines, [{ msg: new RegExp(` until it is back\\. 127\\.0\\.0\\.1:${server.port}: the connection is open, and Redis does not answer$`) }])
+  await eventually('the replica is lost', async () => !replica.available)
+  for (const { lines } of [rig, replica]) {
+    t.match(lines, [{ msg: new RegExp(` until it is back\\. 127\\.0\\.0\\.1:${server.port}: the connection is open, and Redis does not answer$`) }])
+  }
   server.resume()
 
   const client = givenClient(t, GIVEN_CLIENTS['ioredis 6']!, server.url)

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { RevocationOptions } from '../../../lib/index.ts'
 import { APPEND, REVOKE } from '../../../lib/stores/redis/scripts.ts'
-import { bearer, buildApp, signed, inSeconds } from '../../support/app.ts'
+import { bearer, buildApp, ownPrefix, signed, inSeconds } from '../../support/app.ts'
 import { WatchedClient } from '../../support/domain.ts'
+import { startProxy } from '../../support/proxy.ts'
 import { eventually, startRedis, type RedisServer } from '../../support/redis.ts'
+import { MASTER, startReplica } from '../../support/replicas.ts'
 
 /*
  * A revocation is two writes, its key and its entry in the log. What becomes of one of which only the key was written,
@@ -87,4 +90,34 @@ t.test('what Redis loses between the two writes of a revocation is put back as w
   await app.revocation.revoke({ jti: ended.jti })
   t.equal(await settles(() => status(before.token)), 401, 'what was revoked before')
   t.equal(await settles(() => status(ended.token)), 401, 'what was acknowledged after it')
+})
+
+t.test('what a master took after another one was promoted is put back there, though the log goes on where it was read', async (t) => {
+  const old = await startRedis(t, { args: MASTER })
+  const promoted = await startReplica(t, old)
+  const target = { host: old.host, port: old.port }
+  const way = await startProxy(t, target)
+  const client = new Redis(way.url)
+  client.on('error', () => {})
+  t.teardown(() => client.disconnect())
+  // The connection for the log is the first to find the new master.
+  const redis = Object.assign(client, { duplicate: (options: object) => new Redis(promoted.url, options) })
+  const keyPrefix = ownPrefix()
+  const revoke = async ({ revocation }: FastifyInstance) => {
+    const jti = randomUUID()
+    await revocation.revoke({ jti, exp: inSeconds(900) })
+    return `${keyPrefix}revoked:${jti}`
+  }
+  // Without a log, a process puts back what it knows as soon as it has started.
+  const before = await revoke(await buildApp(t, { revocation: { redis: old.url, keyPrefix } }))
+  await eventually('it is replicated', async () => await promoted.cli('EXISTS', before) === '1')
+  const app = await buildApp(t, { revocation: { redis, keyPrefix, mode: 'replica', maxStaleness: MAX_STALENESS, storeTimeout: 10_000 } })
+  await eventually('the log is followed', async () => app.revocation.status().stalenessMs! < MAX_STALENESS / 2)
+  await promoted.cli('REPLICAOF', 'NO', 'ONE')
+  const lost = await revoke(app)
+  t.equal(await promoted.cli('EXISTS', lost), '0')
+  target.port = promoted.port
+  way.cut()
+  await eventually('it is put back', async () => await promoted.cli('EXISTS', lost) === '1')
+  t.equal(await promoted.cli('XLEN', `${keyPrefix}log`), '2', 'for the replicas as well')
 })
