@@ -52,7 +52,7 @@ function e (name: string): string {
 }
 
 function d (encoded: string): string {
-  return PLAIN.test(encoded) ? encoded : decodeURIComponent(encoded)
+  return encoded.includes('%') ? decodeURIComponent(encoded) : encoded
 }
 
 /** The issuer and the name that an identity was made of; null where it was made of none. */

@@ -54,7 +54,9 @@ function secondsOf (words: string, before: number, after: number): Seconds | nul
   return after === before + 1 ? null : Number(words.slice(before + 1, after))
 }
 
+/** Most names are as they were, which is told sooner than decoded where the caches hold other code. */
 function decoded (name: string): string {
+  if (!name.includes('%')) return name
   try {
     return decodeURIComponent(name)
   } catch {

@@ -71,7 +71,7 @@ export class LogReader {
 export function heardLines (streams: unknown): string[] {
   if (streams === null) return []
   // With RESP3 a client may give an object by key.
-  const [first]: unknown[] = Object.values(Object(streams))
+  const first: unknown = Array.isArray(streams) ? streams[0] : Object.values(Object(streams))[0]
   const entries: unknown = Array.isArray(streams) && Array.isArray(first) ? first[1] : first
   if (!Array.isArray(entries) || entries.length === 0) throw nonsense('about the log')
   const lines: string[] = []
