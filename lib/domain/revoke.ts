@@ -138,7 +138,7 @@ export class Revoker {
   /**
    * Writes again what has ended a token, where a call that failed may have left it on one node alone: who is
    * told that it stands relies on it (P3). Gives whether this call made it; undefined where nothing has ended
-   * the token.
+   * the token. The record has a subject.
    */
   async #confirm (record: TokenRecord, by: By | undefined): Promise<boolean | undefined> {
     if (!this.#store.denials.mayFindHalf) return false
@@ -149,7 +149,7 @@ export class Revoker {
     if (jti !== undefined && (await this.#history.lookUp({ identity }, 'checkShared')).revoked) {
       isFirst = (await this.#revoke({ jti, iss }, record, { end: endOf(record), by })).first
     }
-    for (const name of subject === undefined ? others : [subject, ...others]) {
+    for (const name of [subject!, ...others]) {
       const { cutoff } = await this.#history.lookUp({ subject: name }, 'checkShared')
       if (!isCutOff(claims, cutoff)) continue
       // At this very second: a later one could end a token that is to be spared.
