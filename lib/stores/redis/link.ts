@@ -14,6 +14,12 @@ export interface RunOptions {
   budget?: Budget | undefined
 }
 
+export interface LinkContext extends HealthContext {
+  timeout: Milliseconds
+  /** Whether a connection is another one than when this was asked last. */
+  wereRenewed: () => boolean
+}
+
 /**
  * Runs operations on Redis. It limits the time of each and their number, and reports failures to `Health`.
  */
@@ -25,14 +31,13 @@ export class Link {
   /** A probe is finding out whether a failure of one key concerns every key. */
   #isSuspected = false
 
-  constructor ({ timeout, ...context }: HealthContext & { timeout: Milliseconds }) {
+  constructor ({ timeout, wereRenewed, ...context }: LinkContext) {
     this.deadline = new Deadline({ ...context, timeout })
     this.health = new Health({
       ...context,
       onBack: () => {
-        // The client has answered what it was asked before, or never will: it may drop what a broken
-        // connection owed it.
-        this.#outstanding = { reads: 0, operations: 0 }
+        // A client may drop what a broken connection owed it, and never say so. One that stands owes it.
+        if (wereRenewed()) this.#outstanding = { reads: 0, operations: 0 }
         context.onBack()
       }
     })

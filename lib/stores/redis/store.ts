@@ -52,10 +52,17 @@ export class RedisStore implements Store {
     this.#minReplicas = options.minReplicas
     this.#connections = new Connections(redis)
     this.#onWarning = context.onWarning ?? (() => {})
+    const all = new Connections(redis, commandsOf(writing))
+    let seen: unknown[] = []
     const canRead = () => this.within(() => this.#readNothing(keys.of({ kind: 'revoked', name: '' })))
     this.link = new Link({
       ...context,
       timeout: options.storeTimeout,
+      wereRenewed () {
+        const before = seen
+        seen = all.now()
+        return !all.areStill(before)
+      },
       probe: canRead,
       why: () => commandsOf({ client: writing.client }).why() ?? redis.whyNoAnswer(),
       onBack: () => {

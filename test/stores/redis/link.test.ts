@@ -7,10 +7,10 @@ import { manualClock } from '../../support/clock.ts'
 
 const STORE_TIMEOUT = 60_000
 
-function linkOf (timeout = STORE_TIMEOUT) {
+function linkOf ({ timeout = STORE_TIMEOUT, isRenewed = true } = {}) {
   const { clock, pass } = manualClock()
   const lost: unknown[] = []
-  const link = new Link({ clock, timeout, probe: async () => {}, onLost: (error) => lost.push(error), onBack () {} })
+  const link = new Link({ clock, timeout, wereRenewed: () => isRenewed, probe: async () => {}, onLost: (error) => lost.push(error), onBack () {} })
   t.teardown(() => link.health.close())
   return { pass, link, lost }
 }
@@ -62,4 +62,18 @@ t.test('P4 what a client never answers counts no more once the store is back', a
   begin(1000)
   for (const end of ends) end()
   t.ok(link.refusal('reads'), 'an answer that comes after all is none to a later read')
+})
+
+t.test('P4 what a connection that stands still owes is bounded, however often the store is back', async (t) => {
+  const intervals = holdIntervals(t)
+  const { pass, link } = linkOf({ isRenewed: false })
+  for (let i = 0; i < 1000; i++) link.beginRead(needs, () => {})
+  pass(STORE_TIMEOUT)
+  await turn()
+  for (let second = 0; second < 3; second++) {
+    intervals.pass()
+    await turn()
+  }
+  t.ok(link.health.available)
+  t.ok(link.refusal('reads'))
 })

@@ -53,6 +53,24 @@ for (const mode of ['strict', 'replica'] as const) {
   })
 }
 
+for (const [name, { iat, revokeAgain }] of Object.entries<{ iat: number, revokeAgain: (app: FastifyInstance, speaker: string) => Promise<unknown> }>({
+  'all others': { iat: 0, revokeAgain: ({ revocation }, except) => revocation.revokeSubject('alice', { except }) },
+  // No cutoff reaches a token of a clock that is ahead.
+  'a subject': { iat: 30, revokeAgain: ({ revocation }) => revocation.revokeSubject('alice') }
+})) {
+  t.test(`P3 revoking ${name} acknowledges no token that another process revoked halfway`, async (t) => {
+    const server = await startRedis(t)
+    const [{ app, client }, second, listener] = [await onWatched(t, server), await onWatched(t, server), await replica(t, server)]
+    const { jti: speaker } = await app.revocation.issue({ sub: 'alice' })
+    const ended = { sub: 'alice', jti: randomUUID(), iat: inSeconds(iat), exp: inSeconds(900) }
+    await app.revocation.record(ended)
+    client.intercept = (command) => isEval(command, APPEND) ? Promise.reject(new Error('OOM command not allowed')) : undefined
+    await t.rejects(app.revocation.revoke({ jti: ended.jti }), { code: 'FST_JWT_REVOCATION_UNAVAILABLE' }, 'the key is written, and never its entry')
+    await revokeAgain(second.app, speaker)
+    t.equal(await settles(async () => listener.status(await signed(ended))), 401)
+  })
+}
+
 t.test('what could not be put back for the moment is put back later', async (t) => {
   const server = await startRedis(t)
   const { app, client } = await replica(t, server)
