@@ -92,9 +92,10 @@ t.test('a limit of ours is answered 503, also where a store that fails is not, a
 
   const reads: Array<Promise<boolean>> = []
   const claims = app.jwt.decode<Record<string, unknown>>(token)!
-  for (let i = 0; i < 1000; i++) {
+  // Eight in a turn wait for no others.
+  for (let i = 0; i < 8000; i++) {
     reads.push(app.revocation.isRevoked({ ...claims, jti: `${i}` }))
-    await new Promise(setImmediate)
+    if (i % 8 === 7) await new Promise(setImmediate)
   }
   t.equal(unanswered.length, 1000)
   const answer = await app.inject({ url: '/me', headers: bearer(token) })

@@ -8,13 +8,15 @@ import { advanceMonotonic, holdMonotonic } from './monotonic.ts'
  */
 const later = timers.setTimeout
 const LONGEST = 2 ** 31 - 1
+/** Milliseconds. So short a time is a pause, and limits nothing. */
+const PAUSE = 1
 const held = new Set<Limit>()
 let isHolding = false
 
 interface Limit { act: () => void, left: number, timer: NodeJS.Timeout }
 
 timers.setTimeout = ((act: () => void, milliseconds: number) => {
-  if (!isHolding) return later(act, milliseconds)
+  if (!isHolding || milliseconds <= PAUSE) return later(act, milliseconds)
   const timer = later(act, LONGEST)
   held.add({ act, left: milliseconds, timer })
   return timer

@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import { isOfOneKey, nonsense } from '../../errors.ts'
-import { afterTurn } from '../../time.ts'
+import { afterTurn, type Clock, type Milliseconds, type Timer } from '../../time.ts'
 import { charCodeAt } from '../char-code.ts'
 import type { Probe } from './health.ts'
 import type { Link } from './link.ts'
@@ -15,6 +15,17 @@ type ReadCallback = (error: unknown, values: Array<string | null | undefined>) =
 
 /** A larger MGET would keep Redis from its other clients for long. */
 const MAX_BATCH = 500
+
+/** A check that comes sooner after the last batch waits as long for others: to ask is most of its CPU. */
+const PAUSE: Milliseconds = 1
+/** So many checks wait for no others: each has but an eighth of the question to pay. */
+const ENOUGH = 8
+/**
+ * One batch in so many waits its whole pause, to learn how many checks come in one. The others leave with
+ * that many: a few clients who each ask again once they are answered would wait for more in vain. In a batch
+ * that learns they do, but these are fewer than one in a hundred.
+ */
+const LEARNS_EVERY = 200
 
 /** Whether Redis may hold this under a key of ours. */
 export function isValue (value: unknown): value is string | null {
@@ -52,11 +63,19 @@ class Read extends AsyncResource {
   }
 }
 
-/** Gathers the reads of one turn of the event loop into one round trip (P9). */
+/** Gathers the reads of one turn of the event loop, or of a millisecond, into one round trip (P9). */
 export class Batcher {
   readonly #link: Link
   readonly #read: ReadMany
   readonly #needs: Probe
+  readonly #clock: Clock
+  /** When the last batch left. */
+  #leftAt: Milliseconds = -Infinity
+  #checks = 0
+  #pause: Timer | undefined
+  #enough = ENOUGH
+  #isLearning = false
+  #batchesToLearn = 0
   /** The keys, and in the same order who waits for each. */
   #keys: string[] = []
   #waiting: Waiting[] = []
@@ -65,20 +84,43 @@ export class Batcher {
   readonly #flushGathered = () => this.#flush()
 
   /** `needs`: what must work again before the store is back, if a batch fails. */
-  constructor (link: Link, read: ReadMany, needs: Probe) {
+  constructor (link: Link, read: ReadMany, needs: Probe, clock: Clock) {
     this.#link = link
     this.#read = read
     this.#needs = needs
+    this.#clock = clock
   }
 
-  read (keys: string[], done: ReadCallback) {
+  /** `waits`: whether it may wait for others. A read that goes along with other commands does not. */
+  read (keys: string[], waits: boolean, done: ReadCallback) {
     const refusal = this.#link.refusal('reads')
     if (refusal !== undefined) return done(refusal, [])
     const read = new Read(keys, done)
-    // Not a microtask, because microtasks run between two requests that arrive in the same turn.
-    if (this.#keys.length === 0) afterTurn(this.#flushGathered)
     for (let i = 0; i < keys.length; i++) this.#gather(keys[i]!, read)
+    this.#checks++
     if (this.#keys.length >= MAX_BATCH) this.#flush()
+    else if (this.#checks === 1) this.#open(waits)
+    else if (this.#pause !== undefined && (!waits || this.#checks >= this.#enough)) this.#leave()
+  }
+
+  #open (waits: boolean) {
+    if (waits && this.#clock.monotonic() - this.#leftAt < PAUSE) {
+      this.#isLearning = this.#batchesToLearn === 0
+      this.#batchesToLearn = (this.#isLearning ? LEARNS_EVERY : this.#batchesToLearn) - 1
+      if (this.#isLearning) this.#enough = ENOUGH
+      if (this.#enough > 1) {
+        this.#pause = this.#clock.after(this.#flushGathered, PAUSE)
+        return
+      }
+    }
+    this.#leave()
+  }
+
+  #leave () {
+    this.#pause?.stop()
+    this.#pause = undefined
+    // Not a microtask, because microtasks run between two requests that arrive in the same turn.
+    afterTurn(this.#flushGathered)
   }
 
   /**
@@ -100,7 +142,13 @@ export class Batcher {
   }
 
   #flush () {
-    if (this.#keys.length === 0) return
+    if (this.#checks === 0) return
+    if (this.#isLearning) this.#enough = Math.min(this.#checks, ENOUGH)
+    this.#isLearning = false
+    this.#pause?.stop()
+    this.#pause = undefined
+    this.#checks = 0
+    this.#leftAt = this.#clock.monotonic()
     const keys = this.#keys
     const waiting = this.#waiting
     this.#keys = []

@@ -1,6 +1,6 @@
 import type { Names } from '../../domain/names.ts'
 import { NoAnswer } from '../../errors.ts'
-import type { Seconds } from '../../time.ts'
+import type { Clock, Seconds } from '../../time.ts'
 import { latestCutoff, type Entry } from '../entry.ts'
 import type { CheckCallback, Denials, WriteOptions, Written } from '../store.ts'
 import { parseCutoff } from './answers.ts'
@@ -20,9 +20,10 @@ export interface DenialsContext {
   /** The connection that the writer uses. */
   writing: Connection
   canRead: Probe
+  clock: Clock
 }
 
-/** Revocations and cutoffs in Redis. All checks of one turn of the event loop share one round trip. */
+/** Revocations and cutoffs in Redis. */
 export class RedisDenials implements Denials {
   readonly mayFindHalf: boolean
   readonly #link: Link
@@ -31,23 +32,35 @@ export class RedisDenials implements Denials {
   readonly #writing: Connection
   readonly #batcher: Batcher
 
-  constructor ({ redis, link, keys, writer, writing, canRead }: DenialsContext) {
+  constructor ({ redis, link, keys, writer, writing, canRead, clock }: DenialsContext) {
     this.mayFindHalf = writer.mayBreakOff
     this.#link = link
     this.#keys = keys
     this.#writer = writer
     this.#writing = writing
-    this.#batcher = new Batcher(link, redis.read, canRead)
+    this.#batcher = new Batcher(link, redis.read, canRead, clock)
   }
 
-  check ({ identity, subject, others }: Names, done: CheckCallback) {
+  check (names: Names, done: CheckCallback) {
+    this.#check(names, true, done)
+  }
+
+  checkShared (names: Names, done: CheckCallback) {
+    this.#check(names, false, done)
+  }
+
+  checkEither (names: Names, done: CheckCallback) {
+    this.#check(names, false, done)
+  }
+
+  #check ({ identity, subject, others }: Names, waits: boolean, done: CheckCallback) {
     const keys: string[] = []
     if (identity !== undefined) keys.push(this.#keys.of({ kind: 'revoked', name: identity }))
     const cutoffs = keys.length
     if (subject !== undefined) keys.push(this.#keys.of({ kind: 'cutoff', name: subject }))
     if (others !== undefined) for (const name of others) keys.push(this.#keys.of({ kind: 'cutoff', name }))
     if (keys.length === 0) return done(null, false, null)
-    this.#batcher.read(keys, (error, values) => {
+    this.#batcher.read(keys, waits, (error, values) => {
       // Any value under the identity means revoked. An error about one name leaves what the others say.
       const revoked = identity !== undefined && typeof values[0] === 'string'
       let cutoff: Seconds | null = null
@@ -60,14 +73,6 @@ export class RedisDenials implements Denials {
       }
       done(error, revoked, cutoff)
     })
-  }
-
-  checkShared (names: Names, done: CheckCallback) {
-    this.check(names, done)
-  }
-
-  checkEither (names: Names, done: CheckCallback) {
-    this.check(names, done)
   }
 
   write (entry: Entry, options: WriteOptions = {}): Promise<Written> {

@@ -72,9 +72,9 @@ export class RedisStore implements Store {
       }
     })
     this.#writer = new Writer({ ...options, ...context, connection: writing, keys, link: this.link })
-    this.denials = new RedisDenials({ redis, link: this.link, keys, writer: this.#writer, writing, canRead })
-    const { canWrite } = this.denials
     const { link } = this
+    this.denials = new RedisDenials({ redis, link, keys, writer: this.#writer, writing, canRead, clock })
+    const { canWrite } = this.denials
     this.records = new RedisRecords({ redis, link, keys, longest: options.longest, clock, canRead, canWrite })
     const { records } = this
     this.refreshes = new RedisRefreshes({ redis, link, keys, writer: this.#writer, records, canWrite })

@@ -14,6 +14,11 @@ export interface ReplicaDenialsContext {
   context: Pick<StoreContext, 'clock' | 'onEntry' | 'onLearned'>
 }
 
+interface Known {
+  revoked: boolean
+  cutoff: Seconds | null
+}
+
 /** Revocations and cutoffs. Checks look into a copy in this process while it is fresh; writes go to Redis. */
 export class ReplicaDenials implements Denials {
   readonly copy: Denylist
@@ -41,17 +46,14 @@ export class ReplicaDenials implements Denials {
   }
 
   check (names: Names, done: CheckCallback) {
-    const { revoked, cutoff } = this.#known(names)
+    const known = this.#known(names)
     // A known revocation holds, however old the copy is.
-    if (revoked || !this.#isStale()) return done(null, revoked, cutoff)
-    this.checkEither(names, done)
+    if (known.revoked || !this.#isStale()) return done(null, known.revoked, known.cutoff)
+    this.#redis.check(names, together(known, done))
   }
 
   checkEither (names: Names, done: CheckCallback) {
-    const known = this.#known(names)
-    this.#redis.check(names, (error, revoked, cutoff) => {
-      done(error, revoked || known.revoked, latestCutoff(known.cutoff, cutoff))
-    })
+    this.#redis.checkEither(names, together(this.#known(names), done))
   }
 
   /** Redis may have lost what the copy has, and the log may have lost what a key has. */
@@ -63,7 +65,7 @@ export class ReplicaDenials implements Denials {
     let latest: Seconds | null = null
     for (const part of parts) {
       const known = this.#known(part)
-      this.#redis.check(part, (error, revoked, inRedis) => {
+      this.#redis.checkShared(part, (error, revoked, inRedis) => {
         failure ??= error
         isRevoked ||= revoked && known.revoked
         latest = latestCutoff(latest, earliestOf(known.cutoff, inRedis))
@@ -101,13 +103,18 @@ export class ReplicaDenials implements Denials {
     }
   }
 
-  #known ({ identity, subject, others }: Names) {
+  #known ({ identity, subject, others }: Names): Known {
     let cutoff = subject === undefined ? null : this.copy.cutoffOf(subject)
     if (others !== undefined) {
       for (const name of others) cutoff = latestCutoff(cutoff, this.copy.cutoffOf(name))
     }
     return { revoked: identity !== undefined && this.copy.isRevoked(identity), cutoff }
   }
+}
+
+/** What Redis says, and what is known here. */
+function together (known: Known, done: CheckCallback): CheckCallback {
+  return (error, revoked, cutoff) => done(error, revoked || known.revoked, latestCutoff(known.cutoff, cutoff))
 }
 
 /** The same names, with one cutoff at most in each part. The checks of all parts share a round trip. */

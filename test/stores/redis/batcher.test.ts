@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { RedisClient } from '../../../lib/types.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, signed } from '../../support/app.ts'
+import { manualClock } from '../../support/clock.ts'
 import { eventually, startCluster, startRedis } from '../../support/redis.ts'
 import type { RedisStore } from '../../../lib/stores/redis/store.ts'
 import { on, redisStore } from '../../support/stores.ts'
@@ -15,6 +16,10 @@ import { systemClock } from '../../../lib/time.ts'
 const PATIENCE = 10_000
 const MAX_BATCH = 500
 const MAX_OUTSTANDING = 1000
+/** Milliseconds. */
+const PAUSE = 1
+const ENOUGH = 8
+const LEARNS_EVERY = 200
 
 type Command = Array<string | number>
 
@@ -37,10 +42,10 @@ function recorded (client: RedisClient) {
   return { client: recorder, calls, pipelines, get answered () { return answered } }
 }
 
-function storeOn (t: Test, client: RedisClient, { keyPrefix = ownPrefix(), storeTimeout = PATIENCE } = {}) {
+function storeOn (t: Test, client: RedisClient, { keyPrefix = ownPrefix(), storeTimeout = PATIENCE, clock = systemClock } = {}) {
   const events: string[] = []
   const store = redisStore(client, { keyPrefix, storeTimeout, logSpan: 3600, minReplicas: 0 }, {
-    clock: systemClock, onLost: () => events.push('lost'), onBack: () => events.push('back')
+    clock, onLost: () => events.push('lost'), onBack: () => events.push('back')
   })
   t.teardown(() => store.close())
   return { store, keyPrefix, events }
@@ -79,15 +84,110 @@ t.test('P9 the checks of one turn of the event loop are one MGET', async (t) => 
   }
   await Promise.all(answers)
   t.equal(await server.commandCalls('mget'), 6, 'also with microtasks between them')
+})
 
-  const apart: Array<Promise<boolean>> = []
-  for (const identity of identities.slice(0, 3)) {
-    apart.push(check(store, identity))
-    await nextTurn()
-    await nextTurn()
+/** A store whose time is let pass, and how many checks each command was for. */
+async function paced (t: Test) {
+  const server = await startRedis(t)
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  const { client, calls } = recorded(redis)
+  const { clock, pass, timers } = manualClock()
+  const { store } = storeOn(t, client, { clock })
+  const under: Array<Promise<boolean>> = []
+  const sent = () => calls.splice(0).map(([, ...keys]) => keys.length)
+  return {
+    store,
+    pass,
+    timers,
+    sent,
+    /** Checks that come in one turn. Gives what has been sent by its end, and not been looked at. */
+    async ask (count: number) {
+      for (const identity of uuids(count)) under.push(check(store, identity))
+      await nextTurn()
+      return sent()
+    },
+    async end () {
+      pass(PAUSE)
+      t.strictSame(new Set(await Promise.all(under)), new Set([false]), 'each is answered')
+    }
   }
-  await Promise.all(apart)
-  t.equal(await server.commandCalls('mget'), 9, 'those of three turns are three')
+}
+
+t.test('P9 a check that follows a batch within a millisecond waits as long for others, and shares its round trip', async (t) => {
+  const { ask, pass, sent, end } = await paced(t)
+  t.strictSame(await ask(1), [1], 'the first waits for nobody')
+  pass(PAUSE)
+  t.strictSame(await ask(1), [1], 'nor does one that comes later')
+  pass(0.4)
+  t.strictSame(await ask(1), [])
+  pass(0.9)
+  t.strictSame(await ask(2), [])
+  pass(0.1)
+  t.strictSame(sent(), [3])
+  t.strictSame(await ask(ENOUGH - 6), [])
+  pass(PAUSE)
+  t.strictSame(sent(), [2], 'also where fewer come than there were')
+  await end()
+})
+
+t.test('P9 eight checks wait for no others, nor does the rest of their turn', async (t) => {
+  const { ask, timers, sent, end } = await paced(t)
+  t.strictSame(await ask(3), [3])
+  t.strictSame(await ask(ENOUGH - 1), [])
+  t.strictSame(await ask(5), [ENOUGH - 1 + 5])
+  t.strictSame(await ask(1), [])
+  t.strictSame(await ask(MAX_BATCH), [MAX_BATCH, 1], 'nor does a full batch')
+  t.strictSame(await ask(1), [])
+  await end()
+  t.equal(timers.size, 1, 'that of the time limits is left, and none of a pause')
+  t.strictSame(sent(), [1])
+})
+
+t.test('P9 checks wait for no more than came in a pause; one batch in 200 waits for all of it, to learn how many that is', async (t) => {
+  const { ask, pass, sent, end } = await paced(t)
+  t.strictSame(await ask(1), [1])
+  for (const company of [1, 2, 5, 1]) {
+    t.strictSame(await ask(1), [], 'this batch learns')
+    pass(PAUSE / 2)
+    t.strictSame(await ask(company - 1), [])
+    pass(PAUSE / 2)
+    t.strictSame(sent(), [company])
+    const sizes: number[] = []
+    for (let batch = 1; batch < LEARNS_EVERY; batch++) {
+      for (let i = 0; i < company; i++) sizes.push(...await ask(1))
+    }
+    t.strictSame(sizes, Array(LEARNS_EVERY - 1).fill(company))
+  }
+  await end()
+})
+
+t.test('P9 a batch that learns waits no longer than for eight', async (t) => {
+  const { ask, pass, sent, end } = await paced(t)
+  t.strictSame(await ask(1), [1])
+  t.strictSame(await ask(ENOUGH + 3), [ENOUGH + 3])
+  t.strictSame(await ask(ENOUGH - 1), [])
+  t.strictSame(await ask(1), [ENOUGH], 'eight are enough, whatever it learned')
+  t.strictSame(await ask(ENOUGH - 1), [])
+  pass(PAUSE)
+  t.strictSame(sent(), [ENOUGH - 1])
+  await end()
+})
+
+t.test('P9 a read that belongs to an operation waits for nobody, nor do those that wait when it comes', async (t) => {
+  const { store, ask, sent, timers, end } = await paced(t)
+  t.strictSame(await ask(1), [1])
+  for (const how of ['checkShared', 'checkEither'] as const) {
+    const alone = new Promise((resolve) => store.denials[how]({ identity: 'a' }, (error, revoked) => resolve({ error, revoked })))
+    await nextTurn()
+    t.strictSame(sent(), [1])
+    t.strictSame(await alone, { error: null, revoked: false })
+    t.strictSame(await ask(2), [])
+    store.denials[how]({ identity: 'a' }, () => {})
+    t.strictSame(await ask(1), [4])
+  }
+  await end()
+  t.equal(timers.size, 1, 'that of the time limits is left')
 })
 
 t.test('P9 requests that arrive together share one round trip', async (t) => {
@@ -183,9 +283,10 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
       messages.push((error as Error).message)
     })
   }
-  for (let i = 0; i < MAX_OUTSTANDING; i++) {
+  const all = MAX_OUTSTANDING * ENOUGH
+  for (let i = 0; i < all; i++) {
     ask(String(i))
-    await nextTurn()
+    if ((i + 1) % ENOUGH === 0) await nextTurn()
   }
   t.equal(asked(), MAX_OUTSTANDING)
   const before = settled
@@ -195,10 +296,10 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
   await nextTurn()
   t.equal(asked(), MAX_OUTSTANDING, 'and nothing is sent for it')
 
-  await eventually('every check has failed', async () => settled === MAX_OUTSTANDING + 1)
+  await eventually('every check has failed', async () => settled === all + 1)
   t.strictSame(new Set(messages), new Set([`Redis gave no answer within ${storeTimeout} ms`, `Redis owes answers to ${MAX_OUTSTANDING} reads`]))
   ask('still too many')
-  t.equal(settled, MAX_OUTSTANDING + 2, 'it is the answers that count, not the deadlines')
+  t.equal(settled, all + 2, 'it is the answers that count, not the deadlines')
   t.notOk(store.status.available)
 
   server.resume()
@@ -206,7 +307,7 @@ t.test('P4 reads that are never answered are bounded: further checks fail at onc
   t.equal(await check(store, 'unknown'), false)
   await eventually('the store is back', async () => store.status.available)
   t.strictSame(events, ['lost', 'back'])
-  t.equal(settled, MAX_OUTSTANDING + 2, 'no check is answered twice')
+  t.equal(settled, all + 2, 'no check is answered twice')
 })
 
 /** What a client of a kind that nobody knows may fail with. */
