@@ -201,6 +201,26 @@ t.test('P9 requests that arrive together share one round trip', async (t) => {
   t.equal(await server.commandCalls('mget') - before, 1)
 })
 
+t.test('P4 checks that wait for others while the application closes are answered, and a revoked token is not accepted', async (t) => {
+  const server = await startRedis(t)
+  for (let round = 0; round < 5; round++) {
+    const app = await buildApp(t, { revocation: { redis: server.url, keyPrefix: ownPrefix(), storeTimeout: PATIENCE } })
+    const [good, bad] = [await app.revocation.issue({ sub: 'alice' }), await app.revocation.issue({ sub: 'alice' })]
+    await app.revocation.revoke({ jti: bad.jti })
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    // A connection that the server has not read from yet is cut.
+    const status = (token: string) => fetch(`${url}/me`, { headers: { ...bearer(token), connection: 'close' } })
+      .then(({ status }) => status, () => 'cut')
+    t.strictSame([await status(good.token), await status(bad.token)], [200, 401])
+    const waiting = [good, bad, good, bad].map(({ token }) => status(token))
+    await new Promise((resolve) => { app.server.once('request', resolve) })
+    await app.close()
+    for (const [i, status] of (await Promise.all(waiting)).entries()) {
+      t.ok([i % 2 === 0 ? 200 : 401, 503, 'cut'].includes(status), `round ${round}, ${i}`, { status })
+    }
+  }
+})
+
 t.test('P9 an identity that is asked for twice in one turn is one key', async (t) => {
   const server = await startRedis(t)
   const redis = new Redis(server.url)
