@@ -4,6 +4,7 @@ import { afterTurn, type Clock, type Milliseconds, type Timer } from '../../time
 import { charCodeAt } from '../char-code.ts'
 import type { Probe } from './health.ts'
 import type { Link } from './link.ts'
+import { Pace } from './pace.ts'
 
 type Answer = (index: number, error: unknown, value?: unknown) => void
 
@@ -18,15 +19,6 @@ const MAX_BATCH = 500
 
 /** A check that comes sooner after the last batch waits as long for others: to ask is most of its CPU. */
 const PAUSE: Milliseconds = 1
-/** So many checks wait for no others: each has but an eighth of the question to pay. */
-const ENOUGH = 8
-/**
- * One batch in so many waits its whole pause, to learn how many checks come in one. The others leave with
- * that many: a few clients who each ask again once they are answered would wait for more in vain. In a batch
- * that learns they do, but these are fewer than one in a hundred.
- */
-const LEARNS_EVERY = 200
-
 /** Whether Redis may hold this under a key of ours. */
 export function isValue (value: unknown): value is string | null {
   return value === null || typeof value === 'string'
@@ -39,7 +31,7 @@ const PLACES = 1024
 type Waiting = Read | Read[] | undefined
 
 /**
- * One check, which waits for all of its keys. A batch runs in the asynchronous context of its first check:
+ * One check, which waits for all of its keys. A batch runs in the asynchronous context of one of its checks:
  * without one of its own, each request would go on with the `AsyncLocalStorage` of another request.
  */
 class Read extends AsyncResource {
@@ -72,16 +64,18 @@ export class Batcher {
   /** When the last batch left. */
   #leftAt: Milliseconds = -Infinity
   #checks = 0
+  readonly #pace = new Pace()
   #pause: Timer | undefined
-  #enough = ENOUGH
-  #isLearning = false
-  #batchesToLearn = 0
   /** The keys, and in the same order who waits for each. */
   #keys: string[] = []
   #waiting: Waiting[] = []
   /** By the end of a key, the place of the latest one that ends so. A batch before may have left others. */
   readonly #places = new Uint16Array(PLACES)
-  readonly #flushGathered = () => this.#flush()
+  readonly #flush = () => this.flush()
+  readonly #pauseIsOver = () => {
+    this.#pace.paused(this.#checks)
+    this.flush()
+  }
 
   /** `needs`: what must work again before the store is back, if a batch fails. */
   constructor (link: Link, read: ReadMany, needs: Probe, clock: Clock) {
@@ -98,21 +92,21 @@ export class Batcher {
     const read = new Read(keys, done)
     for (let i = 0; i < keys.length; i++) this.#gather(keys[i]!, read)
     this.#checks++
-    if (this.#keys.length >= MAX_BATCH) this.#flush()
+    if (this.#keys.length >= MAX_BATCH) this.flush()
     else if (this.#checks === 1) this.#open(waits)
-    else if (this.#pause !== undefined && (!waits || this.#checks >= this.#enough)) this.#leave()
+    else if (this.#pause !== undefined) this.#hurry(waits)
   }
 
   #open (waits: boolean) {
-    if (waits && this.#clock.monotonic() - this.#leftAt < PAUSE) {
-      this.#isLearning = this.#batchesToLearn === 0
-      this.#batchesToLearn = (this.#isLearning ? LEARNS_EVERY : this.#batchesToLearn) - 1
-      if (this.#isLearning) this.#enough = ENOUGH
-      if (this.#enough > 1) {
-        this.#pause = this.#clock.after(this.#flushGathered, PAUSE)
-        return
-      }
-    }
+    if (!waits || this.#clock.monotonic() - this.#leftAt >= PAUSE) return this.#leave()
+    this.#pace.begin()
+    if (this.#pace.enough === 1) return this.#leave()
+    this.#pause = this.#clock.after(this.#pauseIsOver, PAUSE)
+  }
+
+  #hurry (waits: boolean) {
+    if (waits && this.#checks < this.#pace.enough) return
+    if (waits) this.#pace.filled()
     this.#leave()
   }
 
@@ -120,7 +114,7 @@ export class Batcher {
     this.#pause?.stop()
     this.#pause = undefined
     // Not a microtask, because microtasks run between two requests that arrive in the same turn.
-    afterTurn(this.#flushGathered)
+    afterTurn(this.#flush)
   }
 
   /**
@@ -141,10 +135,9 @@ export class Batcher {
     else this.#waiting[place] = [same as Read, read]
   }
 
-  #flush () {
+  /** What waits leaves at once. */
+  flush () {
     if (this.#checks === 0) return
-    if (this.#isLearning) this.#enough = Math.min(this.#checks, ENOUGH)
-    this.#isLearning = false
     this.#pause?.stop()
     this.#pause = undefined
     this.#checks = 0
