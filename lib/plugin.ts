@@ -72,7 +72,7 @@ export const revocationPlugin = fp<RevocationOptions & RegisterOptions>(async (a
     onDisowned: () => ofStore.disowned(),
     onWarning: (sentence) => ofStore.warning(sentence)
   })
-  app.addHook('onClose', async () => close())
+  app.addHook('onClose', close)
 
   const revocation = new Decorator({
     ...settings,

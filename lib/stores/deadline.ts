@@ -7,6 +7,8 @@ const MAX_TIMER: Milliseconds = 2 ** 31 - 1
 export interface Running {
   until: Milliseconds
   fail: (error: NoAnswer) => void
+  /** Called once it has its answer, or has failed. */
+  ended: (() => void) | undefined
 }
 
 export interface DeadlineContext {
@@ -38,6 +40,10 @@ export class Deadline {
     this.#onNoAnswer = onNoAnswer
   }
 
+  get isRunning (): boolean {
+    return this.#running.size > 0
+  }
+
   /** Gives what the operation gives, within `left`. @throws NoAnswer */
   run<T> (operation: () => Promise<T>, left = this.timeout): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -54,7 +60,7 @@ export class Deadline {
 
   /** Begins an operation: calls `fail` with NoAnswer, unless it ends within `left`. */
   begin (fail: (error: NoAnswer) => void, left = this.timeout): Running {
-    const running = { until: this.#clock.monotonic() + left, fail }
+    const running: Running = { until: this.#clock.monotonic() + left, fail, ended: undefined }
     this.#running.add(running)
     if (running.until < this.#wakesAt) this.#wakeAt(running.until, left)
     else this.#timer?.ref()
@@ -65,6 +71,18 @@ export class Deadline {
   end (running: Running) {
     this.#running.delete(running)
     if (this.#running.size === 0) this.#timer?.unref()
+    running.ended?.()
+  }
+
+  /** Resolves once each operation that runs now has its answer, or has failed. */
+  async settled () {
+    await Promise.all(Array.from(this.#running, (running) => new Promise<void>((resolve) => {
+      const { ended } = running
+      running.ended = () => {
+        ended?.()
+        resolve()
+      }
+    })))
   }
 
   /** One timer serves all: nearly every operation is answered in time. */
@@ -88,6 +106,7 @@ export class Deadline {
       }
       this.#running.delete(running)
       this.#fail(running)
+      running.ended?.()
     }
     this.#wakesAt = Infinity
     if (next < Infinity) this.#wakeAt(next, next - now)

@@ -188,7 +188,7 @@ export class MemoryStore implements Store {
     this.#stopSweeping = this.#clock.every(() => this.sweep(), SWEEP_INTERVAL)
   }
 
-  close () {
+  async close () {
     this.#stopSweeping()
   }
 

@@ -15,8 +15,12 @@ export interface StoreSettings extends ReplicaOptions {
 
 export interface OpenedStore {
   store: Store
-  /** Closes the connections that we made. A client that was given to us stays open (P7). */
-  close: () => void
+  /**
+   * Closes the connections that we made, once they owe no more answers: a check whose connection is closed
+   * would fail, and `onStoreFailure: 'accept'` accept its token. A client that was given to us stays open
+   * (P7).
+   */
+  close: () => Promise<void>
   /** Where Redis is; undefined where the client does not show it. */
   place: string | undefined
 }
@@ -38,8 +42,8 @@ export function openStore (settings: StoreSettings, context: StoreContext): Open
   return {
     store,
     place,
-    close () {
-      close()
+    async close () {
+      await close()
       client.disconnect()
     }
   }
@@ -61,8 +65,8 @@ function storeOver (client: RedisClient, settings: StoreSettings, context: Store
   return {
     store,
     place: placeOf(client),
-    close () {
-      store.close()
+    async close () {
+      await store.close()
       for (const connection of made) connection.close()
     }
   }

@@ -175,7 +175,8 @@ export interface Store {
    * store.
    */
   start (): Promise<void>
-  close (): void
+  /** Resolves once all that is under way has its answer, or has failed. */
+  close (): Promise<void>
 }
 
 /** What a store needs from its owner. */

@@ -44,6 +44,29 @@ t.test('of what was answered, or failed, nothing is left when the timer goes off
   t.equal(timers.size, 1)
 })
 
+t.test('it is settled once each operation that ran then has its answer, or has failed', async (t) => {
+  const { clock, pass } = manualClock()
+  const deadline = new Deadline({ timeout: 100, clock })
+  const told: string[] = []
+  const wait = (name: string) => deadline.settled().then(() => told.push(name))
+  await wait('nothing runs')
+  let answer!: () => void
+  const answered = deadline.run(() => new Promise<void>((resolve) => { answer = resolve }))
+  const failed = deadline.run(never).catch(() => {})
+  wait('both')
+  wait('both, asked again')
+  pass(50)
+  deadline.run(never).catch(() => {})
+  answer()
+  await answered
+  await later()
+  t.strictSame(told.splice(0), ['nothing runs'])
+  pass(50)
+  await failed
+  await later()
+  t.strictSame(told, ['both', 'both, asked again'], 'what began later is not waited for')
+})
+
 t.test('the process is kept alive while something runs, and no longer', async (t) => {
   const { clock, timers } = manualClock()
   const deadline = new Deadline({ timeout: 100, clock })

@@ -53,6 +53,11 @@ export class RedisDenials implements Denials {
     this.#check(names, false, done)
   }
 
+  /** Checks that wait for others ask at once. */
+  flush () {
+    this.#batcher.flush()
+  }
+
   #check ({ identity, subject, others }: Names, waits: boolean, done: CheckCallback) {
     const keys: string[] = []
     if (identity !== undefined) keys.push(this.#keys.of({ kind: 'revoked', name: identity }))

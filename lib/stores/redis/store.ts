@@ -1,5 +1,5 @@
 import { nonsense } from '../../errors.ts'
-import type { Milliseconds } from '../../time.ts'
+import { turn, type Clock, type Milliseconds } from '../../time.ts'
 import type { Budget, Store, StoreContext, StoreStatus } from '../store.ts'
 import { isValue } from './batcher.ts'
 import type { Commands } from './commands.ts'
@@ -33,6 +33,7 @@ export class RedisStore implements Store {
   readonly refreshes: RedisRefreshes
   readonly link: Link
   readonly #redis: Commands
+  readonly #clock: Clock
   readonly #writer: Writer
   readonly #writing: Connection
   readonly #onWarning: (sentence: string) => void
@@ -48,6 +49,7 @@ export class RedisStore implements Store {
     const keys = keysUnder(options.keyPrefix)
     const { clock } = context
     this.#redis = redis
+    this.#clock = clock
     this.#writing = writing
     this.#minReplicas = options.minReplicas
     this.#connections = new Connections(redis)
@@ -113,9 +115,18 @@ export class RedisStore implements Store {
     await this.within(proof.require).catch((error) => this.link.failed(error, this.denials.canWrite))
   }
 
-  close () {
+  async close () {
     this.link.health.close()
     this.#writer.close()
+    this.denials.flush()
+    const { deadline } = this.link
+    const end = this.#clock.monotonic() + deadline.timeout
+    do {
+      await deadline.settled()
+      // An operation goes on with what it does next.
+      await turn()
+      this.denials.flush()
+    } while (deadline.isRunning && this.#clock.monotonic() < end)
   }
 
   /** Runs once, when Redis answers for the first time. A user that may not call INFO gets no warnings. */

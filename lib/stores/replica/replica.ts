@@ -150,12 +150,12 @@ export class ReplicaStore implements Store {
     patience.abort()
   }
 
-  close () {
+  async close () {
     this.#complete()
     this.#stopTicking()
     this.#follower.close()
     this.#repair.close()
-    this.#redis.close()
+    await this.#redis.close()
   }
 
   #isStale (): boolean {

@@ -190,6 +190,19 @@ t.test('P9 a read that belongs to an operation waits for nobody, nor do those th
   t.equal(timers.size, 1, 'that of the time limits is left')
 })
 
+t.test('P9 what a batch learned before an operation ended it does not count: the next one learns', async (t) => {
+  const { store, ask, pass, sent, end } = await paced(t)
+  t.strictSame(await ask(1), [1])
+  t.strictSame(await ask(1), [])
+  store.denials.checkShared({ identity: 'a' }, () => {})
+  t.strictSame(await ask(0), [2])
+  t.strictSame(await ask(3), [], 'two would be enough, if that had been learned')
+  pass(PAUSE)
+  t.strictSame(sent(), [3])
+  t.strictSame([...await ask(2), ...await ask(1)], [3], 'three are what was learned')
+  await end()
+})
+
 t.test('P9 requests that arrive together share one round trip', async (t) => {
   holdMonotonic(t)
   const server = await startRedis(t)
@@ -219,6 +232,41 @@ t.test('P4 checks that wait for others while the application closes are answered
       t.ok([i % 2 === 0 ? 200 : 401, 503, 'cut'].includes(status), `round ${round}, ${i}`, { status })
     }
   }
+})
+
+t.test('P1 an application that closes answers the checks that are under way, also where a store that fails accepts', async (t) => {
+  const server = await startRedis(t)
+  for (const mode of ['strict', 'replica'] as const) {
+    for (let turns = 0; turns < 6; turns++) {
+      const app = await buildApp(t, { revocation: { redis: server.url, mode, keyPrefix: ownPrefix(), onStoreFailure: 'accept' } })
+      const { revocation } = app
+      const tokens = await Promise.all(Array.from({ length: 30 }, () => revocation.issue({ sub: 'alice' })))
+      await Promise.all(tokens.map(({ jti }) => revocation.revoke({ jti })))
+      // A batch has left just now, so that what comes next may wait for others.
+      await revocation.isRevoked({ jti: 'a', iat: inSeconds(0), exp: inSeconds(60) })
+      const answers = tokens.slice(0, 3).map(({ token }) => app.inject({ url: '/me', headers: bearer(token) }))
+      for (let turn = 0; turn < turns; turn++) await nextTurn()
+      const revoking = revocation.revoke({ jti: tokens[0]!.jti })
+      await app.close()
+      // Fastify itself answers 503 to a request that comes to its routes too late.
+      const codes = (await Promise.all(answers)).map(({ statusCode }) => statusCode)
+      t.strictSame(codes.filter((code) => code !== 401 && !(turns === 0 && code === 503)), [], `${mode}, ${turns} turns`)
+      t.equal((await revoking).first, false, 'an operation that is under way has its answer as well')
+    }
+  }
+})
+
+t.test('P4 an application closes although Redis answers nothing', async (t) => {
+  const server = await startRedis(t)
+  const app = await buildApp(t, { revocation: { redis: server.url, keyPrefix: ownPrefix(), storeTimeout: 300 } })
+  const claims = { jti: 'a', iat: inSeconds(0), exp: inSeconds(60) }
+  t.equal(await app.revocation.isRevoked(claims), false)
+  server.pause()
+  const check = app.revocation.isRevoked(claims)
+  const told = check.catch(({ code }) => code)
+  await app.close()
+  t.equal(await told, 'FST_JWT_REVOCATION_UNAVAILABLE')
+  server.resume()
 })
 
 t.test('P9 an identity that is asked for twice in one turn is one key', async (t) => {
