@@ -49,7 +49,7 @@ export const systemClock: Clock = {
 }
 
 /** Calls back once, after what arrived in this turn of the event loop. */
-export const afterTurn = setImmediate
+export const afterTurn: (act: () => void) => unknown = setImmediate
 
 /** Resolves after this turn of the event loop. */
-export const turn = promises.setImmediate
+export const turn: () => Promise<void> = promises.setImmediate
