@@ -66,7 +66,7 @@ interface Session {
   end: number
   refreshExpiresAt: string
   tokens: Token[]
-  access: Array<{ jti: string, exp: number }>
+  access: Array<{ jti: string, iat: number, exp: number }>
   /** undefined: nobody can know. */
   lives: boolean | undefined
 }
@@ -227,7 +227,7 @@ export class SessionModel {
       case 'claim':
         if (this.#world.isSkewed) return []
         await domain.revokeBy('tenant', tenant)
-        return before.filter((one) => one.tenant === tenant)
+        return before.filter((one) => one.tenant === tenant && !this.#leave(one, from))
       case 'except': {
         const spared = other.sub === sub ? other : session
         const except = spared.access.findLast(lives)?.jti
@@ -243,6 +243,17 @@ export class SessionModel {
         await domain.revoke({ jti })
         return [session]
     }
+  }
+
+  /**
+   * Whether a listed claim's cutoff of this moment may miss a session: a login in the second of its subject's cutoff is
+   * signed with the next one. Of such a session nothing is said any more.
+   */
+  #leave (session: Session, now: number): boolean {
+    if (session.access.every(({ iat }) => iat <= now / 1000)) return false
+    session.lives = undefined
+    this.#sessions.splice(0, Infinity, ...this.#sessions.filter((one) => one !== session))
+    return true
   }
 
   /** What the rules say of the refreshes of one moment. */
@@ -314,7 +325,7 @@ export class SessionModel {
   }
 
   #accessOf ({ token }: TokenPair) {
-    return claimsOf(token) as { jti: string, exp: number }
+    return claimsOf(token) as { jti: string, iat: number, exp: number }
   }
 
   /** What must hold of all sessions, whatever happened. */
