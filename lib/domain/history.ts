@@ -53,7 +53,8 @@ export class History {
 
   /**
    * Signs until no cutoff ends the token. A token that is not handed out leaves its record behind. The record
-   * says `revoked`, because the cutoff ends its iat, too.
+   * says `revoked`, because the cutoff ends its iat, too. In the second of a cutoff it signs with the next
+   * one, and waits for it where the token has a listed claim.
    */
   async issue (
     claims: TokenClaims, { meta, namespace, refresh, ...given }: IssueOptions
@@ -81,6 +82,8 @@ export class History {
         return session === undefined ? issuedOf(signed, entry.record) : pairOf(signed, session)
       }
       const iat = this.#firstAfter(cutoff!)
+      // The cutoff of a listed claim would not reach an iat that is ahead.
+      if (checked.claims !== undefined) await this.#clock.sleep(iat * 1000 - this.#clock.wall())
       asked = { ...asked, iat }
       // The later iat does not move the end: repeated cutoffs must not give tokens that live longer.
       if (checked.exp === undefined) continue

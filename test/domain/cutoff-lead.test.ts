@@ -1,9 +1,10 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import type { Decorator } from '../../lib/domain/decorator.ts'
 import { MemoryStore } from '../../lib/stores/memory.ts'
 import type { Store } from '../../lib/stores/store.ts'
 import { bearer, buildApp, inSeconds, ownPrefix, signed } from '../support/app.ts'
-import { buildDomain, Clock, foreign, presented, usable } from '../support/domain.ts'
+import { buildDomain, claimsOf, Clock, foreign, presented, RULES, SharedClock, usable } from '../support/domain.ts'
 import { startRedis } from '../support/redis.ts'
 import { on, redisStore } from '../support/stores.ts'
 
@@ -69,6 +70,31 @@ for (const [name, storeOf] of Object.entries(STORES)) {
       t.equal(await presented(domain, claims), 'FST_JWT_REVOKED', `${ahead} s ahead`)
       const { token } = await domain.issue({ sub: claims.sub })
       t.equal(await presented(domain, JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())), 'accepted')
+    }
+  })
+
+  t.test(`what is issued in the second of a cutoff ends with its listed claim, in ${name}`, async (t) => {
+    const cases: Array<[what: string, cutOff: (domain: Decorator) => Promise<unknown>, times: number]> = [
+      ['its subject', (domain) => domain.revokeSubject('alice'), 1],
+      ['its subject, five times', (domain) => domain.revokeSubject('alice'), 5],
+      ['its claim', (domain) => domain.revokeBy('tenant', 'acme'), 1],
+      ['another claim of it', (domain) => domain.revokeBy('region', 'eu'), 2]
+    ]
+    for (const [what, cutOff, times] of cases) {
+      const clock = new SharedClock()
+      clock.set(0, 300)
+      const start = clock.now
+      const domain = buildDomain({ store: storeOf(t, clock), clock, rules: { ...RULES, revocableBy: ['tenant', 'region'] } })
+      for (let i = 0; i < times; i++) await cutOff(domain)
+      await domain.issue({ sub: 'alice' })
+      t.equal(clock.now, start, `${what}: no other token waits`)
+      const { token } = await domain.issue({ sub: 'alice', tenant: 'acme', region: 'eu' })
+      const claims = claimsOf(token)
+      t.equal(clock.now, start - 300 + times * 1000, `${what}: it waits for its second`)
+      t.match(claims, { iat: clock.seconds, exp: Math.floor(start / 1000) + 900 }, `${what}: its end stays`)
+      t.equal(await presented(domain, claims), 'accepted', what)
+      await domain.revokeBy('tenant', 'acme')
+      t.equal(await presented(domain, claims), 'FST_JWT_REVOKED', what)
     }
   })
 }

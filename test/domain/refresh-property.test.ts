@@ -9,7 +9,7 @@ import type { Names } from '../../lib/domain/names.ts'
 import { systemClock } from '../../lib/time.ts'
 import type { RedisClient } from '../../lib/types.ts'
 import { ownPrefix } from '../support/app.ts'
-import { buildDomain, Clock, RULES } from '../support/domain.ts'
+import { buildDomain, RULES, SharedClock, type Clock } from '../support/domain.ts'
 import { startRedis } from '../support/redis.ts'
 import { runs } from '../support/runs.ts'
 import { rounds, SessionModel } from '../support/session-model.ts'
@@ -104,8 +104,9 @@ t.test('random histories of sessions, on memory, with every order of the steps o
   const grace = 10_000
   const times = [0, 1, 500, 1000, 5000, grace - 5, grace + 5, grace + 5, grace + 5, 3_600_000, 5 * DAY * 1000, 29 * DAY * 1000]
   await fc.assert(fc.asyncProperty(rounds(times, 12), fc.constantFrom(0, 3000), fc.scheduler(), async (history, ahead, scheduler) => {
-    const clock = new Clock()
-    const other = new Clock(clock.now + ahead)
+    const clock = new SharedClock()
+    const other = new SharedClock(clock.now + ahead)
+    for (const one of [clock, other]) one.clocks = [clock, other]
     const store = new MemoryStore({ clock })
     const steps = new Steps()
     const shared = inSteps(store, steps.step)
@@ -115,10 +116,7 @@ t.test('random histories of sessions, on memory, with every order of the steps o
       isSkewed: ahead > 0,
       grace,
       now: async () => clock.now,
-      async pass (time) {
-        clock.now += time
-        other.now += time
-      },
+      pass: clock.sleep,
       interleave: (act) => steps.interleave(scheduler, act),
       step: steps.step,
       async unused () {

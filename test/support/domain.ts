@@ -32,6 +32,14 @@ export class Clock implements InjectedClock {
   }
 }
 
+/** The clock of one of several processes. Whoever waits lets the time of all of them pass. */
+export class SharedClock extends Clock {
+  clocks: Clock[] = [this]
+  override readonly sleep = async (time: number) => {
+    for (const clock of this.clocks) clock.now += time
+  }
+}
+
 /** Time of the whole process, for what asks Date itself. It must stand before the application is built, which keeps Date.now. */
 export function ownTime (t: Scope): Clock {
   const { now } = Date
