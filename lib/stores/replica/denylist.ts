@@ -1,136 +1,13 @@
 import type { Seconds } from '../../time.ts'
 import { KINDS, type Entry } from '../entry.ts'
-import { Filter } from './filter.ts'
-import { LongNames } from './long-names.ts'
-import { copied, PackedName } from './packed-name.ts'
-import { FOR_EVER, type Kept } from './segment.ts'
-import { Table } from './table.ts'
+import { KeptNames } from './kept-names.ts'
+import { PackedName } from './packed-name.ts'
+import { FOR_EVER } from './segment.ts'
 
 /**
  * Log and key tell ends of one revocation that differ by less: by rounding, and by how late an answer came.
  */
 const SAME_END: Seconds = 60
-
-/** The names of one kind, with what is kept of each. */
-class KeptNames {
-  readonly #packed: PackedName
-  readonly #table: Table
-  readonly #long = new LongNames()
-  /** Absent until the first reading is over: to fill it takes less time when its size is known. */
-  #filter: Filter | undefined
-  /** Makes the next filter; undefined: there is enough room in this one. */
-  #making: Generator<void> | undefined
-  /** The filter that is being made. */
-  #next: Filter | undefined
-  /** Whether the table can keep the name that the last `standing` was about. */
-  #fits = false
-
-  constructor (packed: PackedName) {
-    this.#packed = packed
-    this.#table = new Table(packed)
-  }
-
-  get size () {
-    return this.#table.size + this.#long.size
-  }
-
-  until (name: string): Seconds {
-    if (!this.#mayHave(name)) return 0
-    if (this.#packed.pack(name, false)) return this.#table.until()
-    return this.#long.size === 0 ? 0 : this.#long.get(name)?.until ?? 0
-  }
-
-  get (name: string): Kept | null {
-    if (!this.#mayHave(name)) return null
-    return this.#packed.pack(name, false) ? this.#table.get() : this.#long.get(name)
-  }
-
-  /** Gives what is kept of a name that `set` will replace. */
-  standing (name: string): Kept | null {
-    this.#fits = this.#packed.pack(name, true)
-    return this.#fits ? this.#table.get() : this.#long.get(name)
-  }
-
-  /** Replaces what is kept of the name that the last `standing` was about. */
-  set (name: string, kept: Kept) {
-    if (this.#fits) this.#table.set(kept)
-    else this.#long.set(copied(name), kept)
-    this.#filter?.add(name)
-    this.#next?.add(name)
-  }
-
-  /**
-   * Drops what has ended in one part of the table, and in some of the names that are too long for it. Goes on
-   * with the next filter where one is needed.
-   */
-  sweep (step: number, now: Seconds) {
-    this.#table.sweep(step % this.#table.segments, now)
-    this.#long.sweep(now)
-    if (this.#filter?.isFull) this.#making ??= this.#makeFilter()
-    this.#makeOn()
-  }
-
-  /** Gives back the room that nothing uses, and makes the first filter, in steps of bounded size. */
-  * trim (): Generator<void> {
-    for (let part = 0; part < this.#table.segments; part++) {
-      this.#table.trim(part)
-      yield
-    }
-    this.#making ??= this.#makeFilter()
-    while (this.#making !== undefined) {
-      this.#makeOn()
-      yield
-    }
-  }
-
-  /** Marks every entry as not logged, in steps of bounded size. */
-  * unlog (): Generator<void> {
-    for (const [part, others] of this.#steps()) {
-      if (part !== null) this.#table.unlog(part)
-      for (const [, kept] of others) kept.logged = false
-      yield
-    }
-  }
-
-  /** Gives every entry, in steps of bounded size. */
-  * entries (): Generator<Array<Kept & { name: string }>> {
-    for (const [part, others] of this.#steps()) {
-      const entries = part === null ? [] : this.#table.entries(part)
-      for (const [name, kept] of others) entries.push({ name, ...kept })
-      yield entries
-    }
-  }
-
-  /** Whether the name may be kept; false is certain. */
-  #mayHave (name: string): boolean {
-    return this.size !== 0 && (this.#filter === undefined || this.#filter.mayHave(name))
-  }
-
-  #makeOn () {
-    if (this.#making?.next().done) this.#making = undefined
-  }
-
-  /** Names that are added meanwhile are in both filters. Only one is made at a time: `set` knows no other. */
-  * #makeFilter (): Generator<void> {
-    const next = this.#next = new Filter(this.size)
-    for (const [part, others] of this.#steps()) {
-      if (part !== null) for (const spelling of this.#table.spellings(part)) next.addSpelling(spelling)
-      for (const [name] of others) next.add(name)
-      yield
-    }
-    this.#filter = next
-    this.#next = undefined
-  }
-
-  * #steps (): Generator<[part: number | null, others: Array<[name: string, kept: Kept]>]> {
-    let part = 0
-    for (const others of this.#long.parts()) {
-      yield [part < this.#table.segments ? part : null, others]
-      part++
-    }
-    for (; part < this.#table.segments; part++) yield [part, []]
-  }
-}
 
 /**
  * What a replica knows: every revocation and every cutoff that still matters. An entry takes about 28 bytes

@@ -121,6 +121,35 @@ t.test('of an entry that comes again the first at of a denial stays, a cutoff ri
   }
 })
 
+t.test('new names hold at once, are raised, listed and counted, and go into the table a few at a time', async (t) => {
+  const { time, list } = denylist()
+  unmarkAll(list)
+  for (let step = list.trim(); !step.next().done;);
+  const names = [...Object.values(NAMES), ...Array.from({ length: 150 }, () => randomUUID())]
+  for (const [i, name] of names.entries()) {
+    t.equal(list.add(denial(name), i % 2 === 0), true)
+    t.equal(list.add(denial(name, { at: NOW + 5, until: NOW + 960 }), false), false, 'it is no news twice')
+    t.equal(list.add(cutoff(name), true), true)
+    t.equal(list.add(cutoff(name, { at: NOW + 1 }), true), true, 'a cutoff rises')
+    const held = names.slice(0, i + 1)
+    t.ok(held.every((one) => list.isRevoked(one) && list.cutoffOf(one) === NOW + 1), name)
+    t.equal(list.isRevoked(names[i + 1] ?? 'x'), false)
+    t.equal(list.size, 2 * held.length)
+    t.equal(list.isLogged(denial(name)), i % 2 === 0)
+  }
+  const entries = entriesOf(list)
+  t.strictSame(entries, names.flatMap((name) => [
+    denial(name, { until: NOW + 960 }), cutoff(name, { at: NOW + 1 })
+  ]).sort(byName))
+  list.add(denial('last'), false)
+  unmarkAll(list)
+  t.equal(list.isLogged(denial(names[0]!)), false)
+  time.now = NOW + 960
+  sweepAll(list)
+  t.equal(list.isRevoked('last'), false)
+  t.equal(list.size, names.length)
+})
+
 t.test('times are kept to the second on the safe side, and those that do not fit the narrow record as well', async (t) => {
   const rows: Array<[what: string, given: Partial<Entry>, kept?: Partial<Entry>]> = [
     ['97 days of age', { at: NOW - 97 * DAY }],
