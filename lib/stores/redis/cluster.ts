@@ -1,7 +1,9 @@
 import type { Clock } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import type { ReadMany } from './batcher.ts'
-import { ALIVE, Commands, resultsOf, type Command, type OwnOptions, type Settled } from './commands.ts'
+import {
+  ALIVE, Commands, resultsOf, type Command, type Done, type OwnOptions, type Settled
+} from './commands.ts'
 import type { ClientState, Duplicable } from './connection.ts'
 import { rememberErrors, whyClusterFailed } from './diagnosis.ts'
 
@@ -22,9 +24,8 @@ export class Cluster extends Commands {
   }
 
   /** Auto-pipelining, which a cluster's client may have set, would take a word of the command for its key. */
-  async alone (command: Command): Promise<unknown> {
-    const [answer] = resultsOf(await this.pipelined([command]))
-    return answer
+  alone (command: Command, done: Done) {
+    this.pipelined([command]).then(resultsOf).then(([answer]) => done(null, answer), done)
   }
 
   /**

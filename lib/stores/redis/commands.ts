@@ -3,12 +3,15 @@ import type { Clock } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import { isOfRedis, withoutArguments } from './advice.ts'
 import type { ReadMany } from './batcher.ts'
-import type { Duplicable, Proven } from './connection.ts'
+import { notHeld, type Duplicable, type Proven } from './connection.ts'
 import { whySilent } from './diagnosis.ts'
 
 export type Command = [name: string, ...args: Array<string | number>]
 /** The outcome of a command: its error or null, and its result. */
 export type Settled = [error: Error | null, result?: unknown]
+
+/** Called once, with an error or null. */
+export type Done = (error: unknown, answer?: unknown) => void
 
 /** The options of a second connection. A cluster's client also needs `retryStrategy` for itself. */
 export type OwnOptions = { retryStrategy: (attempt: number) => number } & Record<string, unknown>
@@ -27,8 +30,8 @@ export interface Topology {
   readonly read: ReadMany
   /** Sends all commands in one flush to one node, or each command to the node of its key. */
   all (commands: Command[]): Promise<unknown[]>
-  /** Runs one command that may wait, on a connection of our own. */
-  alone (command: Command): Promise<unknown>
+  /** Runs one command that may wait, on a connection of our own. `done` must not throw. */
+  alone (command: Command, done: Done): void
   /** Runs commands on one connection. The first of them is a write. */
   inStep (commands: Command[]): Promise<Settled[]>
   /** The connections that the client has now, for a comparison with later ones. */
@@ -58,7 +61,7 @@ export abstract class Commands implements Topology {
 
   abstract readonly read: ReadMany
   abstract all (commands: Command[]): Promise<unknown[]>
-  abstract alone (command: Command): Promise<unknown>
+  abstract alone (command: Command, done: Done): void
   abstract inStep (commands: Command[]): Promise<Settled[]>
   abstract connections (): unknown[]
   abstract masters (): RedisClient[]
@@ -82,7 +85,7 @@ export abstract class Commands implements Topology {
   }
 
   /** As `send`, but calls back once, with an error or null. `done` must not throw. */
-  ask (command: Command, done: (error: unknown, answer?: unknown) => void) {
+  ask (command: Command, done: Done) {
     const failed = (error: unknown) => done(this.#explained(error))
     let answer: Promise<unknown>
     try {
@@ -98,16 +101,26 @@ export abstract class Commands implements Topology {
    * which can take the script of an EVAL for its key.
    */
   async together (commands: Command[]): Promise<unknown[]> {
-    return this.#whileProven(async () => resultsOf(await this.pipelined(commands)))
-  }
-
-  /** As `alone`. The answer counts only while the proof holds. */
-  proven (command: Command): Promise<unknown> {
-    return this.#whileProven(() => this.alone(command))
-  }
-
-  #whileProven<T> (run: () => Promise<T>): Promise<T> {
+    const run = async () => resultsOf(await this.pipelined(commands))
     return this.#proof === undefined ? run() : this.#proof.during(run)
+  }
+
+  /**
+   * As `alone`. The answer counts only while the proof holds. It calls back, because each promise on the way
+   * keeps all processes waiting that have woken for the same answer.
+   */
+  proven (command: Command, done: Done) {
+    const proof = this.#proof
+    if (proof === undefined) return this.alone(command, done)
+    const isHeld = proof.hold()
+    if (isHeld === undefined) {
+      proof.require().then(() => this.proven(command, done), done)
+      return
+    }
+    this.alone(command, (error, answer) => {
+      if (error !== null || isHeld()) done(error, answer)
+      else notHeld(proof).catch(done)
+    })
   }
 
   /** As `together`, but gives the outcome of each command. */

@@ -2,14 +2,24 @@ import type { RedisClient } from '../../types.ts'
 
 /** Runs an act whose result counts only while a connection is proven to see the right data (P7). */
 export interface Proven {
+  /** Resolves once the connection is proven. */
+  require: () => Promise<void>
+  /** Gives what tells whether the connection has been proven since; undefined: it is not proven now. */
+  hold (): (() => boolean) | undefined
   during<T> (act: () => Promise<T>): Promise<T>
+}
+
+/** Why an answer does not count. Throws OtherData, which says more, if the connection sees other data now. */
+export async function notHeld ({ require }: Pick<Proven, 'require'>): Promise<never> {
+  await require()
+  throw new Error('a connection was renewed meanwhile')
 }
 
 /** One connection, with what the plugin may do to it. */
 export interface Connection {
   client: RedisClient
   /** Proves that this connection sees the data of the client that checks. Absent for that client itself. */
-  proof?: Proven & { require: () => Promise<void> }
+  proof?: Proven
   /** Replaces the connection by a new one. Absent where the client was given to us. */
   renew?: () => void
 }

@@ -2,7 +2,7 @@ import { nonsense } from '../../errors.ts'
 import type { Clock } from '../../time.ts'
 import type { RedisClient } from '../../types.ts'
 import type { ReadMany } from './batcher.ts'
-import { ALIVE, Commands, type Command, type OwnOptions, type Settled } from './commands.ts'
+import { ALIVE, Commands, type Command, type Done, type OwnOptions, type Settled } from './commands.ts'
 import { databaseOf, leaveOtherDatabase, type ClientState, type Duplicable } from './connection.ts'
 import { rememberErrors, whyNodeFailed } from './diagnosis.ts'
 
@@ -23,8 +23,8 @@ export class Node extends Commands {
   }
 
   /** A pipeline for one command takes a process that has just woken several times as long. */
-  alone (command: Command): Promise<unknown> {
-    return this.send(command)
+  alone (command: Command, done: Done) {
+    this.ask(command, done)
   }
 
   inStep (commands: Command[]): Promise<Settled[]> {

@@ -3,7 +3,7 @@ import { OtherData } from '../../errors.ts'
 import type { Clock, Milliseconds, Seconds } from '../../time.ts'
 import { Deadline } from '../deadline.ts'
 import type { RedisClient } from '../../types.ts'
-import { Connections, databaseOf } from './connection.ts'
+import { Connections, databaseOf, notHeld, type Proven } from './connection.ts'
 import { commandsOf } from './topology.ts'
 
 /** How long a marker outlives its proof at most. */
@@ -27,7 +27,7 @@ export interface ProofContext {
  * client and reads it over the connection. No look at the data alone would do: two empty databases look
  * alike, and so do a server and a replica that was promoted.
  */
-export class Proof {
+export class Proof implements Proven {
   readonly #client: RedisClient
   readonly #own: RedisClient
   readonly #key: string
@@ -55,18 +55,18 @@ export class Proof {
     }
   }
 
+  hold (): (() => boolean) | undefined {
+    if (!this.#holds()) return undefined
+    const proven = this.#proven
+    return () => proven === this.#proven && this.#holds()
+  }
+
   /** Gives the result of `act` only if both saw the same data the whole time. @throws OtherData */
   during<T> (act: () => Promise<T>): Promise<T> {
     // A command that need not wait leaves at once: Redis runs it while this process goes on with other work.
-    if (!this.#holds()) return this.require().then(() => this.during(act))
-    const proven = this.#proven
-    return act().then((result) => proven === this.#proven && this.#holds() ? result : this.#renewed())
-  }
-
-  async #renewed (): Promise<never> {
-    // This throws OtherData, which says more, if they see other data now.
-    await this.require()
-    throw new Error('a connection was renewed meanwhile')
+    const isHeld = this.hold()
+    if (isHeld === undefined) return this.require().then(() => this.during(act))
+    return act().then((result) => isHeld() ? result : notHeld(this))
   }
 
   #holds (): boolean {

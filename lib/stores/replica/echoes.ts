@@ -29,6 +29,7 @@ export class Echoes {
 
   /** Takes a new entry that the log or the keys brought. */
   onEntry (entry: Entry) {
+    if (this.#writing.size === 0 && this.#unsure.size === 0) return this.#onEntry?.(entry)
     const key = keyOf(entry)
     if (this.#writing.has(key)) this.#heardMeanwhile.set(key, [...this.#heardMeanwhile.get(key) ?? [], entry])
     else this.#tell(key, entry)

@@ -1,7 +1,7 @@
 import { nonsense } from '../../errors.ts'
 import type { Clock, Milliseconds } from '../../time.ts'
 import { Deadline } from '../deadline.ts'
-import type { Commands } from '../redis/commands.ts'
+import type { Command, Commands } from '../redis/commands.ts'
 import { isId } from '../redis/log.ts'
 import { LOG_PAGE } from '../redis/scripts.ts'
 
@@ -61,9 +61,15 @@ export class LogReader {
 
   /** Waits for entries after `after`. `heardLines` reads the answer. */
   wait (after: string, time: Milliseconds): Promise<unknown> {
-    return this.#deadline.run(() => this.#redis.proven(
-      ['xread', 'COUNT', HEARD_AT_ONCE, 'BLOCK', time, 'STREAMS', this.#key, after]
-    ), this.#deadline.timeout + time)
+    return new Promise((resolve, reject) => {
+      const running = this.#deadline.begin(reject, this.#deadline.timeout + time)
+      const command: Command = ['xread', 'COUNT', HEARD_AT_ONCE, 'BLOCK', time, 'STREAMS', this.#key, after]
+      this.#redis.proven(command, (error, answer) => {
+        this.#deadline.end(running)
+        if (error === null) resolve(answer)
+        else reject(error)
+      })
+    })
   }
 }
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Command, Commands } from '../../../lib/stores/redis/commands.ts'
+import type { Command, Commands, Done } from '../../../lib/stores/redis/commands.ts'
 import { Follower, type FollowerOptions } from '../../../lib/stores/replica/follower.ts'
 import { START } from '../../../lib/stores/redis/log.ts'
 import { RedisTime } from '../../../lib/stores/replica/redis-time.ts'
@@ -47,12 +47,13 @@ function following (
       ended()
       return [[START, '', now, '']]
     },
-    proven: async (command: Command) => {
+    proven: async (command: Command, done: Done) => {
       commands.push(command)
       onAsk()
       const heard = news.length > 0 ? news.shift() : null
-      if (heard instanceof Error) throw heard
-      return heard
+      await Promise.resolve()
+      if (heard instanceof Error) done(heard)
+      else done(null, heard)
     }
   } as unknown as Commands
   const follower = new Follower(redis, { ...OPTIONS, ...options }, {
