@@ -26,7 +26,7 @@ const FULL: Settings = {
   inProcess: { warmUp: 40, rounds: 150, most: 450 },
   sockets: { generations: { steady: 6, saturated: 3 }, most: 7, rounds: 4, warmUp: 1.6, steadyWarmUp: 3, leadIn: 0.1, seconds: 0.3 },
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
-  propagation: { followers: 8, warmUp: 2000, messages: 400, rounds: 2, most: 4, connections: 64 },
+  propagation: { followers: 8, warmUp: 2000, messages: 400, rounds: 6, most: 12, connections: 64 },
   start: { entries: 1_000_000, processes: 3 },
   redisBytes: { revocations: 50_000 },
   // A month of access tokens of a quarter of an hour.
