@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { FST_JWT_REVOCATION_UNAVAILABLE, FST_JWT_REVOKED } from '../errors.ts'
 import { LEAD } from '../stores/entry.ts'
 import type { Budget, RecordEntry, Store } from '../stores/store.ts'
-import type { Clock, Seconds } from '../time.ts'
+import type { Clock, Milliseconds, Seconds } from '../time.ts'
 import type {
   IssuedToken, IssueOptions, ListedToken, TokenPair, TokenRecord, TokensPage
 } from '../types.ts'
@@ -53,8 +53,8 @@ export class History {
 
   /**
    * Signs until no cutoff ends the token. A token that is not handed out leaves its record behind. The record
-   * says `revoked`, because the cutoff ends its iat, too. In the second of a cutoff it signs with the next
-   * one, and waits for it where the token has a listed claim.
+   * says `revoked`, because the cutoff ends its iat, too. Where the token, or a later one of its session, may
+   * have a listed claim, it waits for its second: such a claim's cutoff reaches no iat that is ahead.
    */
   async issue (
     claims: TokenClaims, { meta, namespace, refresh, ...given }: IssueOptions
@@ -67,6 +67,7 @@ export class History {
     let asked = this.#signing.complete(claims, jti)
     if (session !== undefined) asked = withSession(asked, session, this.#rules)
     let options: SignOptions = given
+    let patience: Milliseconds = LEAD * 1000
     for (let signatures = 0; signatures < MAX_SIGNATURES; signatures++) {
       const request = { method: 'issue', given: claims, options, namespace, end: session?.end } as const
       const signed = await this.#signing.sign(asked, request)
@@ -82,15 +83,15 @@ export class History {
         return session === undefined ? issuedOf(signed, entry.record) : pairOf(signed, session)
       }
       const iat = this.#firstAfter(cutoff!)
-      // The cutoff of a listed claim would not reach an iat that is ahead.
-      if (checked.claims !== undefined) await this.#clock.sleep(iat * 1000 - this.#clock.wall())
       asked = { ...asked, iat }
       // The later iat does not move the end: repeated cutoffs must not give tokens that live longer.
-      if (checked.exp === undefined) continue
-      if (checked.exp <= iat) {
-        throw unavailable(`the token would end at ${checked.exp}, and the cutoff of its subject is ${cutoff}`)
+      const { exp = Infinity } = checked
+      if (exp <= iat) {
+        throw unavailable(`the token would end at ${exp}, and the cutoff of its subject is ${cutoff}`)
       }
-      options = { ...options, expiresIn: checked.exp - iat }
+      if (exp < Infinity) options = { ...options, expiresIn: exp - iat }
+      const isListed = checked.claims !== undefined || (session && this.#rules.revocableBy.length > 0)
+      if (isListed) patience = await this.#reach(iat, patience)
     }
     throw unavailable(`the subject was cut off ${MAX_SIGNATURES} times while its token was signed`)
   }
@@ -188,6 +189,17 @@ export class History {
     if (!isOwnJti) return
     const { revoked } = await this.lookUp({ identity: namesOf(claims).identity })
     if (revoked) throw new FST_JWT_REVOKED()
+  }
+
+  /** Waits for a second that is ahead. Gives what is left of the patience. */
+  async #reach (iat: Seconds, patience: Milliseconds): Promise<Milliseconds> {
+    const ahead = Math.max(iat * 1000 - this.#clock.wall(), 0)
+    if (ahead > patience) throw unavailable('the subject was cut off again and again while its login waited')
+    // A timer may go off up to a millisecond early.
+    await this.#clock.sleep(ahead + 1)
+    // The clock may have been set back meanwhile.
+    this.#firstAfter(iat - 1)
+    return patience - ahead
   }
 
   /** The second after a cutoff, if that is within the lead. */

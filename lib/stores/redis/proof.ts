@@ -58,7 +58,14 @@ export class Proof implements Proven {
   hold (): (() => boolean) | undefined {
     if (!this.#holds()) return undefined
     const proven = this.#proven
-    return () => proven === this.#proven && this.#holds()
+    return () => {
+      try {
+        return proven === this.#proven && this.#holds()
+      } catch {
+        // This looks into a client that may be of a kind which we do not know.
+        return false
+      }
+    }
   }
 
   /** Gives the result of `act` only if both saw the same data the whole time. @throws OtherData */

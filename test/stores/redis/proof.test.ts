@@ -4,6 +4,7 @@ import { Redis as Redis5 } from 'ioredis5'
 import { Redis as Valkey } from 'iovalkey'
 import t, { type Test } from 'tap'
 import { Proof } from '../../../lib/stores/redis/proof.ts'
+import { commandsOf } from '../../../lib/stores/redis/topology.ts'
 import type { RedisClient, RevocationOptions } from '../../../lib/index.ts'
 import { bearer, buildApp, ownPrefix } from '../../support/app.ts'
 import { startProxy, type Proxy } from '../../support/proxy.ts'
@@ -196,6 +197,32 @@ t.test('P7 markers of many processes that start at once do not disturb each othe
   // One that is told nothing of its database, as a client of another kind.
   const shy = { isCluster: false, call: (...command: [string]) => command[0] === 'select' ? Promise.resolve('OK') : elsewhere.call(...command) } as unknown as RedisClient
   await t.rejects(new Proof({ client: connections[0]![0], own: shy, key, clock: systemClock, timeout: 10_000 }).require(), { message: /sees other data/ })
+})
+
+t.test('P4 P7 where a client can not be looked at any more, the answer fails, and nothing stays unanswered', async (t) => {
+  const key = `${ownPrefix()}same`
+  const [client, own] = [new Redis(server.url), new Redis(server.url)]
+  t.teardown(() => { for (const connection of [client, own]) connection.disconnect() })
+  const condition = {}
+  let isBroken = false
+  const strange = {
+    isCluster: false,
+    call: (...command: [string]) => own.call(...command),
+    get condition () {
+      if (isBroken) throw new Error('another kind of client')
+      return condition
+    }
+  } as unknown as RedisClient
+  const proof = new Proof({ client, own: strange, key, clock: systemClock, timeout: 10_000 })
+  await proof.require()
+  const told: unknown[] = []
+  const answered = new Promise<void>((resolve) => commandsOf({ client: strange, proof }).proven(['get', 'x'], (...answer) => {
+    told.push(answer)
+    resolve()
+  }))
+  isBroken = true
+  await answered
+  t.match(told, [[{ message: 'another kind of client' }]])
 })
 
 t.test('P4 P7 a proof of which the client drops a command is over after its time, and the next one begins', async (t) => {
