@@ -355,6 +355,10 @@ const HISTORIES: Array<[what: string, history: History, ...violations: string[]]
 
   ['too late', history([use(STRICT, 100, { to: 1000 })]), 'too late'],
   ['in time for a revocation', history([revoke(100, { to: 1000 })])],
+  ['a log-in that waits for its second', history([cutOff(100, IAT), logIn(REPLICA, 300, {}, { to: 5500 })])],
+  ['a log-in that waits for too long', history([cutOff(100, IAT), logIn(REPLICA, 300, {}, { to: 6900 })]), 'too late'],
+  ['a log-in that waits for no cutoff', history([logIn(REPLICA, 300, {}, { to: 2500 })]), 'too late'],
+  ['a log-in that waits for the cutoff of another', history([endTenant(100, IAT), logIn(REPLICA, 300, { tenant: 'u' }, { to: 2500 })]), 'too late'],
   ['late because the process was paused', history([use(STRICT, 100, { to: 2500 })], { faults: [fault('process paused', 'strict', 500, 2400)] })],
   ['late because its event loop stood still', history([use(STRICT, 100, { to: 2500 })], { runs: { [STRICT]: { stalls: [{ from: 0, to: 1000 }, { from: 500, to: 2000 }] } } })],
   ['late because of another one', history([use(STRICT, 100, { to: 2500 })], { faults: [fault('process paused', 'replica', 500, 2400)] }), 'too late'],

@@ -101,7 +101,7 @@ class Checker {
         revocation.from <= request.to && this.#revocations.revokes(revocation, token) !== 'no')
       if (!isPossible) found('refused and never revoked')
     }
-    if (this.#elapsed(request, run) > request.turns * this.#history.storeTimeout + LATE) found('too late')
+    if (this.#elapsed(request, run) > request.turns * this.#history.storeTimeout + LATE + this.#wait(request)) found('too late')
     if (!this.#isExpected(request, token, run)) found('unexpected answer')
     if (request.settled && (outcome === 'unavailable' || outcome === 'unreachable')) found('not back')
     return violations
@@ -192,6 +192,15 @@ class Checker {
   /** Something else in the place of Redis gave the right kind of answer: another id, behind which there is no record. */
   #isMisled (request: Request, { member }: Run): boolean {
     return this.#history.faults.some((fault) => fault.kind === 'link nonsense' && fault.on === member && overlap(fault, request))
+  }
+
+  /** How long a log-in may wait for its second: where what it is of was cut off shortly before. */
+  #wait ({ names, from, to }: Request): Milliseconds {
+    if (names === undefined) return 0
+    const lead = LEAD * 1000
+    // A cutoff is ahead by as much, and the clock of whoever made it by as much again.
+    const isCut = this.#revocations.cutoffsOf(names).some((other) => other.from <= to && other.to >= from - 2 * lead)
+    return isCut ? lead + this.#history.storeTimeout : 0
   }
 
   /** Without the time in which the process, or who measures, did not run. */
