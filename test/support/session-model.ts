@@ -101,7 +101,7 @@ const ABOUT_END = 10
 /** How long a cutoff that was asked for often is ahead, in milliseconds, and how often. */
 const LEAD = { span: 7000, cutoffs: 4 }
 const SUBJECTS = ['alice', 7]
-/** Whose token has no listed claim is signed ahead after a cutoff, and all others wait. */
+/** One of them is none: a session need not have a listed claim. */
 const TENANTS = ['t0', 't1', undefined]
 
 export class SessionModel {
