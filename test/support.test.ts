@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import { once } from 'node:events'
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { freePort, ownPart, WIDTH } from './support/ports.ts'
 import { startProxy } from './support/proxy.ts'
 import { eventually, startCluster, startRedis } from './support/redis.ts'
 
@@ -66,6 +67,14 @@ t.test('a port that is taken is an error where it was asked for', async (t) => {
   const { port } = await startRedis(t)
   await t.rejects(startRedis(t, { port }), { message: /Address already in use/ })
   await t.rejects(startRedis(t, { args: ['--nonsense', 'yes'] }), { message: /ended at once/ })
+})
+
+t.test('whoever looks for ports leaves those of others alone', async (t) => {
+  const one = await freePort()
+  // Both begin to look where the first one did.
+  const others = await Promise.all([ownPart(), ownPart()])
+  t.not(others[0], others[1])
+  for (const other of others) t.ok(one < other || one >= other + WIDTH, 'it is not among those of the first', { one, other })
 })
 
 t.test('the proxy does what its mode says, to old and new connections', async (t) => {

@@ -135,7 +135,6 @@ export class RedisServer {
   readonly #info: string
   #child: ChildProcess | undefined
   #exited: Promise<unknown> | undefined
-  #hasRun = false
 
   constructor (port: number, dir: string, args: string[]) {
     this.port = port
@@ -153,24 +152,8 @@ export class RedisServer {
     return this.#child !== undefined
   }
 
-  /**
-   * Again on the same port and directory, after kill() or stop(). Resolves when it answers. Whoever looks for a free port
-   * listens there for a moment: a server that has had its port waits for it.
-   */
+  /** Again on the same port and directory, after kill() or stop(). Resolves when it answers. */
   async start (): Promise<void> {
-    for (let tries = 0; ; tries++) {
-      try {
-        await this.#startOnce()
-        this.#hasRun = true
-        return
-      } catch (error) {
-        if (!(error instanceof PortTakenError) || !this.#hasRun || tries === 20) throw error
-        await sleep(100)
-      }
-    }
-  }
-
-  async #startOnce (): Promise<void> {
     if (this.#child) throw new Error(`the server on port ${this.port} runs already`)
     await rm(this.#log, { force: true })
     const child = spawn(binary(), this.#args, { stdio: 'ignore' })
