@@ -2,7 +2,6 @@ import { nonsense } from '../../errors.ts'
 import type { Milliseconds, Seconds } from '../../time.ts'
 import { KINDS, type Entry } from '../entry.ts'
 import type { Written } from '../store.ts'
-import { isValue } from './batcher.ts'
 
 /* The arguments and answers of the scripts that write revocations and cutoffs. */
 
@@ -35,6 +34,11 @@ function raisedOf (asked: Entry, [value, was]: Answer): Written {
   const before = parseCutoff(was === '' ? null : was)
   if (at === null) throw nonsense('to a cutoff')
   return { standing: { ...asked, at }, first: at !== before, before }
+}
+
+/** Whether Redis may hold this under a key of ours. */
+export function isValue (value: unknown): value is string | null {
+  return value === null || typeof value === 'string'
 }
 
 /** Reads the value of a cutoff's key; null: there is no key. @throws BadValue */

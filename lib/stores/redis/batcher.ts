@@ -1,8 +1,13 @@
 import { AsyncResource } from 'node:async_hooks'
+import type { Names } from '../../domain/names.ts'
 import { isOfOneKey, nonsense } from '../../errors.ts'
-import { afterTurn, type Clock, type Milliseconds, type Timer } from '../../time.ts'
+import { afterTurn, type Clock, type Milliseconds, type Seconds, type Timer } from '../../time.ts'
 import { charCodeAt } from '../char-code.ts'
+import { latestCutoff } from '../entry.ts'
+import type { CheckCallback } from '../store.ts'
+import { isValue, parseCutoff } from './answers.ts'
 import type { Probe } from './health.ts'
+import type { Keys } from './keys.ts'
 import type { Link } from './link.ts'
 import { Pace } from './pace.ts'
 
@@ -11,18 +16,11 @@ type Answer = (index: number, error: unknown, value?: unknown) => void
 /** Reads each key and calls `answer` once for each, with an error or null. */
 export type ReadMany = (keys: string[], answer: Answer) => void
 
-/** `values`: by key, null where Redis has no value; undefined, with an error, where the value is unknown. */
-type ReadCallback = (error: unknown, values: Array<string | null | undefined>) => void
-
 /** A larger MGET would keep Redis from its other clients for long. */
 const MAX_BATCH = 500
 
 /** A check that comes sooner after the last batch waits as long for others: to ask is most of its CPU. */
 const PAUSE: Milliseconds = 1
-/** Whether Redis may hold this under a key of ours. */
-export function isValue (value: unknown): value is string | null {
-  return value === null || typeof value === 'string'
-}
 
 /** More than there are keys in a batch, so that few of them share an end. */
 const PLACES = 1024
@@ -35,30 +33,54 @@ type Waiting = Read | Read[] | undefined
  * without one of its own, each request would go on with the `AsyncLocalStorage` of another request.
  */
 class Read extends AsyncResource {
-  readonly #keys: string[]
-  readonly #done: ReadCallback
-  readonly #values: Array<string | null | undefined> = []
+  readonly #identity: string | undefined
+  readonly #done: CheckCallback
   #error: unknown = null
-  #missing: number
+  #isRevoked = false
+  #cutoff: Seconds | null = null
+  /** How many of its keys have no answer yet. */
+  missing = 0
 
-  constructor (keys: string[], done: ReadCallback) {
+  /** `identity`: the key of the revocation. Its other keys are those of cutoffs. */
+  constructor (identity: string | undefined, done: CheckCallback) {
     super('fastify-jwt-revocation.check')
-    this.#keys = keys
+    this.#identity = identity
     this.#done = done
-    this.#missing = keys.length
   }
 
   answer (key: string, error: unknown, value: string | null) {
     if (error !== null) this.#error ??= error
-    else this.#values[this.#keys.indexOf(key)] = value
-    if (--this.#missing === 0) this.runInAsyncScope(this.#done, undefined, this.#error, this.#values)
+    // Any value under the identity means revoked.
+    else if (key === this.#identity) this.#isRevoked = value !== null
+    else if (value !== null) this.#cutOff(value)
+    if (--this.missing > 0) return
+    this.runInAsyncScope(this.#done, undefined, this.#error, this.#isRevoked, this.#cutoff)
+  }
+
+  #cutOff (value: string) {
+    try {
+      this.#cutoff = latestCutoff(this.#cutoff, parseCutoff(value))
+    } catch (badValue) {
+      // It leaves what the other keys say.
+      this.#error ??= badValue
+    }
   }
 }
 
-/** Gathers the reads of one turn of the event loop, or of a millisecond, into one round trip (P9). */
+export interface BatcherContext {
+  link: Link
+  read: ReadMany
+  keys: Keys
+  /** What must work again before the store is back, if a batch fails. */
+  needs: Probe
+  clock: Clock
+}
+
+/** Gathers the checks of one turn of the event loop, or of a millisecond, into one round trip (P9). */
 export class Batcher {
   readonly #link: Link
   readonly #read: ReadMany
+  readonly #keyOf: Keys['of']
   readonly #needs: Probe
   readonly #clock: Clock
   /** When the last batch left. */
@@ -77,20 +99,24 @@ export class Batcher {
     this.flush()
   }
 
-  /** `needs`: what must work again before the store is back, if a batch fails. */
-  constructor (link: Link, read: ReadMany, needs: Probe, clock: Clock) {
+  constructor ({ link, read, keys, needs, clock }: BatcherContext) {
     this.#link = link
     this.#read = read
+    this.#keyOf = keys.of
     this.#needs = needs
     this.#clock = clock
   }
 
-  /** `waits`: whether it may wait for others. A read that goes along with other commands does not. */
-  read (keys: string[], waits: boolean, done: ReadCallback) {
+  /** `waits`: whether it may wait for others. A check that goes along with other commands does not. */
+  check ({ identity, subject, others }: Names, waits: boolean, done: CheckCallback) {
     const refusal = this.#link.refusal('reads')
-    if (refusal !== undefined) return done(refusal, [])
-    const read = new Read(keys, done)
-    for (let i = 0; i < keys.length; i++) this.#gather(keys[i]!, read)
+    if (refusal !== undefined) return done(refusal, false, null)
+    const revoked = identity === undefined ? undefined : this.#keyOf({ kind: 'revoked', name: identity })
+    const read = new Read(revoked, done)
+    if (revoked !== undefined) this.#gather(revoked, read)
+    if (subject !== undefined) this.#gatherCutoff(subject, read)
+    if (others !== undefined) for (const name of others) this.#gatherCutoff(name, read)
+    if (read.missing === 0) return done(null, false, null)
     this.#checks++
     if (this.#keys.length >= MAX_BATCH) this.flush()
     else if (this.#checks === 1) this.#open(waits)
@@ -117,11 +143,16 @@ export class Batcher {
     afterTurn(this.#flush)
   }
 
+  #gatherCutoff (name: string, read: Read) {
+    this.#gather(this.#keyOf({ kind: 'cutoff', name }), read)
+  }
+
   /**
    * Finds nearly every key that is asked for twice. A map would find each, and costs more than the key costs
    * Redis: it reads all of every key.
    */
   #gather (key: string, read: Read) {
+    read.missing++
     const end = endOf(key)
     const place = this.#places[end]!
     if (this.#keys[place] !== key) {

@@ -1,9 +1,8 @@
 import type { Names } from '../../domain/names.ts'
 import { NoAnswer } from '../../errors.ts'
-import type { Clock, Seconds } from '../../time.ts'
-import { latestCutoff, type Entry } from '../entry.ts'
+import type { Clock } from '../../time.ts'
+import type { Entry } from '../entry.ts'
 import type { CheckCallback, Denials, WriteOptions, Written } from '../store.ts'
-import { parseCutoff } from './answers.ts'
 import { Batcher } from './batcher.ts'
 import type { Commands } from './commands.ts'
 import type { Connection } from './connection.ts'
@@ -27,7 +26,6 @@ export interface DenialsContext {
 export class RedisDenials implements Denials {
   readonly mayFindHalf: boolean
   readonly #link: Link
-  readonly #keys: Keys
   readonly #writer: Writer
   readonly #writing: Connection
   readonly #batcher: Batcher
@@ -35,49 +33,26 @@ export class RedisDenials implements Denials {
   constructor ({ redis, link, keys, writer, writing, canRead, clock }: DenialsContext) {
     this.mayFindHalf = writer.mayBreakOff
     this.#link = link
-    this.#keys = keys
     this.#writer = writer
     this.#writing = writing
-    this.#batcher = new Batcher(link, redis.read, canRead, clock)
+    this.#batcher = new Batcher({ link, read: redis.read, keys, needs: canRead, clock })
   }
 
   check (names: Names, done: CheckCallback) {
-    this.#check(names, true, done)
+    this.#batcher.check(names, true, done)
   }
 
   checkShared (names: Names, done: CheckCallback) {
-    this.#check(names, false, done)
+    this.#batcher.check(names, false, done)
   }
 
   checkEither (names: Names, done: CheckCallback) {
-    this.#check(names, false, done)
+    this.#batcher.check(names, false, done)
   }
 
   /** Checks that wait for others ask at once. */
   flush () {
     this.#batcher.flush()
-  }
-
-  #check ({ identity, subject, others }: Names, waits: boolean, done: CheckCallback) {
-    const keys: string[] = []
-    if (identity !== undefined) keys.push(this.#keys.of({ kind: 'revoked', name: identity }))
-    const cutoffs = keys.length
-    if (subject !== undefined) keys.push(this.#keys.of({ kind: 'cutoff', name: subject }))
-    if (others !== undefined) for (const name of others) keys.push(this.#keys.of({ kind: 'cutoff', name }))
-    if (keys.length === 0) return done(null, false, null)
-    this.#batcher.read(keys, waits, (error, values) => {
-      // Any value under the identity means revoked. An error about one name leaves what the others say.
-      const revoked = identity !== undefined && typeof values[0] === 'string'
-      let cutoff: Seconds | null = null
-      for (let i = cutoffs; i < keys.length; i++) {
-        try {
-          cutoff = latestCutoff(cutoff, parseCutoff(values[i] ?? null))
-        } catch (badValue) {
-          error ??= badValue
-        }
-      }
-      done(error, revoked, cutoff)
-    })
   }
 
   write (entry: Entry, options: WriteOptions = {}): Promise<Written> {

@@ -1,7 +1,7 @@
 import { nonsense } from '../../errors.ts'
 import { turn, type Clock, type Milliseconds } from '../../time.ts'
 import type { Budget, Store, StoreContext, StoreStatus } from '../store.ts'
-import { isValue } from './batcher.ts'
+import { isValue } from './answers.ts'
 import type { Commands } from './commands.ts'
 import { Connections, type Connection } from './connection.ts'
 import { RedisDenials } from './denials.ts'
