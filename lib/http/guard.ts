@@ -21,6 +21,14 @@ export interface GuardOptions extends GuardedJwt {
   clock: Clock
 }
 
+/** One call of a verify decorator: the token that it found, or else the error. */
+interface Call extends FoundToken {
+  /** Its number among the calls of its request. */
+  turn: number
+  verification: Verification | undefined
+  error: Error | null
+}
+
 /** Stands before a verify decorator of `@fastify/jwt`, so that it never succeeds for a revoked token (P1). */
 export class Guard {
   readonly #revocation: Decorator
@@ -155,58 +163,81 @@ export class Guard {
         // further.
         return callback === undefined ? new Promise(() => {}) : undefined
       }
-      return new Promise((resolve, reject) => {
-        guard.#verify(this, given, (outcome) => {
-          const error = errorOf(outcome)
-          if (error) reject(error)
-          else resolve(outcome.user)
-        })
+      return guard.#promised(this, given)
+    })
+  }
+
+  /** As `#verify`. Where the outcome is there, as after the hook, it makes no closure. */
+  #promised (request: FastifyRequest, options: VerifyOptions | undefined): Promise<unknown> {
+    try {
+      const call = this.#begin(request, options)
+      if (call.verification?.kind === undefined) return this.#promisedLater(request, call)
+      const outcome = this.#answer(request, call, call.verification as Outcome)
+      const error = errorOf(outcome)
+      return error === null ? promiseOf(outcome.user) : Promise.reject(error)
+    } catch (error) {
+      // A getter of the options threw, for example.
+      return Promise.reject(error)
+    }
+  }
+
+  #promisedLater (request: FastifyRequest, call: Call): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#end(request, call, (outcome) => {
+        const error = errorOf(outcome)
+        if (error === null) resolve(outcome.user)
+        else reject(error)
       })
     })
   }
 
   /** Answers about the token that this call finds. Calls share a token's outcome, wherever they found it. */
-  #verify (givenRequest: FastifyRequest, options: VerifyOptions | undefined, callback: OutcomeCallback) {
+  #verify (request: FastifyRequest, options: VerifyOptions | undefined, callback: OutcomeCallback) {
+    this.#end(request, this.#begin(request, options), callback)
+  }
+
+  #begin (givenRequest: FastifyRequest, options: VerifyOptions | undefined): Call {
     const request = givenRequest as GuardedRequest
     const calls = this.#verifier.callsOf(request)
     let token: unknown
     try {
       token = this.#finder.find(request, options, calls)
     } catch (error) {
-      return this.#answerNotFound(request, options, thrown(error), callback)
+      return { token, options, turn: 0, verification: undefined, error: thrown(error) }
     }
     const turn = ++calls.begun
-    const verification = this.#verifier.begin(request, token, options)
-    const found = { token, options }
-    // No closure where the answer is there: in memory, and in a replica.
-    if (verification.kind !== undefined) {
-      return this.#answer(request, found, turn, verification as Outcome, callback)
-    }
-    verification.whenSettled((outcome) => this.#answer(request, found, turn, outcome, callback))
+    return { token, options, turn, verification: this.#verifier.begin(request, token, options), error: null }
   }
 
-  /** `turn`: the number of the call. */
-  #answer (
-    request: GuardedRequest, found: FoundToken, turn: number, settled: Outcome, callback: OutcomeCallback
-  ) {
+  #end (request: FastifyRequest, call: Call, callback: OutcomeCallback) {
+    const { verification } = call
+    if (verification === undefined) return this.#answerNotFound(request, call, callback)
+    verification.whenSettled((outcome) => callback(this.#answer(request, call, outcome)))
+  }
+
+  #answer (givenRequest: FastifyRequest, call: Call, settled: Outcome): Outcome {
+    const request = givenRequest as GuardedRequest
     const outcome = this.#verifier.formatted(settled)
     const calls = this.#verifier.callsOf(request)
     // With @fastify/jwt the last of several calls sets the user; the store may answer in another order.
-    if (turn > calls.decided && outcome.kind !== 'unverified') {
-      calls.decided = turn
+    if (call.turn > calls.decided && outcome.kind !== 'unverified') {
+      calls.decided = call.turn
       calls.user = outcome.kind === 'refused' ? null : outcome.user
       request[this.#userKey] = calls.user
-      if (outcome.kind !== 'refused') calls.accept(found)
+      if (outcome.kind !== 'refused') calls.accept(call)
     }
-    callback(outcome)
+    return outcome
   }
 
   /** `@fastify/jwt` reads options before it looks for a token: what it says of those comes before `error`. */
-  #answerNotFound (
-    request: GuardedRequest, options: VerifyOptions | undefined, error: Error, callback: OutcomeCallback
-  ) {
-    if (options === undefined) return callback(unverified(error))
+  #answerNotFound (request: FastifyRequest, { options, error }: Call, callback: OutcomeCallback) {
+    if (options === undefined) return callback(unverified(error!))
     const bound = withExtractor(options, () => { throw error })
     return this.#verifier.original.call(request, bound, (said) => callback(unverified(said!)))
   }
+}
+
+/** Of each call its own: one that nobody waits for must be reported where an async formatUser rejects. */
+function promiseOf (user: unknown): Promise<unknown> {
+  return user instanceof Promise ? user.then() : Promise.resolve(user)
 }

@@ -175,6 +175,25 @@ t.test('formatUser makes the user of a call, once, and nobody else has it called
   for (const url of ['/me', '/own']) t.strictSame(await ask(url), { statusCode: 401, body: REVOKED.body, formatted: 0 }, url)
 })
 
+t.test('each call gives a promise of its own for the user of an async formatUser, as @fastify/jwt does', async (t) => {
+  const app = await build(t, {
+    jwt: { formatUser: (async () => ({ name: 'alice' })) as never },
+    after (app) {
+      app.get('/calls', async (request) => {
+        const [one, other] = [request.jwtVerify(), request.jwtVerify()]
+        await one
+        const kinds = [one, other].map((call) => [call instanceof Promise, call === other, call === (request.user as unknown)])
+        return { kinds, users: await Promise.all([one, other, request.user]) }
+      })
+    }
+  })
+  const { token } = await genuine()
+  const user = { name: 'alice' }
+  t.strictSame((await app.inject({ url: '/calls', headers: bearer(token) })).json(), {
+    kinds: [[true, false, false], [true, true, false]], users: [user, user, user]
+  })
+})
+
 t.test('a formatUser that is late for a strict check still makes the user', async (t) => {
   const app = await build(t, {
     jwt: { formatUser: (payload) => ({ name: (payload as { sub: string }).sub }) as never },
