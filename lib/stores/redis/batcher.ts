@@ -53,8 +53,12 @@ class Read extends AsyncResource {
     // Any value under the identity means revoked.
     else if (key === this.#identity) this.#isRevoked = value !== null
     else if (value !== null) this.#cutOff(value)
-    if (--this.missing > 0) return
-    this.runInAsyncScope(this.#done, undefined, this.#error, this.#isRevoked, this.#cutoff)
+    // Arguments would be gathered into an array.
+    if (--this.missing === 0) this.runInAsyncScope(this.#tell, this)
+  }
+
+  #tell () {
+    this.#done(this.#error, this.#isRevoked, this.#cutoff)
   }
 
   #cutOff (value: string) {
