@@ -6,7 +6,7 @@ export interface Settings {
   /** Revoked tokens that replicas hold, within the process; over sockets the first and the last of them. */
   entries: [number, ...number[]]
   /** Rounds of each group within the process: those that warm up, those of one go, and the most. */
-  inProcess: { warmUp: number, rounds: number, most: number }
+  inProcess: { processes: number, most: number, warmUp: number, rounds: number }
   /** Over sockets: fresh processes of each row, the most of them, and the rounds in each; seconds. */
   sockets: { generations: Record<SocketLoad, number>, most: number, rounds: number, warmUp: number, steadyWarmUp: number, leadIn: number, seconds: number }
   revocations: { rounds: number, seconds: number, concurrency: number }
@@ -23,7 +23,7 @@ export const TOLERANCE = 0.05
 const FULL: Settings = {
   quick: false,
   entries: [0, 300_000, 1_000_000],
-  inProcess: { warmUp: 40, rounds: 150, most: 450 },
+  inProcess: { processes: 3, most: 9, warmUp: 150, rounds: 50 },
   sockets: { generations: { steady: 6, saturated: 3 }, most: 7, rounds: 4, warmUp: 1.6, steadyWarmUp: 3, leadIn: 0.1, seconds: 0.3 },
   revocations: { rounds: 3, seconds: 1, concurrency: 64 },
   propagation: { followers: 8, warmUp: 2000, messages: 400, rounds: 6, most: 12, connections: 64 },
@@ -36,7 +36,7 @@ const FULL: Settings = {
 const QUICK: Settings = {
   quick: true,
   entries: [0, 100_000],
-  inProcess: { warmUp: 10, rounds: 20, most: 20 },
+  inProcess: { processes: 1, most: 1, warmUp: 10, rounds: 20 },
   sockets: { generations: { steady: 1, saturated: 1 }, most: 1, rounds: 2, warmUp: 0.6, steadyWarmUp: 0.6, leadIn: 0.1, seconds: 0.2 },
   revocations: { rounds: 1, seconds: 0.5, concurrency: 64 },
   propagation: { followers: 8, warmUp: 50, messages: 50, rounds: 1, most: 1, connections: 64 },

@@ -83,10 +83,23 @@ interface RowOptions {
   forged: boolean
 }
 
-/** The rows ask one after the other in each round. Goes on until two equals are equal. */
-function measureRow (bench: Bench, { contender: asked, keys, tokens, forged }: RowOptions): Promise<Sample[]> {
+/**
+ * In fresh processes, until two equals are equal: V8 compiles the same code now better and now worse, and what a process has
+ * compiled it keeps.
+ */
+async function measureRow (bench: Bench, options: RowOptions): Promise<Sample[]> {
+  const { processes, most } = bench.settings.inProcess
+  const samples: Sample[] = []
+  for (let done = 0; done < most && (done < processes || !isSettled(samples)); done++) {
+    samples.push(...await measureOnce(bench, options, samples.length))
+  }
+  return samples
+}
+
+/** The rows ask one after the other in each round. */
+function measureOnce (bench: Bench, { contender: asked, keys, tokens, forged }: RowOptions, first: number): Promise<Sample[]> {
   return inSession(async (session) => {
-    const { warmUp, rounds, most } = bench.settings.inProcess
+    const { warmUp, rounds } = bench.settings.inProcess
     const protectedOnes = await Promise.all([ALONE, AGAIN, asked].map(async (contender) => {
       const { database, seeded } = await bench.filled(contender.entries)
       const revoked = seeded === undefined ? undefined : (await tokensOf(keys, 1, [seeded]))[0]!.token
@@ -99,11 +112,7 @@ function measureRow (bench: Bench, { contender: asked, keys, tokens, forged }: R
     const child = bench.start<InProcessHandlers>(session, 'in-process')
     await child.call('start', all)
     await child.call('run', warmUp)
-    const samples: Sample[] = []
-    for (let done = 0; done < most && (done < rounds || !isSettled(samples)); done += rounds) {
-      const costs = await child.call('run', rounds)
-      samples.push(...costs.flatMap((found: Costs, round) => found.map((cpu, i) => ({ row: names[i]!, round: done + round, cpu }))))
-    }
-    return samples
+    const costs = await child.call('run', rounds)
+    return costs.flatMap((found: Costs, round) => found.map((cpu, i) => ({ row: names[i]!, round: first + round, cpu })))
   })
 }
