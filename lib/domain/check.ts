@@ -12,11 +12,14 @@ import { isCutOff } from './cutoff.ts'
 import { areNone, namesOf } from './names.ts'
 import type { Notices } from './notices.ts'
 
-/**
- * `refusal`: the error that refuses the token, or null. `unchecked`: why an accepted token went unchecked, or
- * null.
- */
-export type Checked = (refusal: Error | null, unchecked: Error | null) => void
+/** Who asks for a check. */
+export interface Asker {
+  /**
+   * Called once. `refusal`: the error that refuses the token, or null. `unchecked`: why an accepted token
+   * went unchecked, or null. It must not throw.
+   */
+  checked (refusal: Error | null, unchecked: Error | null): void
+}
 
 export interface CheckContext {
   denials: Denials
@@ -53,21 +56,21 @@ export class Check {
    * Checks a verified token by its claims. It looks up a token that is not revocable as well: "revoked" goes
    * before "not revocable".
    */
-  token (verified: TokenClaims, done: Checked) {
+  token (verified: TokenClaims, asker: Asker) {
     const { claims, broken } = selectClaims(verified, this.#rules)
     const rule = broken ?? brokenTimeRule(claims, this.#rules, this.#clock.wall())
     if (rule === BROKEN.noExp) this.#notices.tokenWithoutExp()
     this.#notices.jti(claims.jti)
     const names = namesOf(claims, this.#rules.sidless)
-    if (areNone(names)) return done(refusalBy(rule), null)
+    if (areNone(names)) return asker.checked(refusalBy(rule), null)
     this.#denials.check(names, (error, revoked, cutoff) => {
       if (revoked || isCutOff(claims, cutoff)) {
         this.#audit.reused(names.identity ?? `${names.subject ?? names.others![0]}?`, claims)
-        return done(new FST_JWT_REVOKED(), null)
+        return asker.checked(new FST_JWT_REVOKED(), null)
       }
-      if (error) return this.#unchecked(error, rule, done)
+      if (error) return this.#unchecked(error, rule, asker)
       if (rule === undefined) this.#onUse?.(claims)
-      done(refusalBy(rule), null)
+      asker.checked(refusalBy(rule), null)
     })
   }
 
@@ -77,10 +80,12 @@ export class Check {
   async acting (verifiedToken: string): Promise<CheckedClaims> {
     const verified = claimsOf(verifiedToken)
     await new Promise<void>((resolve, reject) => {
-      this.token(verified, (refusal, unchecked) => {
-        const error = refusal ?? unchecked
-        if (error === null) resolve()
-        else reject(error)
+      this.token(verified, {
+        checked (refusal, unchecked) {
+          const error = refusal ?? unchecked
+          if (error === null) resolve()
+          else reject(error)
+        }
       })
     })
     return this.claims(verified)
@@ -107,11 +112,12 @@ export class Check {
     return checked
   }
 
-  #unchecked (cause: unknown, rule: string | undefined, done: Checked) {
+  #unchecked (cause: unknown, rule: string | undefined, asker: Asker) {
     const unavailable = new FST_JWT_REVOCATION_UNAVAILABLE({ cause })
     // Otherwise an attacker who provokes a limit of ours could get a revoked token accepted.
-    if (!this.#acceptsUnchecked || cause instanceof TooMuch) return done(unavailable, null)
-    return rule === undefined ? done(null, unavailable) : done(refusalBy(rule), null)
+    if (!this.#acceptsUnchecked || cause instanceof TooMuch) return asker.checked(unavailable, null)
+    if (rule === undefined) asker.checked(null, unavailable)
+    else asker.checked(refusalBy(rule), null)
   }
 }
 

@@ -12,7 +12,7 @@ import {
   checkObject, checkPage, checkSubjectOptions, checkTarget
 } from './arguments.ts'
 import { Audit, type AuditLog } from './audit.ts'
-import { Check, type Checked } from './check.ts'
+import { Check, type Asker } from './check.ts'
 import { claimsOf, type CheckedClaims, type Rules, type TokenClaims } from './claims.ts'
 import { Events } from './events.ts'
 import { History } from './history.ts'
@@ -99,9 +99,9 @@ export class Decorator implements RevocationDecorator {
     this.#sessions = new Sessions({ ...context, history, signing, cutoffs, audit, grace })
   }
 
-  /** Checks a token by its claims. Calls `done` once. It must not throw. */
-  check (verified: TokenClaims, done: Checked) {
-    this.#check.token(verified, done)
+  /** Checks a token by its claims. */
+  check (verified: TokenClaims, asker: Asker) {
+    this.#check.token(verified, asker)
   }
 
   async isRevoked (claims: TokenClaims): Promise<boolean> {

@@ -137,12 +137,13 @@ export class Guard {
     const { token, user } = this.#verifier.callsOf(request as GuardedRequest).authenticated!
     const claims = claimsOf(token as string)
     return new Promise((resolve, reject) => {
-      this.#revocation.check(claims, (refusal, unchecked) => {
+      const checked = (refusal: Error | null, unchecked: Error | null) => {
         const error = refusal ?? unchecked
         ;(request as GuardedRequest)[this.#userKey] = error === null ? user : null
         if (error) reject(error)
         else resolve(claims)
-      })
+      }
+      this.#revocation.check(claims, { checked })
     })
   }
 

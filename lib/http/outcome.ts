@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks'
+import type { Asker } from '../domain/check.ts'
 import type { Clock, Milliseconds } from '../time.ts'
 
 /**
@@ -34,7 +35,7 @@ export function unverified (error: Error, token?: unknown): Outcome {
 const FRESH: Milliseconds = 100
 
 /** One token of one request while it is verified and checked. The same object becomes its outcome. */
-export class Verification {
+export class Verification implements Asker {
   readonly token: unknown
   /** undefined until it is settled. */
   kind: Outcome['kind'] | undefined
@@ -48,7 +49,9 @@ export class Verification {
   /** The decorator's `epoch` when the check began; undefined before that. */
   epoch: number | undefined
   #settledAt: Milliseconds = 0
-  #waiting: OutcomeCallback[] | undefined
+  /** The first who waits, and those that came later. */
+  #waiting: OutcomeCallback | undefined
+  #others: OutcomeCallback[] | undefined
   readonly #clock: Clock
 
   constructor (token: unknown, clock: Clock) {
@@ -56,13 +59,10 @@ export class Verification {
     this.#clock = clock
   }
 
-  /** `unchecked`: why the token could not be checked, or null. */
-  accept (unchecked: Error | null) {
-    this.#settle(unchecked === null ? 'accepted' : 'unchecked', unchecked)
-  }
-
-  refuse (error: Error) {
-    this.#settle('refused', error)
+  /** The check's answer: this is the asker, so that no request pays for a closure. */
+  checked (refusal: Error | null, unchecked: Error | null) {
+    if (refusal !== null) this.#settle('refused', refusal)
+    else this.#settle(unchecked === null ? 'accepted' : 'unchecked', unchecked)
   }
 
   /** `error`: what `@fastify/jwt` says of the token, or with `isRaw` what fast-jwt does. */
@@ -84,9 +84,9 @@ export class Verification {
   /** Calls back with the outcome: at once where there is one. */
   whenSettled (callback: OutcomeCallback) {
     if (this.kind !== undefined) callback(this as Outcome)
-    else if (this.#waiting === undefined) this.#waiting = [callback]
+    else if (this.#waiting === undefined) this.#waiting = callback
     // The first call's asynchronous context is the one in which the check answers. Others have their own.
-    else this.#waiting.push(AsyncResource.bind(callback))
+    else (this.#others ??= []).push(AsyncResource.bind(callback))
   }
 
   /** The first outcome counts: a secret function may answer and then throw. */
@@ -99,14 +99,16 @@ export class Verification {
       this.user = undefined
       this.isUnformatted = false
     }
-    if (this.#waiting === undefined) return
-    for (const callback of this.#waiting) {
-      try {
-        callback(this as Outcome)
-      } catch (thrown) {
-        // The application's own callback threw. That stays uncaught, and is no answer to others who wait.
-        process.nextTick(() => { throw thrown })
-      }
+    if (this.#waiting !== undefined) this.#tell(this.#waiting)
+    if (this.#others !== undefined) for (const callback of this.#others) this.#tell(callback)
+  }
+
+  #tell (callback: OutcomeCallback) {
+    try {
+      callback(this as Outcome)
+    } catch (thrown) {
+      // The application's own callback threw. That stays uncaught, and is no answer to others who wait.
+      process.nextTick(() => { throw thrown })
     }
   }
 }

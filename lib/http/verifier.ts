@@ -116,10 +116,7 @@ export class Verifier {
 
   #check (verification: Verification, claims: TokenClaims) {
     verification.epoch = this.#revocation.epoch
-    this.#revocation.check(claims, (refusal, unchecked) => {
-      if (refusal !== null) verification.refuse(refusal)
-      else verification.accept(unchecked)
-    })
+    this.#revocation.check(claims, verification)
   }
 
   /** Of a token that the short way did not verify: the same in the words of `@fastify/jwt`. */

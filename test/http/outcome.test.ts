@@ -14,7 +14,7 @@ t.test('P1 a verification is shared for 100 ms, and not across a revocation', as
   t.equal(verification.isFresh(3), false, 'and may miss what is revoked now, although nobody has its answer')
   now += 1000
   t.equal(verification.isFresh(2), true, 'it is not older than its answer')
-  verification.accept(null)
+  verification.checked(null, null)
   t.equal(verification.isFresh(2), true)
   t.equal(verification.isFresh(3), false)
   now += 99
@@ -34,7 +34,7 @@ t.test("what @fastify/jwt refuses is asked for again, and a refusal of the plugi
   t.equal(raw.isFresh(1), true, 'a static secret gives no other answer later')
   const revoked = new Verification('a revoked token', clock)
   revoked.epoch = 1
-  revoked.refuse(new Error('revoked'))
+  revoked.checked(new Error('revoked'), null)
   t.equal(revoked.isFresh(1), true)
   t.equal(revoked.isFresh(2), false)
 })
@@ -44,7 +44,7 @@ t.test('whoever asks for an outcome that is there is called back at once', async
   const seen: unknown[] = []
   verification.whenSettled(({ kind }) => seen.push(kind))
   t.strictSame(seen, [])
-  verification.accept(null)
+  verification.checked(null, null)
   verification.whenSettled(({ kind }) => seen.push(kind))
   t.strictSame(seen, ['accepted', 'accepted'])
 })

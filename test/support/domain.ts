@@ -85,7 +85,9 @@ export function buildDomain ({ clock, ...options }: DomainOptions): Decorator {
 /** What becomes of a request with a token of these claims: 'accepted', or the code of the refusal. */
 export function presented (domain: Decorator, claims: TokenClaims): Promise<string> {
   return new Promise((resolve) => {
-    domain.check(JSON.parse(JSON.stringify(claims)), (refusal) => resolve(refusal === null ? 'accepted' : (refusal as Error & { code: string }).code))
+    domain.check(JSON.parse(JSON.stringify(claims)), {
+      checked: (refusal) => resolve(refusal === null ? 'accepted' : (refusal as Error & { code: string }).code)
+    })
   })
 }
 
