@@ -177,7 +177,7 @@ export class Guard {
       const error = errorOf(outcome)
       return error === null ? promiseOf(outcome.user) : Promise.reject(error)
     } catch (error) {
-      // A getter of the options threw, for example.
+      // Options of the application threw when they were read.
       return Promise.reject(error)
     }
   }

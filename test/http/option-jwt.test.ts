@@ -194,6 +194,27 @@ t.test('each call gives a promise of its own for the user of an async formatUser
   })
 })
 
+t.test('options that throw once the token is found reject the call, and throw nothing', async (t) => {
+  const { token } = await genuine()
+  const app = await build(t, {
+    after (app) {
+      app.get('/hostile', async (request) => {
+        let isFound = false
+        const extractToken = () => { isFound = true; return token }
+        const hostile = new Proxy({ extractToken }, {
+          ownKeys (options) {
+            if (isFound) throw new Error('no keys')
+            return Reflect.ownKeys(options)
+          }
+        })
+        const call: unknown = request.jwtVerify(hostile as never)
+        return { isPromise: call instanceof Promise, message: await (call as Promise<unknown>).catch(({ message }) => message) }
+      })
+    }
+  })
+  t.strictSame((await app.inject({ url: '/hostile', headers: bearer(token) })).json(), { isPromise: true, message: 'no keys' })
+})
+
 t.test('a formatUser that is late for a strict check still makes the user', async (t) => {
   const app = await build(t, {
     jwt: { formatUser: (payload) => ({ name: (payload as { sub: string }).sub }) as never },
