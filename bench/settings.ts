@@ -5,7 +5,7 @@ export interface Settings {
   quick: boolean
   /** Revoked tokens that replicas hold, within the process; over sockets the first and the last of them. */
   entries: [number, ...number[]]
-  /** Rounds of each group within the process: those that warm up, those of one go, and the most. */
+  /** Within the process: fresh processes of each row, the most of them, and in each the rounds that warm up and that count. */
   inProcess: { processes: number, most: number, warmUp: number, rounds: number }
   /** Over sockets: fresh processes of each row, the most of them, and the rounds in each; seconds. */
   sockets: { generations: Record<SocketLoad, number>, most: number, rounds: number, warmUp: number, steadyWarmUp: number, leadIn: number, seconds: number }
