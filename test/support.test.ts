@@ -1,3 +1,4 @@
+import { holdTimeLimits } from './support/time-limits.ts'
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { Cluster, Redis } from 'ioredis'
@@ -200,6 +201,21 @@ t.test('a cluster has replicas where they are asked for', async (t) => {
   t.same(roles, ['master', 'master', 'master', 'slave', 'slave', 'slave'])
   await servers[5]!.kill()
   t.same(await keys('*'), [], 'a node that is down is left out')
+})
+
+t.test('time that is let pass adds up exactly, whenever it began to stand still', async (t) => {
+  for (let i = 0; i < 1000; i++) {
+    const releases: Array<() => unknown> = []
+    const time = holdTimeLimits({ teardown: (fn) => releases.push(fn) })
+    time.pass(30_000)
+    const end = performance.now() + 10_000
+    time.pass(10_000)
+    const missing = end - performance.now()
+    for (const release of releases) release()
+    if (missing !== 0) return t.fail(`${missing} ms are missing`)
+    // The next one begins at another moment.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
 })
 
 function clientOf (t: Test, url: string, options = {}): Redis {
