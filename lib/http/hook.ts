@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Settings } from '../options.ts'
+import { routeConfigs } from './fastify-internals.ts'
 import type { Guard } from './guard.ts'
 import type { Verification } from './outcome.ts'
 
@@ -19,8 +20,9 @@ function closeAfter ({ raw: { socket } }: FastifyRequest, reply: FastifyReply) {
  * out.
  */
 export function presentedHook (guards: Guard[], { enforce, skip }: Pick<Settings, 'enforce' | 'skip'>) {
+  const configOf = routeConfigs()
   return function refuseRevoked (request: FastifyRequest, reply: FastifyReply, done: Done) {
-    const wanted = request.routeOptions.config?.revocation
+    const wanted = configOf(request)?.revocation
     if (wanted === false || (enforce === 'verified' && wanted !== true)) return done()
     if (skip === undefined) return inspectFrom(0, request, reply, done)
     let skips: unknown

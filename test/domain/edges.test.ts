@@ -1,7 +1,8 @@
 import t from 'tap'
 import { claimsOf } from '../../lib/domain/claims.ts'
 import { MemoryStore } from '../../lib/stores/memory.ts'
-import { requestPrototype } from '../../lib/http/fastify-internals.ts'
+import Fastify, { type FastifyRequest } from 'fastify'
+import { requestPrototype, routeConfigs } from '../../lib/http/fastify-internals.ts'
 import type { RedisClient } from '../../lib/types.ts'
 import { buildDomain, Clock, NAMES, presented, RULES, tokenOf } from '../support/domain.ts'
 import { on, redisStore } from '../support/stores.ts'
@@ -66,6 +67,31 @@ t.test('a Fastify that keeps its requests elsewhere stops the start', async (t) 
     code: 'FST_JWT_REVOCATION_BAD_OPTION',
     message: 'fastify-jwt-revocation: this version of Fastify keeps no "fastify.Request" where the plugin looks for it; use Fastify 5'
   })
+})
+
+t.test("the config of a request's route is what Fastify says it is, wherever it keeps that", async (t) => {
+  const configOf = routeConfigs()
+  const asked: string[] = []
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.get('/early', { config: { revocation: true } }, async () => null)
+  app.addHook('onRequest', async (request) => {
+    const { url, method, routeOptions: { config } } = request
+    t.equal(configOf(request), config, `${method} ${url}`)
+    asked.push(`${method} ${url} ${config?.revocation}`)
+  })
+  app.get('/without', async () => null)
+  app.register(async (app) => {
+    app.get('/:id', { config: { revocation: false } }, async () => null)
+    app.setNotFoundHandler(async () => null)
+  }, { prefix: '/below' })
+  for (const url of ['/early', '/without', '/below/1', '/below/nothing/here', '/nowhere']) await app.inject(url)
+  await app.inject({ method: 'HEAD', url: '/below/1' })
+  t.strictSame(asked, [
+    'GET /early true', 'GET /without undefined', 'GET /below/1 false', 'GET /below/nothing/here undefined', 'GET /nowhere undefined', 'HEAD /below/1 false'
+  ])
+  const elsewhere = { routeOptions: { config: { revocation: false } } } as unknown as FastifyRequest
+  t.strictSame([configOf(elsewhere), routeConfigs()(elsewhere)], [{ revocation: false }, { revocation: false }])
 })
 
 t.test('a token without iat is issued where no cutoff can be meant for it, and where it is known that there is none', async (t) => {
