@@ -3,7 +3,7 @@ import type { Names } from '../../domain/names.ts'
 import { isOfOneKey, nonsense } from '../../errors.ts'
 import { afterTurn, type Clock, type Milliseconds, type Seconds, type Timer } from '../../time.ts'
 import { charCodeAt } from '../char-code.ts'
-import { latestCutoff } from '../entry.ts'
+import { latestCutoff, type Entry } from '../entry.ts'
 import type { CheckCallback } from '../store.ts'
 import { isValue, parseCutoff } from './answers.ts'
 import type { Probe } from './health.ts'
@@ -24,6 +24,8 @@ const PAUSE: Milliseconds = 1
 
 /** More than there are keys in a batch, so that few of them share an end. */
 const PLACES = 1024
+/** No batch has so many keys. */
+const NOWHERE = 2 ** 16 - 1
 
 /** Who waits for a key; undefined: it was answered. */
 type Waiting = Read | Read[] | undefined
@@ -33,25 +35,24 @@ type Waiting = Read | Read[] | undefined
  * without one of its own, each request would go on with the `AsyncLocalStorage` of another request.
  */
 class Read extends AsyncResource {
-  readonly #identity: string | undefined
   readonly #done: CheckCallback
   #error: unknown = null
   #isRevoked = false
   #cutoff: Seconds | null = null
+  /** The key of the revocation. Its other keys are those of cutoffs. */
+  identity: string | undefined
   /** How many of its keys have no answer yet. */
   missing = 0
 
-  /** `identity`: the key of the revocation. Its other keys are those of cutoffs. */
-  constructor (identity: string | undefined, done: CheckCallback) {
+  constructor (done: CheckCallback) {
     super('fastify-jwt-revocation.check')
-    this.#identity = identity
     this.#done = done
   }
 
   answer (key: string, error: unknown, value: string | null) {
     if (error !== null) this.#error ??= error
     // Any value under the identity means revoked.
-    else if (key === this.#identity) this.#isRevoked = value !== null
+    else if (key === this.identity) this.#isRevoked = value !== null
     else if (value !== null) this.#cutOff(value)
     // Arguments would be gathered into an array.
     if (--this.missing === 0) this.runInAsyncScope(this.#tell, this)
@@ -92,12 +93,14 @@ export class Batcher {
   #checks = 0
   readonly #pace = new Pace()
   #pause: Timer | undefined
+  /** Whether what waits leaves at the end of this turn, and no later. */
+  #leaves = false
   /** The keys, and in the same order who waits for each. */
   #keys: string[] = []
   #waiting: Waiting[] = []
-  /** By the end of a key, the place of the latest one that ends so. A batch before may have left others. */
-  readonly #places = new Uint16Array(PLACES)
-  readonly #flush = () => this.flush()
+  /** By the end of a name, the place of the latest key that ends so. */
+  readonly #places = new Uint16Array(PLACES).fill(NOWHERE)
+  readonly #turnIsOver = () => this.#decide()
   readonly #pauseIsOver = () => {
     this.#pace.paused(this.#checks)
     this.flush()
@@ -115,59 +118,73 @@ export class Batcher {
   check ({ identity, subject, others }: Names, waits: boolean, done: CheckCallback) {
     const refusal = this.#link.refusal('reads')
     if (refusal !== undefined) return done(refusal, false, null)
-    const revoked = identity === undefined ? undefined : this.#keyOf({ kind: 'revoked', name: identity })
-    const read = new Read(revoked, done)
-    if (revoked !== undefined) this.#gather(revoked, read)
-    if (subject !== undefined) this.#gatherCutoff(subject, read)
-    if (others !== undefined) for (const name of others) this.#gatherCutoff(name, read)
+    const read = new Read(done)
+    if (identity !== undefined) read.identity = this.#gather('revoked', identity, read)
+    if (subject !== undefined) this.#gather('cutoff', subject, read)
+    if (others !== undefined) for (const name of others) this.#gather('cutoff', name, read)
     if (read.missing === 0) return done(null, false, null)
     this.#checks++
-    if (this.#keys.length >= MAX_BATCH) this.flush()
-    else if (this.#checks === 1) this.#open(waits)
-    else if (this.#pause !== undefined) this.#hurry(waits)
+    if (!waits) this.#leaves = true
+    if (this.#keys.length >= MAX_BATCH) {
+      this.flush()
+      // Nor does the rest of this turn wait.
+      this.#leave()
+    } else if (this.#checks === 1) this.#decideLater()
+    else if (this.#pause !== undefined && (this.#leaves || this.#hasEnough())) this.#leave()
   }
 
-  #open (waits: boolean) {
-    if (!waits || this.#clock.monotonic() - this.#leftAt >= PAUSE) return this.#leave()
-    this.#pace.begin()
-    if (this.#pace.enough === 1) return this.#leave()
-    this.#pause = this.#clock.after(this.#pauseIsOver, PAUSE)
-  }
-
-  #hurry (waits: boolean) {
-    if (waits && this.#checks < this.#pace.enough) return
-    if (waits) this.#pace.filled()
-    this.#leave()
-  }
-
+  /** What waits leaves at the end of this turn, and whatever else comes in it. */
   #leave () {
+    this.#leaves = true
     this.#pause?.stop()
     this.#pause = undefined
-    // Not a microtask, because microtasks run between two requests that arrive in the same turn.
-    afterTurn(this.#flush)
+    this.#decideLater()
   }
 
-  #gatherCutoff (name: string, read: Read) {
-    this.#gather(this.#keyOf({ kind: 'cutoff', name }), read)
+  /** Not in a microtask, because microtasks run between two requests that arrive in the same turn. */
+  #decideLater () {
+    afterTurn(this.#turnIsOver)
+  }
+
+  /** Once the turn is over, because it may bring enough: then there is no timer to set and to stop. */
+  #decide () {
+    if (this.#pause !== undefined) return
+    if (this.#checks === 0) this.#leaves = false
+    else if (this.#leaves || this.#clock.monotonic() - this.#leftAt >= PAUSE) this.flush()
+    else this.#wait()
+  }
+
+  #wait () {
+    this.#pace.begin()
+    if (this.#hasEnough()) this.flush()
+    else this.#pause = this.#clock.after(this.#pauseIsOver, PAUSE)
+  }
+
+  #hasEnough (): boolean {
+    const hasEnough = this.#checks >= this.#pace.enough
+    if (hasEnough) this.#pace.filled()
+    return hasEnough
   }
 
   /**
-   * Finds nearly every key that is asked for twice. A map would find each, and costs more than the key costs
-   * Redis: it reads all of every key.
+   * Gives the key. Finds nearly every key that is asked for twice. A map would find each, and costs more than
+   * the key costs Redis: it reads all of every key.
    */
-  #gather (key: string, read: Read) {
+  #gather (kind: Entry['kind'], name: string, read: Read): string {
     read.missing++
-    const end = endOf(key)
+    const key = this.#keyOf({ kind, name })
+    const end = endOf(name)
     const place = this.#places[end]!
     if (this.#keys[place] !== key) {
       this.#places[end] = this.#keys.length
       this.#keys.push(key)
       this.#waiting.push(read)
-      return
+      return key
     }
     const same = this.#waiting[place]
     if (Array.isArray(same)) same.push(read)
     else this.#waiting[place] = [same as Read, read]
+    return key
   }
 
   /** What waits leaves at once. */
@@ -175,12 +192,15 @@ export class Batcher {
     if (this.#checks === 0) return
     this.#pause?.stop()
     this.#pause = undefined
+    this.#leaves = false
     this.#checks = 0
     this.#leftAt = this.#clock.monotonic()
     const keys = this.#keys
     const waiting = this.#waiting
     this.#keys = []
     this.#waiting = []
+    // What a batch has left would have to be compared with keys of the next one.
+    this.#places.fill(NOWHERE)
 
     const settle = (index: number, error: unknown, value: string | null) => {
       const reads = waiting[index]
@@ -204,9 +224,9 @@ export class Batcher {
   }
 }
 
-/** A number for how a key ends. Names that are made by counting, or at random, differ there. */
-function endOf (key: string): number {
-  const { length } = key
-  const last = charCodeAt.call(key, length - 1)
-  return (last + 31 * charCodeAt.call(key, length - 2) + 961 * charCodeAt.call(key, length - 3)) % PLACES
+/** A number for how a name ends. Names that are made by counting, or at random, differ there. */
+function endOf (name: string): number {
+  let end = 0
+  for (let i = Math.max(name.length - 3, 0); i < name.length; i++) end = 31 * end + charCodeAt.call(name, i)
+  return end % PLACES
 }
