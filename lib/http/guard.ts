@@ -240,5 +240,5 @@ export class Guard {
 
 /** Of each call its own: one that nobody waits for must be reported where an async formatUser rejects. */
 function promiseOf (user: unknown): Promise<unknown> {
-  return user instanceof Promise ? user.then() : Promise.resolve(user)
+  return user instanceof Promise ? new Promise((resolve) => resolve(user)) : Promise.resolve(user)
 }

@@ -194,6 +194,21 @@ t.test('each call gives a promise of its own for the user of an async formatUser
   })
 })
 
+t.test('a promise of a kind of its own, as the user, is awaited as any other', async (t) => {
+  class Own extends Promise<unknown> {
+    // @ts-expect-error: it gives no promise.
+    override then (tell?: (user: unknown) => void) { tell?.({ name: 'alice' }) }
+  }
+  const app = await build(t, {
+    jwt: { formatUser: (() => new Own(() => {})) as never },
+    after (app) {
+      app.get('/own', async (request) => [await request.jwtVerify(), await request.jwtVerify()])
+    }
+  })
+  const { token } = await genuine()
+  t.strictSame((await app.inject({ url: '/own', headers: bearer(token) })).json(), [{ name: 'alice' }, { name: 'alice' }])
+})
+
 t.test('options that throw once the token is found reject the call, and throw nothing', async (t) => {
   const { token } = await genuine()
   const app = await build(t, {
