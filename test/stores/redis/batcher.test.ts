@@ -174,6 +174,48 @@ t.test('P9 a batch that learns waits no longer than for eight', async (t) => {
   await end()
 })
 
+t.test('P9 a turn that brings eight teaches that as many come', async (t) => {
+  const { ask, pass, sent, end } = await paced(t)
+  t.strictSame(await ask(1), [1])
+  t.strictSame(await ask(1), [])
+  pass(PAUSE)
+  t.strictSame(sent(), [1], 'one comes, as it learned')
+  for (let batch = 1; batch < LEARNS_EVERY; batch++) t.strictSame(await ask(1), [1])
+  t.strictSame(await ask(ENOUGH), [ENOUGH], 'this one learns again')
+  for (let batch = 0; batch < 2; batch++) {
+    t.strictSame(await ask(1), [])
+    pass(PAUSE)
+    t.strictSame(sent(), [1])
+  }
+  await end()
+})
+
+t.test('P9 a full batch leaves nothing to the turns that follow', async (t) => {
+  const { ask, pass, sent, end } = await paced(t)
+  t.strictSame(await ask(MAX_BATCH), [MAX_BATCH])
+  t.strictSame(await ask(1), [], 'waits as one that follows any other')
+  pass(PAUSE)
+  t.strictSame(sent(), [1])
+  await end()
+})
+
+t.test('P9 a check that comes while a turn ends waits once', async (t) => {
+  const { store, ask, pass, sent, timers, end } = await paced(t)
+  // It comes between what the first check of a turn leaves to its end, and what a full batch does.
+  const between = new Promise<void>((resolve) => {
+    on(store).check('first', undefined, () => {})
+    setImmediate(() => on(store).check('between', undefined, () => resolve()))
+  })
+  t.strictSame(await ask(MAX_BATCH - 1), [MAX_BATCH])
+  await nextTurn()
+  t.equal(timers.size, 2, 'that of the time limits, and that of one pause')
+  t.strictSame(sent(), [])
+  pass(PAUSE)
+  t.strictSame(sent(), [1])
+  await between
+  await end()
+})
+
 t.test('P9 a read that belongs to an operation waits for nobody, nor do those that wait when it comes', async (t) => {
   const { store, ask, sent, timers, end } = await paced(t)
   t.strictSame(await ask(1), [1])
