@@ -238,7 +238,10 @@ export class Guard {
   }
 }
 
-/** Of each call its own: one that nobody waits for must be reported where an async formatUser rejects. */
+/**
+ * Of each call its own: one that nobody waits for must be reported where an async formatUser rejects. So not
+ * by `Promise.resolve`, which gives a promise back, nor by `then`, which a subclass may have changed.
+ */
 function promiseOf (user: unknown): Promise<unknown> {
   return user instanceof Promise ? new Promise((resolve) => resolve(user)) : Promise.resolve(user)
 }

@@ -194,7 +194,7 @@ t.test('each call gives a promise of its own for the user of an async formatUser
   })
 })
 
-t.test('a promise of a kind of its own, as the user, is awaited as any other', async (t) => {
+t.test('a user of a subclass of Promise is awaited as any other promise, whatever its then() gives', async (t) => {
   class Own extends Promise<unknown> {
     // @ts-expect-error: it gives no promise.
     override then (tell?: (user: unknown) => void) { tell?.({ name: 'alice' }) }
